@@ -1,0 +1,99 @@
+"""Decides under which (task, queue) an attempt is counted, and when that may be decided.
+
+Owns: the wait for a late task-sent, what is known of the queues that a task uses, and the fallbacks.
+Must not know: metrics, brokers. It is given a function that finds the ledger of a (task, queue).
+
+The queue stands on task-sent only (``celery/app/amqp.py``). The client publishes that after the task itself, so that a
+worker's events can overtake it. While task-sent events come, an attempt first met through a worker holds its entries up
+to :data:`WAIT_SECONDS`; when they are known to be off, nothing waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from exporter.ledger import HeldLedger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.attempt import Attempt
+    from exporter.clock import Clock
+    from exporter.ledger import Ledger
+
+#: How long an attempt's entries wait for its task-sent.
+WAIT_SECONDS: Final = 2.0
+#: Without any task-sent for this long, one vain wait shows that they are off.
+SENT_SILENCE_SECONDS: Final = 60.0
+#: The label value of what cannot be known.
+UNKNOWN: Final = "unknown"
+
+_SEVERAL: Final = object()
+
+
+class Attribution:
+    """Gives attempts their ledgers."""
+
+    def __init__(self, find_ledger: Callable[[str, str], Ledger], clock: Clock, *, max_tasks: int) -> None:
+        self._find_ledger = find_ledger
+        self._monotonic = clock.monotonic
+        self._max_tasks = max_tasks
+        self._queue_of: dict[str, object] = {}  # task name -> its only queue, or _SEVERAL
+        self._waiting: deque[tuple[float, Attempt]] = deque()
+        self._last_sent: float | None = None
+        self._sent_is_off = False  # not known at first: so the first tasks wait, and are right
+
+    def published(self, attempt: Attempt) -> Ledger:
+        """The ledger of an attempt whose task-sent has come; entries made elsewhere so far are moved or made."""
+        self._last_sent = self._monotonic()
+        self._sent_is_off = False
+        if attempt.name is not None and attempt.queue is not None:
+            self._learn(attempt.name, attempt.queue)
+        return self._settle(attempt)
+
+    def met(self, attempt: Attempt) -> Ledger:
+        """The ledger of an attempt without one, met through a worker's event."""
+        if attempt.sent or self._sent_is_off:
+            return self._settle(attempt)
+        attempt.ledger = ledger = HeldLedger()
+        self._waiting.append((self._monotonic() + WAIT_SECONDS, attempt))
+        return ledger
+
+    def sweep(self) -> None:
+        """Settle what has waited long enough."""
+        now = self._monotonic()
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= now:
+            _, attempt = waiting.popleft()
+            if isinstance(attempt.ledger, HeldLedger):
+                if self._last_sent is None or now - self._last_sent > SENT_SILENCE_SECONDS:
+                    self._sent_is_off = True
+                self._settle(attempt)
+
+    def _settle(self, attempt: Attempt) -> Ledger:
+        ledger = self._find_ledger(attempt.name or UNKNOWN, self._queue(attempt))
+        before, attempt.ledger = attempt.ledger, ledger
+        if isinstance(before, HeldLedger):
+            before.replay(ledger)
+        elif before is not None and before is not ledger and attempt.open:
+            before.end(attempt)
+            ledger.begin(attempt, attempt.started)
+        return ledger
+
+    def _queue(self, attempt: Attempt) -> str:
+        if attempt.queue is not None:
+            return attempt.queue
+        for older in attempt.chain():
+            if older.queue is not None and older.name == attempt.name:
+                return older.queue
+        only = self._queue_of.get(attempt.name or UNKNOWN)
+        return only if isinstance(only, str) else UNKNOWN
+
+    def _learn(self, name: str, queue: str) -> None:
+        known = self._queue_of.get(name)
+        if known is None:
+            if len(self._queue_of) < self._max_tasks:
+                self._queue_of[name] = queue
+        elif known != queue:
+            self._queue_of[name] = _SEVERAL

@@ -1,0 +1,174 @@
+"""The exporter itself: ``celery_exporter_*``, what it hears, loses and knows of its own state.
+
+Source of facts: every event that is dispatched, the dispatcher's drops, the subscription, the table of attempts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from exporter import events
+from exporter.collectors.family import Family
+from exporter.labels import OTHER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client import Metric
+
+    from exporter.clock import Clock
+    from exporter.collectors.family import Subscribe
+    from exporter.inflight import Inflight
+    from exporter.subscription import Subscription
+
+#: Upper bounds in seconds: what is usual, what a backlog makes of it, and what only clocks that disagree can.
+LAG_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+_BUILD = Family(
+    "celery_exporter_build_info",
+    "gauge",
+    "Always 1; versions of the exporter and of what it runs on.",
+    ("version", "python", "celery", "kombu"),
+)
+_EVENTS = Family(
+    "celery_exporter_events_total",
+    "counter",
+    "Events handled, by type; those without a handler of their own as other.",
+    ("event",),
+)
+_DROPPED = Family(
+    "celery_exporter_events_dropped_total",
+    "counter",
+    "Events or messages that could not be handled, by reason.",
+    ("reason",),
+)
+_LAG = Family(
+    "celery_exporter_event_lag_seconds", "histogram", "Time of receipt less timestamp of each event."
+)
+_LAST_EVENT = Family(
+    "celery_exporter_last_event_timestamp_seconds", "gauge", "Time at which the latest event was received."
+)
+_CONNECTED = Family(
+    "celery_exporter_receiver_connected",
+    "gauge",
+    "1 while the subscription to the event stream stands, else 0.",
+)
+_RECONNECTS = Family(
+    "celery_exporter_receiver_reconnects_total", "counter", "Subscriptions made again after one was lost."
+)
+_DISCONNECTED = Family(
+    "celery_exporter_receiver_disconnected_seconds_total",
+    "counter",
+    "Time without a subscription, in which events may have been missed, from the start of the process on.",
+)
+_IN_FLIGHT = Family(
+    "celery_exporter_in_flight_tasks",
+    "gauge",
+    "Tasks in the correlation table, recently ended ones included.",
+)
+_EVICTED = Family(
+    "celery_exporter_in_flight_evicted_total",
+    "counter",
+    "Tasks taken out of the correlation table before their end, by reason.",
+    ("reason",),
+)
+_OVERFLOWED = Family(
+    "celery_exporter_series_overflowed_total",
+    "counter",
+    "Times that something was counted as other because its family (or group of families) was full.",
+    ("family",),
+)
+
+#: Why events die; each exists from the start, so that its rate does.
+DROP_REASONS: Final = ("undecodable", "invalid", "handler_error")
+
+
+class ExporterCollector:
+    """Feeds the families about the exporter."""
+
+    name = "exporter"
+    families = (
+        _BUILD,
+        _EVENTS,
+        _DROPPED,
+        _LAG,
+        _LAST_EVENT,
+        _CONNECTED,
+        _RECONNECTS,
+        _DISCONNECTED,
+        _IN_FLIGHT,
+        _EVICTED,
+        _OVERFLOWED,
+    )
+
+    def __init__(
+        self, subscription: Subscription, inflight: Inflight, clock: Clock, *, versions: Mapping[str, str]
+    ) -> None:
+        """Args:
+        subscription: state of the receiver.
+        inflight: the table whose size and evictions are shown.
+        clock: times of receipt.
+        versions: values of the labels of ``celery_exporter_build_info``.
+        """
+        self._subscription = subscription
+        self._inflight = inflight
+        self._wall = clock.wall
+        self._last_event = 0.0
+        self._build = _BUILD.gauge()
+        self._build.labels(**versions).set(1)
+        counted = _EVENTS.counter()
+        self._events = counted
+        self._counts = {kind: counted.labels(name).inc for kind, name in events.WIRE_NAMES.items()}
+        self._other = counted.labels(OTHER)
+        self._dropped = _DROPPED.counter()
+        for reason in DROP_REASONS:
+            self._dropped.labels(reason)
+        self._lag = _LAG.histogram(LAG_BUCKETS)
+        self._overflowed = _OVERFLOWED.counter()
+
+    def subscribe(self, on: Subscribe) -> None:
+        """Count every event, known or not."""
+        for kind in events.WIRE_NAMES:
+            on(kind, self.on_event)
+        on(events.UnknownEvent, self.on_unknown)
+
+    def on_event(self, event: events.Event) -> None:
+        """Count it and measure how late it is."""
+        self._counts[type(event)]()
+        self._last_event = now = self._wall()
+        self._lag.observe(max(0.0, now - event.timestamp))
+
+    def on_unknown(self, _event: events.UnknownEvent) -> None:
+        """Count an event of a type that nothing handles."""
+        self._other.inc()
+        self._last_event = self._wall()
+
+    def dropped(self, reason: str) -> None:
+        """Count an event that died of ``reason``."""
+        self._dropped.labels(reason).inc()
+
+    def overflowed(self, family: str) -> None:
+        """Count a label set that was folded into ``other``."""
+        self._overflowed.labels(family).inc()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        state = self._subscription.state()
+        for family in (self._build, self._events, self._dropped, self._lag, self._overflowed):
+            yield from family.collect()
+        values = {
+            _CONNECTED: float(state.connected),
+            _RECONNECTS: max(0, state.connections - 1),
+            _DISCONNECTED: state.disconnected_seconds,
+            _IN_FLIGHT: len(self._inflight),
+        }
+        if self._last_event:
+            values[_LAST_EVENT] = self._last_event
+        for declared, value in values.items():
+            metric = declared.empty()
+            metric.add_metric((), value)
+            yield metric
+        evicted = _EVICTED.empty()
+        for reason, number in self._inflight.evicted.items():
+            evicted.add_metric((reason,), number)
+        yield evicted

@@ -1,0 +1,235 @@
+"""What happened to tasks: ``celery_task_*``, by task and queue.
+
+Source of facts: the task events of clients (task-sent) and workers (all others), see ``exporter.events``. ``inflight``
+tells which attempt an event belongs to, ``attribution`` where it is counted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter import events
+from exporter.attribution import Attribution
+from exporter.collectors.family import Family
+from exporter.collectors.task_ledger import LEDGER_FAMILIES, LedgerFamilies, TaskLedger
+from exporter.labels import OTHER, clean, exception_class
+from exporter.running import Running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from prometheus_client import Metric
+
+    from exporter.attempt import Attempt
+    from exporter.clock import Clock
+    from exporter.collectors.family import Subscribe
+    from exporter.inflight import Inflight
+    from exporter.ledger import Ledger
+
+_IN_PROGRESS = Family(
+    "celery_task_in_progress",
+    "gauge",
+    "Tasks between task-started and their end.",
+    ("task", "queue"),
+)
+_OLDEST_RUNNING = Family(
+    "celery_task_oldest_running_timestamp_seconds",
+    "gauge",
+    "Time of task-started of the task that runs longest, absent while none runs.",
+    ("task", "queue"),
+)
+_LAST_SUCCEEDED = Family(
+    "celery_task_last_succeeded_timestamp_seconds",
+    "gauge",
+    "Time of the latest task-succeeded event.",
+    ("task", "queue"),
+)
+_LAST_FAILED = Family(
+    "celery_task_last_failed_timestamp_seconds",
+    "gauge",
+    "Time of the latest task-failed event.",
+    ("task", "queue"),
+)
+
+
+class TaskCollector:
+    """Feeds the task families from the task events."""
+
+    name = "task"
+    families = (*LEDGER_FAMILIES, _IN_PROGRESS, _OLDEST_RUNNING, _LAST_SUCCEEDED, _LAST_FAILED)
+
+    def __init__(
+        self,
+        inflight: Inflight,
+        clock: Clock,
+        *,
+        runtime_buckets: Sequence[float],
+        wait_buckets: Sequence[float],
+        max_series: int,
+        on_outcome: Callable[[str, str], None],
+        on_overflow: Callable[[str], None],
+    ) -> None:
+        """Args:
+        inflight: the table of attempts, which this collector alone writes to.
+        clock: for what expires.
+        runtime_buckets: upper bounds in seconds of the runtime histogram, ``wait_buckets`` of the waits.
+        max_series: label sets a family, the rest is folded into ``other``.
+        on_outcome: told (nodename, outcome) of each succeeded, failed, retried that counts.
+        on_overflow: told the family of each label set that was folded.
+        """
+        self._inflight = inflight
+        self._running = Running()
+        self._attribution = Attribution(self._ledger, clock, max_tasks=max_series)
+        self._counts = LedgerFamilies(
+            runtime_buckets, wait_buckets, max_series=max_series, on_overflow=on_overflow
+        )
+        self._ledgers: dict[tuple[str, str], TaskLedger] = {}
+        self._max_series = max_series
+        self._on_outcome = on_outcome
+        self._on_overflow = on_overflow
+
+    def subscribe(self, on: Subscribe) -> None:
+        """Name the handler of each event type."""
+        on(events.TaskSent, self.on_sent)
+        on(events.TaskReceived, self.on_received)
+        on(events.TaskStarted, self.on_started)
+        on(events.TaskSucceeded, self.on_succeeded)
+        on(events.TaskFailed, self.on_failed)
+        on(events.TaskRetried, self.on_retried)
+        on(events.TaskRejected, self.on_rejected)
+        on(events.TaskRevoked, self.on_revoked)
+        on(events.TaskCancelled, self.on_cancelled)
+
+    def on_sent(self, event: events.TaskSent) -> None:
+        """Count it, and settle what waited for it."""
+        attempt = self._inflight.sent(event)
+        if attempt is None:
+            return
+        ledger = self._attribution.published(attempt)
+        ledger.sent()
+        if attempt.unpaired:
+            for started in attempt.unpaired:
+                ledger.queue_wait(max(0.0, started - attempt.due))
+            attempt.unpaired = ()
+
+    def on_received(self, event: events.TaskReceived) -> None:
+        """Count it."""
+        attempt = self._inflight.received(event)
+        if attempt is None:
+            return
+        ledger = attempt.ledger
+        if ledger is None or attempt.started:  # started before: its name may be news
+            ledger = self._attribution.met(attempt)
+        ledger.received()
+
+    def on_started(self, event: events.TaskStarted) -> None:
+        """Count it and the waits that it ends."""
+        attempt = self._inflight.started(event)
+        if attempt is None:
+            return
+        ledger = self._ledger_of(attempt)
+        started = event.timestamp
+        ledger.started()
+        if attempt.sent:
+            ledger.queue_wait(max(0.0, started - attempt.due))
+        else:
+            attempt.unpaired += (started,)
+        if attempt.received:
+            ledger.prefetch_wait(max(0.0, started - max(attempt.received, attempt.eta)))
+        if attempt.open:
+            ledger.begin(attempt, started)
+
+    def on_succeeded(self, event: events.TaskSucceeded) -> None:
+        """Count the outcome."""
+        attempt = self._inflight.ended(event, final=True)
+        if attempt is None:
+            return
+        self._ledger_of(attempt).succeeded(event.timestamp, event.runtime)
+        self._on_outcome(event.hostname, "succeeded")
+
+    def on_failed(self, event: events.TaskFailed) -> None:
+        """Count the outcome."""
+        attempt = self._inflight.ended(event, final=True)
+        if attempt is None:
+            return
+        exception = exception_class(event.exception, event.traceback)
+        self._ledger_of(attempt).failed(event.timestamp, exception, _runtime(attempt, event.timestamp))
+        self._on_outcome(event.hostname, "failed")
+
+    def on_retried(self, event: events.TaskRetried) -> None:
+        """Count the outcome of this attempt; the next one comes under the same uuid."""
+        attempt = self._inflight.ended(event, final=False)
+        if attempt is None:
+            return
+        exception = exception_class(event.exception, event.traceback)
+        self._ledger_of(attempt).retried(exception, _runtime(attempt, event.timestamp))
+        self._on_outcome(event.hostname, "retried")
+
+    def on_rejected(self, event: events.TaskRejected) -> None:
+        """Count it beside the outcome, if the attempt has one."""
+        attempt = self._inflight.returned(event, final=not event.requeue)
+        if attempt is not None:
+            self._ledger_of(attempt).rejected("true" if event.requeue else "false")
+
+    def on_revoked(self, event: events.TaskRevoked) -> None:
+        """Count the outcome."""
+        attempt = self._inflight.ended(event, final=True)
+        if attempt is not None:
+            reason = "expired" if event.expired else "terminated" if event.terminated else "revoked"
+            self._ledger_of(attempt).revoked(reason)
+
+    def on_cancelled(self, event: events.TaskCancelled) -> None:
+        """Count it; the broker will deliver the message again."""
+        attempt = self._inflight.returned(event, final=False)
+        if attempt is not None:
+            self._ledger_of(attempt).cancelled()
+
+    def on_worker_idle(self, worker: str, since: float) -> None:
+        """Nothing runs on a worker: take off what seems to, and was started before ``since`` (epoch seconds).
+
+        Some tasks end without an event: ``Ignore``, ``Task.replace`` by itself, a killed worker, an event lost.
+        """
+        self._running.end_all(worker, since)
+
+    def sweep(self) -> None:
+        """Settle and forget what has waited long enough."""
+        self._attribution.sweep()
+        self._inflight.sweep()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        yield from self._counts.collect()
+        in_progress, oldest = _IN_PROGRESS.empty(), _OLDEST_RUNNING.empty()
+        last_succeeded, last_failed = _LAST_SUCCEEDED.empty(), _LAST_FAILED.empty()
+        starts: dict[Ledger, list[float]] = {}
+        for ledger, started in self._running.snapshot():
+            starts.setdefault(ledger, []).append(started)
+        for ledger in tuple(self._ledgers.values()):
+            running = starts.get(ledger, ())
+            in_progress.add_metric(ledger.labels, len(running))
+            if running:
+                oldest.add_metric(ledger.labels, min(running))
+            if ledger.last_succeeded:
+                last_succeeded.add_metric(ledger.labels, ledger.last_succeeded)
+            if ledger.last_failed:
+                last_failed.add_metric(ledger.labels, ledger.last_failed)
+        yield from (in_progress, oldest, last_succeeded, last_failed)
+
+    def _ledger_of(self, attempt: Attempt) -> Ledger:
+        return attempt.ledger or self._attribution.met(attempt)
+
+    def _ledger(self, task: str, queue: str) -> TaskLedger:
+        ledger = self._ledgers.get((task, queue))
+        if ledger is None:
+            labels = (clean(task), clean(queue))
+            if labels not in self._ledgers and len(self._ledgers) >= self._max_series:
+                labels = (OTHER, OTHER)
+                self._on_overflow("celery_task")
+            ledger = self._ledgers.get(labels)
+            if ledger is None:
+                ledger = self._ledgers[labels] = TaskLedger(self._counts, self._running, labels)
+        return ledger
+
+
+def _runtime(attempt: Attempt, ended: float) -> float | None:
+    return max(0.0, ended - attempt.started) if attempt.started else None

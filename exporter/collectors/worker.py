@@ -1,0 +1,286 @@
+"""Workers as their events show them: ``celery_worker_*``, by nodename.
+
+Source of facts: worker-online, -heartbeat and -offline, and that any event of a worker is a sign of life. Whether one
+lives is worked out from the time of receipt by our own clock, never from timestamps of others.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from exporter import events
+from exporter.collectors.family import Family
+from exporter.labels import OTHER, clean
+from exporter.workers import Presence, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client import Metric
+
+    from exporter.clock import Clock
+    from exporter.collectors.family import Subscribe
+    from exporter.subscription import Subscription
+
+#: A worker that said goodbye is shown for this long.
+OFFLINE_RETENTION_SECONDS: Final = 120.0
+
+_OUTCOMES = ("succeeded", "failed", "retried")
+
+_WORKER = ("worker",)
+_UP = Family("celery_worker_up", "gauge", "1 while events of the worker come, else 0.", _WORKER)
+_LAST_SEEN = Family(
+    "celery_worker_last_seen_timestamp_seconds",
+    "gauge",
+    "Time at which the latest event of the worker was received.",
+    _WORKER,
+)
+_INFO = Family(
+    "celery_worker_info",
+    "gauge",
+    "Always 1; what the worker runs, from worker-online and worker-heartbeat.",
+    ("worker", "version", "software", "system"),
+)
+_ACTIVE = Family("celery_worker_active_tasks", "gauge", "Tasks that run, from worker-heartbeat.", _WORKER)
+_PROCESSED = Family(
+    "celery_worker_processed_tasks_total",
+    "counter",
+    "Tasks started by the worker, from worker-heartbeat, summed over its restarts.",
+    _WORKER,
+)
+_TASKS = Family(
+    "celery_worker_tasks_total",
+    "counter",
+    "Outcomes on the worker, one a task-succeeded, task-failed or task-retried event that counts.",
+    ("worker", "outcome"),
+)
+_MISSED = Family(
+    "celery_worker_missed_tasks_total",
+    "counter",
+    "Tasks started by the worker, by two worker-heartbeat events, whose task-started event never came.",
+    _WORKER,
+)
+_LOADS = tuple(
+    Family(
+        f"celery_worker_load{minutes}",
+        "gauge",
+        f"Load average of {minutes} min, from worker-heartbeat.",
+        _WORKER,
+    )
+    for minutes in (1, 5, 15)
+)
+_OFFSET = Family(
+    "celery_worker_clock_offset_seconds",
+    "gauge",
+    "Timestamp of worker-heartbeat less the time of its receipt, smoothed.",
+    _WORKER,
+)
+_INTERVAL = Family(
+    "celery_worker_heartbeat_interval_seconds", "gauge", "Interval announced by worker-heartbeat.", _WORKER
+)
+_EVENTS_ENABLED = Family(
+    "celery_worker_task_events_enabled",
+    "gauge",
+    "1 if task events of the worker come, 0 if worker-heartbeat tells of tasks and no task event does.",
+    _WORKER,
+)
+_LOST = Family(
+    "celery_worker_lost_total", "counter", "Workers that fell silent without a worker-offline event."
+)
+
+
+class WorkerCollector:
+    """Feeds the worker families, and says when tasks of a worker cannot be running any more."""
+
+    name = "worker"
+    families = (
+        _UP,
+        _LAST_SEEN,
+        _INFO,
+        _ACTIVE,
+        _PROCESSED,
+        _TASKS,
+        _MISSED,
+        *_LOADS,
+        _OFFSET,
+        _INTERVAL,
+        _EVENTS_ENABLED,
+        _LOST,
+    )
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        clock: Clock,
+        *,
+        timeout: float,
+        retention: float,
+        max_workers: int,
+        on_overflow: Callable[[str], None],
+    ) -> None:
+        """Args:
+        subscription: tells silence from deafness.
+        clock: times of receipt.
+        timeout: seconds of silence after which a worker is lost.
+        retention: seconds for which a lost worker is shown.
+        max_workers: further ones are folded into ``other``.
+        on_overflow: told the family then.
+        """
+        self._subscription = subscription
+        self._clock = clock
+        self._timeout = timeout
+        self._retention = retention
+        self._max_workers = max_workers
+        self._on_overflow = on_overflow
+        self._workers: dict[str, Worker] = {}
+        self._lost = _LOST.counter()
+        self._on_idle: Callable[[str, float], None] = _ignore
+        self._on_events_off: Callable[[], None] = _ignore
+
+    def notify(self, *, idle: Callable[[str, float], None], events_off: Callable[[], None]) -> None:
+        """Name who is told that nothing runs on a worker (nodename, since when), and that its task events seem off."""
+        self._on_idle = idle
+        self._on_events_off = events_off
+
+    def subscribe(self, on: Subscribe) -> None:
+        """Name the handler of each event type."""
+        on(events.WorkerOnline, self.on_online)
+        on(events.WorkerHeartbeat, self.on_heartbeat)
+        on(events.WorkerOffline, self.on_offline)
+        on(events.TaskStarted, self.on_started)
+        on(events.TaskReceived, self.on_task_event)
+        on(events.TaskSucceeded, self.on_task_event)
+        on(events.TaskFailed, self.on_task_event)
+        on(events.TaskRetried, self.on_task_event)
+        on(events.TaskRejected, self.on_task_event)
+        on(events.TaskRevoked, self.on_task_event)
+        on(events.TaskCancelled, self.on_task_event)
+        on(events.UnknownEvent, self.on_unknown)
+
+    def on_online(self, event: events.WorkerOnline) -> None:
+        """Note it; in a new process nothing runs that was started in an old one."""
+        worker = self._hear(event.hostname)
+        if event.pid is not None and event.pid not in (worker.pid, None):
+            self._on_idle(event.hostname, event.timestamp)
+        self.on_heartbeat(event)
+
+    def on_heartbeat(self, event: events.WorkerHeartbeat) -> None:
+        """Note what it says."""
+        worker = self._hear(event.hostname)
+        worker.presence = Presence.UP
+        worker.pid = event.pid
+        worker.software = clean(event.sw_ident or "")
+        worker.version = clean(event.sw_ver or "")
+        worker.system = clean(event.sw_sys or "")
+        worker.measure_offset(event.timestamp, worker.last_seen)
+        if event.processed is None:  # the answer to a remote command
+            return
+        worker.interval = event.freq
+        worker.load = event.loadavg
+        worker.active = event.active
+        first = not worker.processes
+        worker.beat(event.pid, event.processed)
+        if event.active:
+            worker.idle_since = None
+        elif worker.idle_since is None:
+            worker.idle_since = event.timestamp
+        else:
+            self._on_idle(event.hostname, worker.idle_since)
+            worker.idle_since = event.timestamp
+        if first or worker.events_enabled is False:
+            self._on_events_off()
+
+    def on_offline(self, event: events.WorkerOffline) -> None:
+        """Note that it leaves; its last tasks may still end."""
+        worker = self._hear(event.hostname)
+        worker.presence = Presence.OFFLINE
+        worker.since = worker.heard
+
+    def on_started(self, event: events.TaskStarted) -> None:
+        """Count the start against the worker's own count."""
+        worker = self._hear(event.hostname)
+        worker.task_events += 1
+        worker.process(event.pid).starts += 1
+
+    def on_task_event(self, event: events.WorkerTaskEvent) -> None:
+        """A sign of life, and of task events."""
+        self._hear(event.hostname).task_events += 1
+
+    def on_unknown(self, event: events.UnknownEvent) -> None:
+        """A sign of life if a worker sent it; clients send custom events too."""
+        if event.hostname in self._workers:
+            self._hear(event.hostname)
+
+    def on_outcome(self, worker: str, outcome: str) -> None:
+        """Count a task's outcome on a worker (its nodename)."""
+        self._worker(worker).outcomes[outcome] += 1
+
+    def sweep(self) -> None:
+        """Find workers that fell silent, forget those that are long gone."""
+        now = self._clock.monotonic()
+        for name, worker in tuple(self._workers.items()):
+            if worker.presence is Presence.UP:
+                if self._subscription.silence(worker.heard) > self._timeout:
+                    worker.presence = Presence.LOST
+                    worker.since = now
+                    self._lost.inc()
+                    self._on_idle(name, math.inf)
+            elif now - worker.since > self._retention:
+                del self._workers[name]
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        now = self._clock.monotonic()
+        made = {family: family.empty() for family in self.families if family is not _LOST}
+        for worker in tuple(self._workers.values()):
+            if worker.presence is Presence.OFFLINE and now - worker.since > OFFLINE_RETENTION_SECONDS:
+                continue
+            alive = (
+                worker.presence is Presence.UP and self._subscription.silence(worker.heard) <= self._timeout
+            )
+            values: dict[Family, float | bool | None] = {
+                _UP: alive,
+                _LAST_SEEN: worker.last_seen,
+                _ACTIVE: worker.active,
+                _PROCESSED: worker.processed,
+                _MISSED: worker.missed,
+                _OFFSET: worker.offset,
+                _INTERVAL: worker.interval,
+                _EVENTS_ENABLED: worker.events_enabled,
+                **dict(zip(_LOADS, worker.load or (), strict=False)),
+            }
+            for family, value in values.items():
+                if value is not None:
+                    made[family].add_metric((worker.name,), float(value))
+            if worker.version:
+                made[_INFO].add_metric((worker.name, worker.version, worker.software, worker.system), 1)
+            for outcome in _OUTCOMES:
+                made[_TASKS].add_metric((worker.name, outcome), worker.outcomes[outcome])
+        yield from made.values()
+        yield from self._lost.collect()
+
+    def _hear(self, name: str) -> Worker:
+        """The worker, of which we just heard."""
+        worker = self._worker(name)
+        worker.heard = self._clock.monotonic()
+        worker.last_seen = self._clock.wall()
+        if worker.presence is Presence.LOST:
+            worker.presence = Presence.UP
+        return worker
+
+    def _worker(self, name: str) -> Worker:
+        worker = self._workers.get(name)
+        if worker is None:
+            label = clean(name)
+            if label not in self._workers and len(self._workers) >= self._max_workers:
+                label = OTHER
+                self._on_overflow("celery_worker")
+            worker = self._workers.get(label)
+            if worker is None:
+                worker = self._workers[label] = Worker(label, self._clock.monotonic(), self._clock.wall())
+        return worker
+
+
+def _ignore(*_: object) -> None:
+    """Nobody asked to be told."""

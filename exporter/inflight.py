@@ -1,0 +1,225 @@
+"""The bounded table uuid -> attempts, in which the events of one task find each other.
+
+Owns: which attempt an event belongs to, which events are repetitions, and how long records are kept.
+Must not know: metrics, labels, brokers.
+
+A uuid has one :class:`Attempt` for each time it was published: a retry goes on under the same uuid with ``retries`` one
+higher, ``Task.replace`` under a new name (``celery/app/task.py``). No worker event but task-received carries either, so
+task-started and the outcomes are matched by worker and by what their attempt has gone through already.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from exporter.attempt import Attempt, parse_eta
+
+if TYPE_CHECKING:
+    from exporter.clock import Clock
+    from exporter.events import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
+
+#: An attempt more than this many publications old is forgotten: a task that is retried for days stays small.
+MAX_CHAIN = 4
+#: Ended tasks are kept this long, for the task-sent, the repeated outcome or the redelivery that may still come.
+TOMBSTONE_SECONDS = 60.0
+#: ... but not more of them than this.
+MAX_TOMBSTONES = 200_000
+#: An attempt that does not run this long after it was first seen is given up.
+ATTEMPT_TTL_SECONDS = 24 * 3600.0
+
+
+class Inflight:
+    """Finds or opens the attempt of each task event.
+
+    The methods named after events return the attempt that the event belongs to, or None if it says nothing new: the
+    very same event was seen before (uuid, type and timestamp), or its attempt already has an outcome. Celery 5.7 sends
+    two task-failed for a hard time limit (``celery/worker/request.py``, ``on_timeout`` then ``on_failure``), up to 5.0
+    a terminated task was revoked twice.
+    """
+
+    def __init__(self, clock: Clock, *, max_tasks: int) -> None:
+        self._monotonic = clock.monotonic
+        self._max_tasks = max_tasks
+        self._heads: dict[str, Attempt] = {}
+        self._tombstones: deque[tuple[float, str]] = deque()
+        self.evicted = {"capacity": 0, "expired": 0}
+
+    def __len__(self) -> int:
+        """Tasks in the table, recently ended ones included."""
+        return len(self._heads)
+
+    def sent(self, event: TaskSent) -> Attempt | None:
+        """The attempt that this task-sent published; its queue and due time are known from now on."""
+        head = self._heads.get(event.uuid)
+        attempt = None if head is None else _published(head, event)
+        if attempt is None:
+            attempt = self._open(event.uuid, head)
+        if not attempt.stamp("sent", event.timestamp):
+            return None
+        attempt.identify(event.name, event.retries)
+        attempt.queue = event.queue or attempt.queue
+        attempt.eta = parse_eta(event.eta) or attempt.eta
+        return attempt
+
+    def received(self, event: TaskReceived) -> Attempt | None:
+        """The attempt that this task-received delivered, perhaps not for the first time."""
+        head = self._heads.get(event.uuid)
+        attempt = None if head is None else _delivered(head, event)
+        if attempt is None:
+            attempt = self._open(event.uuid, head)
+        if not attempt.stamp("received", event.timestamp):
+            return None
+        attempt.identify(event.name, event.retries)
+        attempt.worker = event.hostname
+        attempt.reserved = True
+        if event.eta is not None:
+            attempt.eta = attempt.eta or parse_eta(event.eta)
+        if attempt.ended and not attempt.open:
+            attempt.reopen()
+        if attempt.older is not None:
+            for older in attempt.older.chain():
+                if older.name != attempt.name:
+                    older.supersede()
+        return attempt
+
+    def started(self, event: TaskStarted) -> Attempt | None:
+        """The attempt that began to run."""
+        head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
+        if head.older is not None:
+            if _repeats(head, "started", event.timestamp):
+                return None
+            attempt = _startable(head, event.hostname)
+        if not attempt.stamp("started", event.timestamp):
+            return None
+        attempt.worker = event.hostname
+        attempt.reserved = False
+        if attempt is head or attempt.name == head.name:  # else it is superseded already, or about to be
+            if attempt.ended and not attempt.open:
+                attempt.reopen()
+            attempt.open += 1
+        return attempt
+
+    def ended(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
+        """The attempt whose outcome this is; ``final`` unless the uuid goes on (task-retried)."""
+        head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
+        if _repeats(head, "ended", event.timestamp):
+            return None
+        if head.older is not None:
+            attempt = _endable(head, event.hostname)
+        if attempt.ended and not attempt.open:
+            return None
+        attempt.stamp("ended", event.timestamp)
+        attempt.release(event.hostname)
+        for link in head.chain() if final else (attempt,):
+            link.leave()
+        if final:
+            self._bury(event.uuid)
+        return attempt
+
+    def returned(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
+        """The attempt whose message its worker gave up (rejected, cancelled); that says nothing of its outcome.
+
+        Args:
+            event: task-rejected comes beside a task-failed too (``acks_on_failure_or_timeout`` off, and every
+                ``Reject`` of Celery 5.7), so each is counted by itself.
+            final: the message will not be delivered again.
+        """
+        head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
+        if _repeats(head, "returned", event.timestamp):
+            return None
+        if head.older is not None:
+            attempt = _endable(head, event.hostname)
+        attempt.stamp("returned", event.timestamp)
+        attempt.release(event.hostname)
+        attempt.leave()
+        if final:
+            self._bury(event.uuid)
+        return attempt
+
+    def sweep(self) -> None:
+        """Forget what ended a while ago, and what never ended."""
+        now = self._monotonic()
+        graves, heads = self._tombstones, self._heads
+        while graves and (graves[0][0] <= now or len(graves) > MAX_TOMBSTONES):
+            _, uuid = graves.popleft()
+            head = heads.get(uuid)
+            if head is not None and head.is_over:
+                self._forget(uuid)
+        while heads:
+            uuid, head = next(iter(heads.items()))
+            if now - head.seen < ATTEMPT_TTL_SECONDS:
+                break
+            if head.open:  # still running: look at it again when it has grown as old once more
+                head.seen = now
+                heads[uuid] = heads.pop(uuid)
+            else:
+                self._forget(uuid)
+                self.evicted["expired"] += 1
+
+    def _open(self, uuid: str, head: Attempt | None) -> Attempt:
+        heads = self._heads
+        if head is not None:
+            del heads[uuid]  # the table stays in the order of ``seen``
+        elif len(heads) >= self._max_tasks:
+            self._forget(next(iter(heads)))
+            self.evicted["capacity"] += 1
+        attempt = heads[uuid] = Attempt(self._monotonic(), head)
+        last = attempt
+        for _ in range(MAX_CHAIN - 1):
+            if last.older is None:
+                return attempt
+            last = last.older
+        if last.older is not None:
+            last.older.leave()
+            last.older = None
+        return attempt
+
+    def _forget(self, uuid: str) -> None:
+        for attempt in self._heads.pop(uuid).chain():
+            attempt.leave()
+
+    def _bury(self, uuid: str) -> None:
+        self._tombstones.append((self._monotonic() + TOMBSTONE_SECONDS, uuid))
+
+
+def _repeats(head: Attempt, field: str, timestamp: float) -> bool:
+    return any(attempt.noted(field, timestamp) for attempt in head.chain())
+
+
+def _published(head: Attempt, event: TaskSent) -> Attempt | None:
+    """The attempt that met a worker before its task-sent came, or one that is published again as it was."""
+    again = None
+    for attempt in head.chain():
+        if attempt.fits(event.name, event.retries):
+            if not attempt.sent or attempt.noted("sent", event.timestamp):
+                return attempt
+            if again is None and attempt.queue == event.queue:
+                again = attempt
+    return again
+
+
+def _delivered(head: Attempt, event: TaskReceived) -> Attempt | None:
+    """The attempt of this name and retry count, before all one that no worker has met yet."""
+    again = None
+    for attempt in head.chain():
+        if attempt.fits(event.name, event.retries):
+            if attempt.noted("received", event.timestamp):
+                return attempt
+            if again is None or not attempt.received:
+                again = attempt
+    return again
+
+
+def _startable(head: Attempt, worker: str) -> Attempt:
+    """Of several attempts the oldest that this worker holds, else the newest that any holds, else the newest."""
+    held = [attempt for attempt in head.chain() if attempt.reserved]
+    mine = [attempt for attempt in held if attempt.worker == worker]
+    return mine[-1] if mine else held[0] if held else head
+
+
+def _endable(head: Attempt, worker: str) -> Attempt:
+    """Of several attempts the oldest that runs on this worker, else the newest without an outcome, else the newest."""
+    mine = [attempt for attempt in head.chain() if attempt.open and attempt.worker == worker]
+    pending = [attempt for attempt in head.chain() if not attempt.ended]
+    return mine[-1] if mine else pending[0] if pending else head

@@ -1,0 +1,56 @@
+"""What may become the value of a label.
+
+Owns: sanitising. Task, queue and worker names come from whoever can publish to the broker: a lone surrogate would
+break the encoding of a whole scrape, a megabyte would stand in each of its lines.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: Longer values are cut; Celery's own names stay far below.
+MAX_LENGTH: Final = 200
+#: Where label sets beyond the limit of a family are counted.
+OTHER: Final = "other"
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# "ValueError('x')", "project.errors.OutOfStock: x", "KeyError": an identifier with dots, up to "(", ":" or the end.
+_CLASS = re.compile(r"[<\s]*(?:[^\W\d]\w*\.)*([^\W\d]\w*)\s*(?=[(:]|$)")
+# Not the class of what was raised: what pools wrap it in, and the repr of a retry without an exception.
+_NO_CLASS = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
+
+
+def clean(value: str) -> str:
+    """Return ``value`` as it may stand in a label: no control characters, no surrogates, bounded, never empty."""
+    if value.isprintable() and 0 < len(value) <= MAX_LENGTH:
+        return value
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value[:MAX_LENGTH]) or "unknown"
+
+
+def exception_class(exception: str | None, traceback: str | None) -> str:
+    """Name the class of the exception of a task-failed or task-retried, never its message.
+
+    Args:
+        exception: a repr; literally ``ExceptionWithTraceback()`` for a hard time limit and a lost worker
+            (``celery/worker/request.py``, ``on_timeout``), anything at all if the class defines ``__repr__``.
+        traceback: a formatted traceback; the line after its last frame then tells.
+
+    Returns:
+        The bare class name without module, or ``unknown``.
+    """
+    for text in (exception, _exception_line(traceback)):
+        found = _CLASS.match(text[:MAX_LENGTH]) if text else None
+        if found and found[1] not in _NO_CLASS:
+            return clean(found[1])
+    return "unknown"
+
+
+def _exception_line(traceback: str | None) -> str | None:
+    if not traceback:
+        return None
+    last_frame = traceback.rfind('\n  File "') + 1
+    for line in traceback[last_frame : last_frame + 4096].splitlines():
+        if line and not line[0].isspace():
+            return line
+    return None

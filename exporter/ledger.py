@@ -1,0 +1,113 @@
+"""What can be counted for an attempt of a task, and a ledger that keeps it until the labels are known.
+
+Owns: the :class:`Ledger` protocol and :class:`HeldLedger`. The ledger that really counts, one for each (task, queue),
+is in ``collectors/task_ledger.py``. Must not know: events, metrics, brokers.
+"""
+# ruff: noqa: D102 - the entries of HeldLedger are those of Ledger
+
+from __future__ import annotations
+
+from operator import methodcaller
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.attempt import Attempt
+
+
+class Ledger(Protocol):
+    """One method for each thing that is counted under (task, queue). Times in epoch seconds, durations in seconds."""
+
+    def sent(self) -> None:
+        """A client published the task."""
+
+    def received(self) -> None:
+        """A worker fetched it."""
+
+    def started(self) -> None:
+        """A worker started it."""
+
+    def queue_wait(self, seconds: float) -> None:
+        """It started this long after it was due."""
+
+    def prefetch_wait(self, seconds: float) -> None:
+        """A worker held it this long before it started."""
+
+    def begin(self, attempt: Attempt, started: float) -> None:
+        """The attempt runs since ``started``."""
+
+    def end(self, attempt: Attempt) -> None:
+        """The attempt does not run any more, if it ever did."""
+
+    def succeeded(self, timestamp: float, runtime: float | None) -> None:
+        """It succeeded."""
+
+    def failed(self, timestamp: float, exception: str, runtime: float | None) -> None:
+        """It failed with an exception of this class."""
+
+    def retried(self, exception: str, runtime: float | None) -> None:
+        """It will be tried again because of an exception of this class."""
+
+    def rejected(self, requeue: str) -> None:
+        """Its message was given back to the broker; ``requeue`` is "true" or "false"."""
+
+    def revoked(self, reason: str) -> None:
+        """It was revoked; ``reason`` is revoked, expired or terminated."""
+
+    def cancelled(self) -> None:
+        """It was cancelled with the connection of its worker."""
+
+
+class HeldLedger:
+    """Remembers every entry, in order, to make it in another ledger later."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: list[Callable[[Ledger], None]] = []
+
+    def replay(self, ledger: Ledger) -> None:
+        """Make the entries in ``ledger``."""
+        for entry in self._entries:
+            entry(ledger)
+        self._entries.clear()
+
+    def sent(self) -> None:
+        self._entries.append(methodcaller("sent"))
+
+    def received(self) -> None:
+        self._entries.append(methodcaller("received"))
+
+    def started(self) -> None:
+        self._entries.append(methodcaller("started"))
+
+    def queue_wait(self, seconds: float) -> None:
+        self._entries.append(methodcaller("queue_wait", seconds))
+
+    def prefetch_wait(self, seconds: float) -> None:
+        self._entries.append(methodcaller("prefetch_wait", seconds))
+
+    def begin(self, attempt: Attempt, started: float) -> None:
+        self._entries.append(methodcaller("begin", attempt, started))
+
+    def end(self, attempt: Attempt) -> None:
+        self._entries.append(methodcaller("end", attempt))
+
+    def succeeded(self, timestamp: float, runtime: float | None) -> None:
+        self._entries.append(methodcaller("succeeded", timestamp, runtime))
+
+    def failed(self, timestamp: float, exception: str, runtime: float | None) -> None:
+        self._entries.append(methodcaller("failed", timestamp, exception, runtime))
+
+    def retried(self, exception: str, runtime: float | None) -> None:
+        self._entries.append(methodcaller("retried", exception, runtime))
+
+    def rejected(self, requeue: str) -> None:
+        self._entries.append(methodcaller("rejected", requeue))
+
+    def revoked(self, reason: str) -> None:
+        self._entries.append(methodcaller("revoked", reason))
+
+    def cancelled(self) -> None:
+        self._entries.append(methodcaller("cancelled"))

@@ -1,0 +1,36 @@
+"""What ``/-/healthy`` and ``/-/ready`` answer.
+
+Owns: the two verdicts. Healthy is about this process alone: an outage of the broker must not get it restarted, which
+would lose its counters. Ready says whether events flow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+    from exporter.subscription import Subscription
+
+
+class ExporterStatus:
+    """The status of a running exporter; each verdict comes with one line of text."""
+
+    def __init__(self, subscription: Subscription, threads: Sequence[threading.Thread]) -> None:
+        """``threads`` are those without which the exporter is broken; they are started already."""
+        self._subscription = subscription
+        self._threads = threads
+
+    def healthy(self) -> tuple[bool, str]:
+        """Whether this process works."""
+        dead = [thread.name for thread in self._threads if thread.ident is not None and not thread.is_alive()]
+        return (False, f"dead: {', '.join(dead)}") if dead else (True, "healthy")
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the subscription to the event stream stands."""
+        state = self._subscription.state()
+        if state.connected:
+            return True, "receiving events"
+        return False, f"not receiving events: {state.last_error or 'connecting'}"
