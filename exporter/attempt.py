@@ -22,11 +22,13 @@ class Attempt:
 
     Attributes:
         name, retries, queue: of the publication; None while unknown (``retries`` counts from 0).
+        follows: it is known not to be the first publication under its uuid.
         worker: nodename of the last worker that told of it.
         eta: earliest start asked for.
         sent, received, started, ended, returned: timestamp of the last event of the kind; ``ended`` is an outcome,
             ``returned`` a message given back to the broker. Earlier ones are in ``past``.
         open: starts without an outcome; above 1 when a message was delivered twice.
+        goes_on: it ended in a retry, the next attempt follows.
         reserved: delivered and not started since.
         unpaired: starts that wait for their task-sent, to tell the queue wait.
         seen: monotonic time at which it was first seen.
@@ -37,6 +39,8 @@ class Attempt:
     __slots__ = (
         "ended",
         "eta",
+        "follows",
+        "goes_on",
         "ledger",
         "name",
         "older",
@@ -57,6 +61,7 @@ class Attempt:
     def __init__(self, seen: float, older: Attempt | None = None) -> None:
         self.seen = seen
         self.older = older
+        self.follows = False
         self.name: str | None = None
         self.retries: int | None = None
         self.queue: str | None = None
@@ -68,6 +73,7 @@ class Attempt:
         self.ended = 0.0
         self.returned = 0.0
         self.open = 0
+        self.goes_on = False
         self.reserved = False
         self.past: tuple[tuple[str, float], ...] = ()
         self.unpaired: tuple[float, ...] = ()
@@ -77,6 +83,21 @@ class Attempt:
     def due(self) -> float:
         """When it could have started at the earliest: its publication, or its eta if that is later."""
         return max(self.sent, self.eta)
+
+    @property
+    def has_outcome(self) -> bool:
+        """Whether it ended, and no start is left that could end once more."""
+        return self.ended > 0 and not self.open
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it ended for good, not in a retry."""
+        return self.has_outcome and not self.goes_on
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether another task has taken its place."""
+        return self.ended == NO_OUTCOME
 
     @property
     def is_over(self) -> bool:
@@ -95,6 +116,17 @@ class Attempt:
         return (self.name is None or name is None or self.name == name) and (
             self.retries is None or retries is None or self.retries == retries
         )
+
+    def oldest(self) -> Attempt:
+        """The end of the chain."""
+        attempt = self
+        while attempt.older is not None:
+            attempt = attempt.older
+        return attempt
+
+    def held_elsewhere(self, worker: str) -> bool:
+        """Whether another worker has it, so that an event from this one must be of another attempt."""
+        return (self.reserved or self.open > 0) and self.worker != worker
 
     def identify(self, name: str | None, retries: int | None) -> None:
         """Learn the name and the retry count."""
@@ -117,10 +149,17 @@ class Attempt:
         setattr(self, field, timestamp)
         return True
 
+    def insert_older(self) -> Attempt:
+        """Put an attempt of the same name before this one, of which an outcome is all that came."""
+        self.older = Attempt(self.seen, self.older)
+        self.older.name = self.name
+        return self.older
+
     def reopen(self) -> None:
         """The message was delivered again after an outcome: there will be another one."""
         self.past += (("ended", self.ended),)
         self.ended = 0.0
+        self.goes_on = False
 
     def release(self, worker: str) -> None:
         """One of its starts came to its end on ``worker``."""

@@ -53,8 +53,10 @@ class Attribution:
         return self._settle(attempt)
 
     def met(self, attempt: Attempt) -> Ledger:
-        """The ledger of an attempt without one, met through a worker's event."""
-        if attempt.sent or self._sent_is_off:
+        """The ledger of an attempt met through a worker's event, when it has none or its name may be news."""
+        if isinstance(attempt.ledger, HeldLedger):
+            return attempt.ledger
+        if attempt.sent or attempt.ledger is not None or self._sent_is_off:
             return self._settle(attempt)
         attempt.ledger = ledger = HeldLedger()
         self._waiting.append((self._monotonic() + WAIT_SECONDS, attempt))

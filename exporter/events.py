@@ -11,6 +11,7 @@ clock and is never shifted by ``utcoffset``.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, TypeAlias, get_args
 
 import msgspec
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-#: Epoch seconds; nothing happened before 1970, and 0.0 marks an unseen event elsewhere.
-Timestamp: TypeAlias = Annotated[float, Meta(gt=0)]
+#: Epoch seconds; 0.0 marks an unseen event elsewhere. The bounds keep NaN and infinity out, of which one would poison
+#: the sum of a histogram for good.
+Timestamp: TypeAlias = Annotated[float, Meta(gt=0, le=1e11)]
+Duration: TypeAlias = Annotated[float, Meta(ge=0, le=1e11)]
+Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
 
 
 class _TaskEvent(Struct, frozen=True, gc=False, tag_field="type"):
@@ -43,6 +47,7 @@ class TaskSent(_TaskEvent, frozen=True, gc=False, tag="task-sent"):
     queue: str | None = None
     retries: int | None = None
     eta: str | None = None
+    parent_id: str | None = None
 
 
 class TaskReceived(_TaskEvent, frozen=True, gc=False, tag="task-received"):
@@ -51,6 +56,7 @@ class TaskReceived(_TaskEvent, frozen=True, gc=False, tag="task-received"):
     name: str | None = None
     retries: int | None = None
     eta: str | None = None
+    parent_id: str | None = None
 
 
 class TaskStarted(_TaskEvent, frozen=True, gc=False, tag="task-started"):
@@ -62,7 +68,7 @@ class TaskStarted(_TaskEvent, frozen=True, gc=False, tag="task-started"):
 class TaskSucceeded(_TaskEvent, frozen=True, gc=False, tag="task-succeeded"):
     """The task returned; ``runtime`` in seconds, null when Celery 5.7 found the result of a lost process."""
 
-    runtime: float | None = None
+    runtime: Duration | None = None
 
 
 class TaskFailed(_TaskEvent, frozen=True, gc=False, tag="task-failed"):
@@ -102,9 +108,9 @@ class WorkerHeartbeat(_WorkerEvent, frozen=True, gc=False, tag="worker-heartbeat
     The answer to a remote ``heartbeat`` command has another freq, and no active, processed and loadavg.
     """
 
-    freq: float | None = None
-    active: int | None = None
-    processed: int | None = None
+    freq: Duration | None = None
+    active: Number | None = None
+    processed: Number | None = None
     loadavg: tuple[float, float, float] | None = None
     sw_ident: str | None = None
     sw_ver: str | None = None
@@ -189,21 +195,41 @@ def _decode_apart(body: bytes) -> Sequence[AnyEvent | Undecodable]:
     """Decode item by item what did not decode in one go."""
     try:
         items = _split(body) if body.lstrip()[:1] == b"[" else [msgspec.Raw(body)]
-    except _ERRORS as error:
-        return (Undecodable("undecodable", str(error)),)
+    except _ERRORS:
+        return _decode_leniently(body)
     return [_decode_item(item) for item in items]
 
 
 def _decode_item(item: msgspec.Raw) -> AnyEvent | Undecodable:
     try:
         event: Event = _decode_event(item)
-        return event
-    except (msgspec.ValidationError, RecursionError) as error:
+    except msgspec.ValidationError as error:
         invalid = Undecodable("invalid", str(error))
-    except _ERRORS as error:
-        return Undecodable("undecodable", str(error))
+    except _ERRORS:
+        return _decode_leniently(bytes(item))[0]
+    else:
+        return event
     try:
         unknown: UnknownEvent = _decode_unknown(item)
     except _ERRORS:
         return invalid
     return invalid if unknown.type in _KNOWN else unknown
+
+
+def _decode_leniently(body: bytes) -> Sequence[AnyEvent | Undecodable]:
+    """Decode what Python's own ``json`` writes and no JSON is (NaN, lone surrogates), or give the body up."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        return (Undecodable("undecodable", str(error)),)
+    return [_convert(item) for item in (content if isinstance(content, list) else [content])]
+
+
+def _convert(item: object) -> AnyEvent | Undecodable:
+    kind = item.get("type") if isinstance(item, dict) else None
+    target = Event if not isinstance(kind, str) or kind in _KNOWN else UnknownEvent
+    try:
+        event: AnyEvent = msgspec.convert(item, type=target)
+    except (msgspec.ValidationError, RecursionError) as error:
+        return Undecodable("invalid", str(error))
+    return event

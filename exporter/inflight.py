@@ -10,6 +10,7 @@ task-started and the outcomes are matched by worker and by what their attempt ha
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from exporter.events import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
 
 #: An attempt more than this many publications old is forgotten: a task that is retried for days stays small.
-MAX_CHAIN = 4
+MAX_CHAIN = 8
 #: Ended tasks are kept this long, for the task-sent, the repeated outcome or the redelivery that may still come.
 TOMBSTONE_SECONDS = 60.0
 #: ... but not more of them than this.
@@ -54,7 +55,7 @@ class Inflight:
         head = self._heads.get(event.uuid)
         attempt = None if head is None else _published(head, event)
         if attempt is None:
-            attempt = self._open(event.uuid, head)
+            attempt = self._open_published(event, head)
         if not attempt.stamp("sent", event.timestamp):
             return None
         attempt.identify(event.name, event.retries)
@@ -67,7 +68,7 @@ class Inflight:
         head = self._heads.get(event.uuid)
         attempt = None if head is None else _delivered(head, event)
         if attempt is None:
-            attempt = self._open(event.uuid, head)
+            attempt = self._open_published(event, head)
         if not attempt.stamp("received", event.timestamp):
             return None
         attempt.identify(event.name, event.retries)
@@ -75,27 +76,26 @@ class Inflight:
         attempt.reserved = True
         if event.eta is not None:
             attempt.eta = attempt.eta or parse_eta(event.eta)
-        if attempt.ended and not attempt.open:
+        if attempt.has_outcome:
             attempt.reopen()
-        if attempt.older is not None:
-            for older in attempt.older.chain():
-                if older.name != attempt.name:
-                    older.supersede()
+        if head is not None:
+            _supersede(attempt, self._heads[event.uuid])
         return attempt
 
     def started(self, event: TaskStarted) -> Attempt | None:
         """The attempt that began to run."""
         head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
-        if head.older is not None:
-            if _repeats(head, "started", event.timestamp):
-                return None
-            attempt = _startable(head, event.hostname)
-        if not attempt.stamp("started", event.timestamp):
+        if _repeats(head, "started", event.timestamp):
             return None
+        if head.older is not None:
+            attempt = _startable(head, event.hostname)
+        if attempt.held_elsewhere(event.hostname) or (attempt.goes_on and not attempt.reserved):
+            head = attempt = self._open(event.uuid, head, attempt.name)  # its task-received was missed
+        attempt.stamp("started", event.timestamp)
         attempt.worker = event.hostname
         attempt.reserved = False
-        if attempt is head or attempt.name == head.name:  # else it is superseded already, or about to be
-            if attempt.ended and not attempt.open:
+        if not attempt.is_superseded:
+            if attempt.has_outcome:
                 attempt.reopen()
             attempt.open += 1
         return attempt
@@ -106,14 +106,20 @@ class Inflight:
         if _repeats(head, "ended", event.timestamp):
             return None
         if head.older is not None:
-            attempt = _endable(head, event.hostname)
-        if attempt.ended and not attempt.open:
-            return None
+            attempt = _endable(head, event.hostname, final=final)
+        if attempt.held_elsewhere(event.hostname) or (attempt.has_outcome and attempt.goes_on and final):
+            head = attempt = self._open(event.uuid, head, attempt.name)  # all that came before was missed
+        elif attempt.has_outcome:
+            if final:
+                return None
+            attempt = head.insert_older()  # a retry before the outcome that we know
         attempt.stamp("ended", event.timestamp)
+        attempt.goes_on = not final
         attempt.release(event.hostname)
-        for link in head.chain() if final else (attempt,):
-            link.leave()
+        attempt.leave()
         if final:
+            for link in head.chain():
+                link.leave()
             self._bury(event.uuid)
         return attempt
 
@@ -129,7 +135,8 @@ class Inflight:
         if _repeats(head, "returned", event.timestamp):
             return None
         if head.older is not None:
-            attempt = _endable(head, event.hostname)
+            mine = (link for link in head.chain() if link.worker == event.hostname)
+            attempt = next(mine, head)
         attempt.stamp("returned", event.timestamp)
         attempt.release(event.hostname)
         attempt.leave()
@@ -157,7 +164,22 @@ class Inflight:
                 self._forget(uuid)
                 self.evicted["expired"] += 1
 
-    def _open(self, uuid: str, head: Attempt | None) -> Attempt:
+    def _open_published(self, event: TaskSent | TaskReceived, head: Attempt | None) -> Attempt:
+        """Open the attempt of a publication that is news.
+
+        Retries and replacements name their own uuid as parent (``celery/app/task.py``, ``Task.retry``, ``Task.replace``),
+        so that a first publication is known as such, however late its events are.
+        """
+        follows = event.parent_id == event.uuid
+        if head is not None and not follows and head.oldest().follows:
+            oldest = head.oldest()
+            oldest.older = Attempt(oldest.seen)
+            return oldest.older
+        attempt = self._open(event.uuid, head)
+        attempt.follows = follows
+        return attempt
+
+    def _open(self, uuid: str, head: Attempt | None, name: str | None = None) -> Attempt:
         heads = self._heads
         if head is not None:
             del heads[uuid]  # the table stays in the order of ``seen``
@@ -165,6 +187,7 @@ class Inflight:
             self._forget(next(iter(heads)))
             self.evicted["capacity"] += 1
         attempt = heads[uuid] = Attempt(self._monotonic(), head)
+        attempt.name = name
         last = attempt
         for _ in range(MAX_CHAIN - 1):
             if last.older is None:
@@ -183,43 +206,86 @@ class Inflight:
         self._tombstones.append((self._monotonic() + TOMBSTONE_SECONDS, uuid))
 
 
+def _supersede(delivered: Attempt, head: Attempt) -> None:
+    """After a delivery, close the attempts in whose place another task runs."""
+    for attempt in head.chain():
+        if attempt.name != delivered.name and attempt.received:
+            if attempt.received < delivered.received:
+                attempt.supersede()
+            elif attempt.received > delivered.received:
+                delivered.supersede()
+
+
 def _repeats(head: Attempt, field: str, timestamp: float) -> bool:
     return any(attempt.noted(field, timestamp) for attempt in head.chain())
 
 
 def _published(head: Attempt, event: TaskSent) -> Attempt | None:
     """The attempt that met a worker before its task-sent came, or one that is published again as it was."""
-    again = None
-    for attempt in head.chain():
-        if attempt.fits(event.name, event.retries):
-            if not attempt.sent or attempt.noted("sent", event.timestamp):
-                return attempt
-            if again is None and attempt.queue == event.queue:
-                again = attempt
-    return again
+    fitting = [attempt for attempt in head.chain() if attempt.fits(event.name, event.retries)]
+    for attempt in fitting:
+        if attempt.noted("sent", event.timestamp):
+            return attempt
+    unsent = [attempt for attempt in fitting if not attempt.sent]
+    again = [attempt for attempt in fitting if attempt.queue == event.queue]
+    return _surest(unsent, event.retries) or _surest(again, event.retries)
 
 
 def _delivered(head: Attempt, event: TaskReceived) -> Attempt | None:
     """The attempt of this name and retry count, before all one that no worker has met yet."""
-    again = None
-    for attempt in head.chain():
-        if attempt.fits(event.name, event.retries):
-            if attempt.noted("received", event.timestamp):
-                return attempt
-            if again is None or not attempt.received:
-                again = attempt
-    return again
+    fitting = [
+        attempt
+        for attempt in head.chain()
+        if attempt.fits(event.name, event.retries) and (attempt.received or attempt.ended <= 0)
+    ]
+    for attempt in fitting:
+        if attempt.noted("received", event.timestamp):
+            return attempt
+    unmet = [attempt for attempt in fitting if not attempt.received]
+    return _surest(unmet, event.retries) or _surest(fitting, event.retries)
+
+
+def _surest(attempts: list[Attempt], retries: int | None) -> Attempt | None:
+    """The newest one of just this retry count, else the newest."""
+    exact = [attempt for attempt in attempts if attempt.retries == retries]
+    return exact[0] if exact else attempts[0] if attempts else None
 
 
 def _startable(head: Attempt, worker: str) -> Attempt:
     """Of several attempts the oldest that this worker holds, else the newest that any holds, else the newest."""
-    held = [attempt for attempt in head.chain() if attempt.reserved]
+    held = [attempt for attempt in _newest_first(head) if attempt.reserved]
     mine = [attempt for attempt in held if attempt.worker == worker]
     return mine[-1] if mine else held[0] if held else head
 
 
-def _endable(head: Attempt, worker: str) -> Attempt:
-    """Of several attempts the oldest that runs on this worker, else the newest without an outcome, else the newest."""
-    mine = [attempt for attempt in head.chain() if attempt.open and attempt.worker == worker]
-    pending = [attempt for attempt in head.chain() if not attempt.ended]
-    return mine[-1] if mine else pending[0] if pending else head
+def _endable(head: Attempt, worker: str, *, final: bool) -> Attempt:
+    """Of several attempts one that runs on this worker, else the newest without an outcome, else the newest.
+
+    A worker may tell that the next attempt started before it tells of the retry (seen with Celery 5.7): of several that
+    run here the oldest was retried, while only the newest can come to a final outcome, and none before a settled one.
+    """
+    attempts = _newest_first(head)
+    if not final:
+        running = [attempt for attempt in attempts if attempt.open and attempt.worker == worker]
+        pending = [
+            attempt for attempt in attempts if attempt.ended <= 0 and not attempt.held_elsewhere(worker)
+        ]
+        met = [attempt for attempt in pending if attempt.worker == worker]
+        return running[-1] if running else met[-1] if met else (pending or [head])[0]
+    attempts = [attempt for attempt in attempts if not attempt.is_superseded] or [head]
+    settled = [number for number, attempt in enumerate(attempts) if attempt.is_settled]
+    if settled:
+        attempts = attempts[: settled[0] + 1]
+    running = [attempt for attempt in attempts if attempt.open and attempt.worker == worker]
+    ended = [attempt for attempt in attempts if attempt.is_settled and attempt.worker == worker]
+    pending = [attempt for attempt in attempts if attempt.ended <= 0 and not attempt.held_elsewhere(worker)]
+    return (running or ended or pending or attempts)[0]
+
+
+def _newest_first(head: Attempt) -> list[Attempt]:
+    """The chain by retry count, as far as it is known; events of workers may have opened it in another order."""
+    return sorted(
+        head.chain(),
+        key=lambda attempt: math.inf if attempt.retries is None else attempt.retries,
+        reverse=True,
+    )

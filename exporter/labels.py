@@ -17,6 +17,8 @@ OTHER: Final = "other"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # "ValueError('x')", "project.errors.OutOfStock: x", "KeyError": an identifier with dots, up to "(", ":" or the end.
 _CLASS = re.compile(r"[<\s]*(?:[^\W\d]\w*\.)*([^\W\d]\w*)\s*(?=[(:]|$)")
+# How a threads or solo pool tells of a retry; the repr of what was raised follows, None if there was nothing.
+_RETRY = "Retry(Retry(...), "
 # Not the class of what was raised: what pools wrap it in, and the repr of a retry without an exception.
 _NO_CLASS = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
 
@@ -40,7 +42,7 @@ def exception_class(exception: str | None, traceback: str | None) -> str:
         The bare class name without module, or ``unknown``.
     """
     for text in (exception, _exception_line(traceback)):
-        found = _CLASS.match(text[:MAX_LENGTH]) if text else None
+        found = _CLASS.match(text.removeprefix(_RETRY)[:MAX_LENGTH]) if text else None
         if found and found[1] not in _NO_CLASS:
             return clean(found[1])
     return "unknown"

@@ -30,31 +30,46 @@ class Presence(Enum):
 class Process:
     """The heartbeats of one worker process, against the starts that we saw of it.
 
-    A deficit is ``processed`` less the starts seen. It may be high for a moment, when a heartbeat overtakes the
-    buffered task events before it, so that only a deficit that stands in two heartbeats in a row is a loss.
+    The deficit of a heartbeat is its ``processed`` less the starts up to its timestamp. It is worked out one heartbeat
+    later, because heartbeats overtake the task events that the worker has buffered (``celery/events/dispatcher.py``), and
+    what stands in two heartbeats in a row is a loss.
     """
 
     processed: int | None = None
-    starts: int = 0
+    beat_at: float = 0.0
+    starts: int = 0  # up to beat_at
+    newer_starts: int = 0
     settled: int | None = None  # the deficit already accounted for
     last_deficit: int = 0
 
-    def heartbeat(self, processed: int) -> tuple[int, int]:
+    def start(self, timestamp: float) -> None:
+        """Take a task-started event."""
+        if timestamp <= self.beat_at:
+            self.starts += 1
+        else:
+            self.newer_starts += 1
+
+    def heartbeat(self, processed: int, timestamp: float) -> tuple[int, int]:
         """Take a heartbeat's ``processed``.
 
         Returns:
             How much it grew (all of it for the first one), and how many starts are now known to be missed.
         """
         grown = max(0, processed - (self.processed or 0))
+        missed = 0 if self.processed is None else self._settle(self.processed - self.starts)
+        self.starts += self.newer_starts
+        self.newer_starts = 0
         self.processed = processed
-        deficit = processed - self.starts
-        if self.settled is None:
-            self.settled = self.last_deficit = deficit
-            return grown, 0
-        missed = max(0, min(deficit, self.last_deficit) - self.settled)
-        self.settled = min(self.settled + missed, deficit)
-        self.last_deficit = deficit
+        self.beat_at = timestamp
         return grown, missed
+
+    def _settle(self, deficit: int) -> int:
+        if self.settled is None:  # what was processed before we heard of it is nobody's loss
+            self.settled = self.last_deficit = deficit
+        missed = max(0, min(deficit, self.last_deficit) - self.settled)
+        self.settled += missed  # never lowered: a start in a thread may overtake the heartbeat that counts it
+        self.last_deficit = deficit
+        return missed
 
 
 @dataclass(slots=True)
@@ -93,11 +108,11 @@ class Worker:
             process = self.processes[key] = Process()
         return process
 
-    def beat(self, pid: int | None, processed: int) -> None:
+    def beat(self, pid: int | None, processed: int, timestamp: float) -> None:
         """Take what a heartbeat says of the work done."""
         process = self.process(pid)
         first = process.processed is None
-        grown, missed = process.heartbeat(processed)
+        grown, missed = process.heartbeat(processed, timestamp)
         self.processed += grown
         self.missed += missed
         if self.task_events:

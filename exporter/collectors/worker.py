@@ -180,7 +180,7 @@ class WorkerCollector:
         worker.load = event.loadavg
         worker.active = event.active
         first = not worker.processes
-        worker.beat(event.pid, event.processed)
+        worker.beat(event.pid, event.processed, event.timestamp)
         if event.active:
             worker.idle_since = None
         elif worker.idle_since is None:
@@ -201,7 +201,7 @@ class WorkerCollector:
         """Count the start against the worker's own count."""
         worker = self._hear(event.hostname)
         worker.task_events += 1
-        worker.process(event.pid).starts += 1
+        worker.process(event.pid).start(event.timestamp)
 
     def on_task_event(self, event: events.WorkerTaskEvent) -> None:
         """A sign of life, and of task events."""

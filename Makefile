@@ -1,0 +1,50 @@
+# For a newcomer: `make demo` and `make test` are enough; nothing has to be activated or installed before.
+# DEMO_ARGS="--duration 30", TEST_ARGS="-k task", PYTHON=python3.12 change what is run.
+
+PYTHON ?= python3
+DEMO_ARGS ?=
+TEST_ARGS ?=
+BIN := .venv/bin
+SOURCES := exporter tests
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv demo test lint format docs clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/stamp-demo ## Run a broker, workers, a workload and the exporter on http://localhost:9808
+	@$(BIN)/celery-exporter demo $(DEMO_ARGS)
+
+test: .venv/stamp-dev ## Run all tests; installs RabbitMQ and Prometheus when the machine lets it
+	@scripts/install-backends
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: .venv/stamp-dev ## Check style (ruff), types (mypy) and layers (import-linter)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: .venv/stamp-dev ## Format the code and fix what can be fixed by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/stamp-dev ## Write docs/metrics.md from the code
+	@mkdir -p docs
+	$(BIN)/celery-exporter metrics --format markdown > docs/metrics.md.new
+	mv docs/metrics.md.new docs/metrics.md
+
+clean: ## Remove the virtual environment and all caches
+	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv: .venv/stamp-dev ## Create the development environment
+
+.venv/stamp-demo: pyproject.toml constraints.txt scripts/make-venv
+	@scripts/make-venv demo
+
+.venv/stamp-dev: pyproject.toml constraints.txt scripts/make-venv
+	@scripts/make-venv demo,dev

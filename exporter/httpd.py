@@ -1,0 +1,232 @@
+"""The HTTP server below the pages: threads, limits, deadlines.
+
+Owns everything that is particular to cheroot. Must not know: pages, metrics, configuration.
+
+Clients are not trusted to be quick. cheroot hands a fresh connection to a worker thread and reads there
+(cheroot/connections.py, ConnectionManager._run), so that a few silent clients stop it. Here a connection
+waits for its first byte without a thread, a request's head and the taking of its answer have a deadline, and
+when too many connections are open the one that has been idle longest goes.
+"""
+
+import errno
+import logging
+import math
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+from cheroot import server, wsgi
+from cheroot.makefile import MakeFile
+
+from exporter.listening import BACKLOG
+
+_log = logging.getLogger(__name__)
+
+_PAUSE_S = 1.0  # before accepting again when the system has no room for a connection
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What clients may take from one listening socket.
+
+    Times in seconds. ``idle``: between requests, and before the first; longer than usual scrape intervals, so
+    that Prometheus keeps its connection. ``head``: from a request's first byte to its last header; less than
+    Prometheus' scrape timeout (10), so that slow clients delay a scrape but do not fail it. ``answer``: from
+    there until the client has taken its answer. ``stall``: one send of the answer without progress. No page
+    has a use for a body; one of up to ``body_bytes`` is read and forgotten.
+    """
+
+    threads: int = 12
+    connections: int = 256
+    header_bytes: int = 16_384
+    body_bytes: int = 16_384
+    idle: int = 120
+    head: float = 5.0
+    answer: float = 60.0
+    stall: float = 10.0
+    tick: float = 1.0  # how often the deadlines of ``head`` and ``answer`` are looked at
+
+
+class _Connection(server.HTTPConnection):
+    """A connection that knows until when its client must have done its part."""
+
+    server: "HttpServer"
+
+    def __init__(self, httpd: "HttpServer", sock: Any, makefile: Any = MakeFile) -> None:
+        super().__init__(httpd, sock, makefile)
+        self.answering = False
+        self.deadline = math.inf  # monotonic
+        httpd.opened(self)
+
+    def communicate(self) -> bool:
+        """Serve one request; true when the connection may stay open."""
+        if not self.server.ready:
+            return False  # it was queued when the server was told to stop
+        limits = self.server.limits
+        self.socket.settimeout(limits.head)
+        # A client that stalls gets cheroot's 408 first; one that drips bytes is cut a little later.
+        self.deadline = time.monotonic() + limits.head + limits.tick
+        try:
+            return bool(super().communicate())  # type: ignore[no-untyped-call]  # cheroot's types are incomplete
+        finally:
+            self.answering = False
+            self.deadline = math.inf
+
+    def head_is_read(self) -> None:
+        """The request is known: from here on the answer's limits hold."""
+        self.answering = True
+        self.socket.settimeout(self.server.limits.stall)
+        self.deadline = time.monotonic() + self.server.limits.answer
+
+    def cut(self) -> None:
+        """End it from any thread: whoever reads or writes it wakes up, the selector sees it closed."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Release the socket; called by its current owner alone."""
+        self.server.closed(self)
+        super().close()
+
+
+class _Gateway(wsgi.Gateway_10):
+    """Between cheroot's request and the pages."""
+
+    def respond(self) -> None:
+        """Answer the request."""
+        self.req.conn.head_is_read()
+        if self.req.chunked_read:
+            # cheroot leaves such a body unread and takes it for the next request (HTTPRequest.send_headers).
+            self.req.close_connection = True
+        super().respond()
+
+
+class HttpServer(wsgi.Server):
+    """Serves one WSGI application on one socket that already listens."""
+
+    ConnectionClass = _Connection
+
+    def __init__(self, listening: socket.socket, app: WSGIApplication, name: str, limits: Limits) -> None:
+        super().__init__(
+            listening.getsockname()[:2],
+            app,
+            numthreads=limits.threads,
+            server_name=name,
+            max=limits.threads,
+            request_queue_size=BACKLOG,
+            timeout=limits.idle,
+        )
+        self.limits = limits
+        self.gateway = _Gateway
+        self.max_request_header_size = limits.header_bytes
+        self.max_request_body_size = limits.body_bytes
+        self.keep_alive_conn_limit = limits.connections
+        self._listening = listening
+        self._launched = threading.Event()
+        self._halted = threading.Event()
+        self._lock = threading.Lock()
+        self._open: set[_Connection] = set()
+        self._waiting: dict[_Connection, None] = {}  # those without a request, the longest waiting first
+
+    def launch(self) -> None:
+        """Serve in background threads, which never keep the process alive."""
+        # cheroot's threads are daemons only when a daemon starts them (WorkerThread does not say).
+        threading.Thread(target=self._run, name="web", daemon=True).start()
+        threading.Thread(target=self._watch_deadlines, name="web-deadlines", daemon=True).start()
+        self._launched.wait()
+
+    def halt(self, grace: float) -> None:
+        """Stop within twice ``grace`` seconds: answers under way get that long, then clients are cut."""
+        self._halted.set()
+        stopping = threading.Thread(target=self.stop, name="web-stop", daemon=True)
+        stopping.start()
+        with suppress(OSError):
+            self._listening.shutdown(
+                socket.SHUT_RDWR
+            )  # wakes the selector, which else sleeps up to 0.5 s more
+        self._cut(lambda connection: not connection.answering)
+        stopping.join(grace)
+        self._cut(lambda _: True)
+        stopping.join(grace)
+
+    def _run(self) -> None:
+        # cheroot takes file descriptor 3 for its socket whomever LISTEN_PID names (HTTPServer.prepare).
+        os.environ.pop("LISTEN_PID", None)
+        try:
+            self.prepare()
+        finally:
+            self._launched.set()
+        self.serve()
+
+    def _watch_deadlines(self) -> None:
+        while not self._halted.wait(self.limits.tick):
+            self._cut(lambda connection: connection.deadline < time.monotonic())
+
+    def _cut(self, chosen: Callable[[_Connection], bool]) -> None:
+        with self._lock:
+            connections = [connection for connection in self._open if chosen(connection)]
+        for connection in connections:
+            connection.cut()
+
+    def opened(self, connection: _Connection) -> None:
+        """Note a connection."""
+        with self._lock:
+            self._open.add(connection)
+
+    def closed(self, connection: _Connection) -> None:
+        """Forget a connection."""
+        with self._lock:
+            self._open.discard(connection)
+            self._waiting.pop(connection, None)
+
+    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002, ARG002 - cheroot's
+        """Take the socket that listens already, where cheroot makes one of its own."""
+        self.socket = self._listening
+        return self._listening
+
+    def process_conn(self, conn: _Connection) -> None:
+        """Give a connection with something to read to a worker; a fresh one waits for its first byte."""
+        if conn.last_used is None:
+            self.put_conn(conn)
+            return
+        with self._lock:
+            self._waiting.pop(conn, None)
+        self.requests.put(conn)
+
+    def put_conn(self, conn: _Connection) -> None:
+        """Let a connection wait for a request; where too many are open, the longest waiting one goes."""
+        surplus = None
+        with self._lock:
+            self._waiting[conn] = None
+            if len(self._open) > self.limits.connections:
+                surplus = next(iter(self._waiting))
+        if surplus is conn:
+            conn.close()
+            return
+        if surplus is not None:
+            surplus.cut()
+        super().put_conn(conn)
+
+    def error_log(
+        self,
+        msg: str = "",
+        level: int = logging.INFO,
+        traceback: bool = False,  # noqa: FBT001, FBT002 - cheroot's
+    ) -> None:
+        """Log what cheroot reports; a client that went away is no error."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _log.error("cannot accept connections: %s", error.strerror)
+            self._halted.wait(_PAUSE_S)  # cheroot tries again at once, for ever
+        elif isinstance(error, OSError):
+            _log.debug("connection lost: %s", error)
+        else:
+            _log.log(level, "%s", msg, exc_info=traceback)

@@ -1,0 +1,1 @@
+"""Collectors: real bodies in, exposition text out."""

@@ -1,0 +1,22 @@
+"""Settings of the whole test run, and the count of what a missing backend kept from running."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import settings
+
+# Examples may take long on a busy machine; a hang is what the tests' own timeout finds.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Count at the end of the run, one line for each missing backend, the tests that it kept from running."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", ()):
+        # A skip's longrepr is (file, line, "Skipped: reason"); tests/integration/servers/requirements.py words it.
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        if " is missing: " in reason:
+            counts[reason] += 1
+    for reason, count in sorted(counts.items()):
+        terminalreporter.write_line(f"{count} test{'s'[: count > 1]} skipped because {reason}")

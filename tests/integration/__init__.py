@@ -1,0 +1,1 @@
+"""Tests against real brokers, real workers and a real Prometheus."""

@@ -1,0 +1,114 @@
+"""Fixtures: real brokers, workers, the exporter and Prometheus, as tests need them.
+
+A fixture whose backend is not installed skips its test, or fails it under ``CI=true``; the marker
+``needs("rabbitmq")`` says the same for a test that starts servers itself.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.servers import (
+    CeleryWorker,
+    Certificates,
+    ExporterProcess,
+    Prometheus,
+    RabbitMQ,
+    Sentinels,
+    Valkey,
+    require,
+)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Obey the marker ``needs`` before any fixture starts a server."""
+    for marker in item.iter_markers("needs"):
+        require(*marker.args)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """One certificate authority, with certificates for servers on 127.0.0.1 and for clients."""
+    return Certificates.create(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    """A Valkey server for this test alone; it is up in milliseconds."""
+    require("valkey")
+    with Valkey(tmp_path / "valkey") as server:
+        yield server
+
+
+@pytest.fixture
+def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
+    """A master, a replica and three sentinels for this test alone."""
+    require("valkey")
+    with Sentinels(tmp_path / "sentinels") as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """The run's RabbitMQ server; a test that pauses or stops it starts one of its own instead."""
+    require("rabbitmq")
+    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as server:
+        yield server
+
+
+@dataclass(frozen=True, slots=True)
+class Vhost:
+    """A virtual host of the run's RabbitMQ: its name and its broker URL."""
+
+    name: str
+    url: str
+
+
+@pytest.fixture
+def rabbitmq_vhost(rabbitmq: RabbitMQ) -> Iterator[Vhost]:
+    """A fresh virtual host for this test alone."""
+    name = f"test-{uuid.uuid4()}"
+    yield Vhost(name, rabbitmq.add_vhost(name))
+    rabbitmq.delete_vhost(name)
+
+
+@pytest.fixture
+def start_exporter(tmp_path: Path) -> Iterator[Callable[..., ExporterProcess]]:
+    """Start the exporter with the given arguments; all are stopped, with exit code 0, after the test."""
+    with ExitStack() as stack:
+        count = 0
+
+        def start(*arguments: str, **settings: Any) -> ExporterProcess:
+            nonlocal count
+            count += 1
+            return stack.enter_context(ExporterProcess(tmp_path / f"exporter-{count}", arguments, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[Callable[..., CeleryWorker]]:
+    """Start a Celery worker, called like :class:`CeleryWorker` without its folder; all are stopped after the test."""
+    with ExitStack() as stack:
+
+        def start(app: str, **settings: Any) -> CeleryWorker:
+            return stack.enter_context(CeleryWorker(tmp_path / "workers", app, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def start_prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
+    """Start a Prometheus that scrapes the given metrics pages; stopped after the test."""
+    require("prometheus")
+    with ExitStack() as stack:
+
+        def start(*scrape_targets: str, **settings: Any) -> Prometheus:
+            return stack.enter_context(Prometheus(tmp_path / "prometheus", scrape_targets, **settings))
+
+        yield start

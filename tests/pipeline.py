@@ -1,0 +1,131 @@
+"""The real pipeline on a clock that tests turn: JSON bodies in, exposition text out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from exporter.clock import Clock
+from exporter.config import Config
+from exporter.pipeline import Pipeline
+from exporter.subscription import Subscription
+
+#: What the fake wall clock shows at first.
+T0 = 1_700_000_000.0
+
+
+class FakeTime:
+    """Both clocks of a `Clock`, moved by hand."""
+
+    def __init__(self) -> None:
+        self.elapsed = 0.0
+
+    def clock(self) -> Clock:
+        """The clock to inject."""
+        return Clock(wall=lambda: T0 + self.elapsed, monotonic=lambda: 1000.0 + self.elapsed)
+
+
+class Bench:
+    """A pipeline to feed and to scrape."""
+
+    def __init__(self, *, connected: bool = True, **settings: Any) -> None:
+        self.time = FakeTime()
+        clock = self.time.clock()
+        self.subscription = Subscription(clock)
+        if connected:
+            self.subscription.up()
+        config = Config(broker_url="memory://", **settings)
+        self.pipeline = Pipeline(
+            config, self.subscription, clock, libraries={"celery": "5.7.0", "kombu": "5.7.0"}
+        )
+        self.asked_for_events = 0
+        self.pipeline.on_events_off(self._ask)
+
+    def _ask(self) -> None:
+        self.asked_for_events += 1
+
+    def feed(self, *events: Any) -> None:
+        """Feed events (dicts), one message each; a list is one message with several."""
+        for event in events:
+            self.pipeline.dispatcher.feed(json.dumps(event).encode())
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, and sweep at its end."""
+        self.time.elapsed += seconds
+        self.pipeline.dispatcher.sweep()
+
+    def text(self) -> str:
+        """The exposition text."""
+        return generate_latest(self.pipeline.registry).decode()
+
+    def samples(self, *prefixes: str) -> dict[str, float]:
+        """Samples by ``name{label="value",...}``, labels in alphabetical order, optionally of some prefixes only."""
+        found = {}
+        for family in text_string_to_metric_families(self.text()):
+            for sample in family.samples:
+                if not prefixes or sample.name.startswith(prefixes):
+                    labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+                    found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+        return found
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """One sample's value, None if there is no such sample."""
+        inner = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+        return self.samples(name).get(f"{name}{{{inner}}}" if inner else name)
+
+    def counts(self, task: str = "t", queue: str = "q") -> dict[str, float]:
+        """The event counters of one (task, queue) that are not 0, without prefix and suffix."""
+        samples = self.samples("celery_task_")
+        labels = f'queue="{queue}"'
+        found = {}
+        for kind in ("sent", "received", "started", "succeeded", "failed", "retried", "cancelled"):
+            found[kind] = samples.get(f'celery_task_{kind}_total{{{labels},task="{task}"}}')
+        for requeue in ("true", "false"):
+            name = f'celery_task_rejected_total{{{labels},requeue="{requeue}",task="{task}"}}'
+            found[f"rejected {requeue}"] = samples.get(name)
+        for reason in ("revoked", "expired", "terminated"):
+            found[reason] = samples.get(
+                f'celery_task_revoked_total{{{labels},reason="{reason}",task="{task}"}}'
+            )
+        return {kind: value for kind, value in found.items() if value}
+
+
+def sent(
+    uuid: str = "u", at: float = 0.0, *, name: str = "t", queue: str | None = "q", **more: Any
+) -> dict[str, Any]:
+    """A task-sent event, ``at`` seconds after T0."""
+    return {
+        "type": "task-sent",
+        "uuid": uuid,
+        "name": name,
+        "queue": queue,
+        "retries": 0,
+        "eta": None,
+        "hostname": "gen1@client",
+        "timestamp": T0 + at,
+        **more,
+    }
+
+
+def received(
+    uuid: str = "u", at: float = 1.0, *, name: str = "t", worker: str = "w@h", **more: Any
+) -> dict[str, Any]:
+    """A task-received event."""
+    return {**task("received", uuid, at, worker=worker), "name": name, "retries": 0, "eta": None, **more}
+
+
+def task(kind: str, uuid: str = "u", at: float = 2.0, *, worker: str = "w@h", **more: Any) -> dict[str, Any]:
+    """A task event of any kind that a worker sends."""
+    return {"type": f"task-{kind}", "uuid": uuid, "hostname": worker, "pid": 7, "timestamp": T0 + at, **more}
+
+
+def worker_event(kind: str, at: float = 0.0, *, worker: str = "w@h", **more: Any) -> dict[str, Any]:
+    """A worker event; online and heartbeat say active=0, processed=0 unless told otherwise."""
+    body = {"type": f"worker-{kind}", "hostname": worker, "pid": 7, "timestamp": T0 + at}
+    if kind != "offline":
+        body |= {"freq": 2.0, "active": 0, "processed": 0, "loadavg": [0.1, 0.2, 0.3]}
+        body |= {"sw_ident": "py-celery", "sw_ver": "5.7.0", "sw_sys": "Linux"}
+    return {**body, **more}

@@ -1,0 +1,78 @@
+"""Label values are safe, and exceptions are named by class only."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.labels import MAX_LENGTH, clean, exception_class
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "/a.py", line 1, in f\n    g()\n  File "/b.py", line 2, in g\n    x\n'
+
+
+@pytest.mark.parametrize("name", ["shop.orders.charge", "zażółć", "任務", "a b", "x" * MAX_LENGTH])
+def test_ordinary_names_stay(name: str) -> None:
+    """What can stand in a label stays as it is."""
+    assert clean(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("", "unknown"),
+        ("a\nb", "a\N{REPLACEMENT CHARACTER}b"),
+        ("a\ud800b", "a\N{REPLACEMENT CHARACTER}b"),
+        ("\x00\x1b[31m", "\N{REPLACEMENT CHARACTER}" * 2 + "[31m"),
+        ("x" * 1_000_000, "x" * MAX_LENGTH),
+    ],
+)
+def test_hostile_names_are_tamed(name: str, expected: str) -> None:
+    """Control characters and surrogates are replaced, length is bounded."""
+    assert clean(name) == expected
+
+
+@given(st.text(alphabet=st.characters()))
+def test_every_name_can_be_encoded(name: str) -> None:
+    """No label value can break the encoding of a scrape."""
+    assert 0 < len(clean(name).encode()) <= 4 * MAX_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("exception", "traceback", "expected"),
+    [
+        ("ValueError('boom')", None, "ValueError"),
+        ("ValueError()", None, "ValueError"),
+        ("KeyError", None, "KeyError"),
+        ("shop.errors.OutOfStock('x')", None, "OutOfStock"),
+        ("<Payment: declined>", None, "Payment"),
+        ("Błąd('x')", None, "Błąd"),
+        (
+            "ExceptionWithTraceback()",
+            TRACEBACK + "billiard.exceptions.TimeLimitExceeded: TimeLimitExceeded(1,)",
+            None,
+        ),
+        (
+            "ExceptionWithTraceback()",
+            '\n"""\n' + TRACEBACK + 'ValueError: one\ntwo: three\n"""',
+            "ValueError",
+        ),
+        ("None", TRACEBACK + "celery.exceptions.Retry: Retry in 3s", "Retry"),
+        ("Retry(Retry(...), ConnectionError('no'), 2.0)", None, "ConnectionError"),
+        ("Retry(Retry(...), None, 0)", TRACEBACK + "celery.exceptions.Retry: Retry in 0s", "Retry"),
+        ("reject requeue=False: no", TRACEBACK + "celery.exceptions.Reject: ('no', False)", "Reject"),
+        ("boom happened here", TRACEBACK + "shop.Odd: boom", "Odd"),
+        ("42", TRACEBACK, "unknown"),
+        (None, TRACEBACK + "KeyError: 'secret'", "KeyError"),
+        (None, None, "unknown"),
+        ("", "", "unknown"),
+        ("ExceptionWithTraceback()", None, "unknown"),
+    ],
+)
+def test_exception_class(exception: str | None, traceback: str | None, expected: str | None) -> None:
+    """The class comes from the repr, else from the line after the last frame, never with a message."""
+    assert exception_class(exception, traceback) == (expected or "TimeLimitExceeded")
+
+
+@given(st.text(), st.text())
+def test_exception_class_is_a_plain_word(exception: str, traceback: str) -> None:
+    """Whatever repr and traceback are, the label is one identifier."""
+    assert exception_class(exception, traceback).isidentifier()
