@@ -15,10 +15,9 @@ import kombu
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
 from exporter.clock import Clock
-from exporter.config import secrets
-from exporter.logs import Redaction, fields
+from exporter.logs import Redaction, fields, hide
 from exporter.pipeline import Pipeline
-from exporter.receivers.celery_app import celery_app
+from exporter.receivers.celery_app import broker_of
 from exporter.receivers.kombu import KombuReceiver
 from exporter.status import ExporterStatus
 from exporter.subscription import Subscription
@@ -41,7 +40,9 @@ class Exporter:
     def __init__(self, config: Config) -> None:
         """Wire everything; connects to nothing. Raises ConfigError where the configuration cannot work."""
         clock = Clock()
-        subscription = Subscription(clock, redact=Redaction(secrets(config)))
+        broker = broker_of(config)
+        hide(broker.secrets)
+        subscription = Subscription(clock, redact=Redaction(broker.secrets))
         libraries = {"celery": str(celery.__version__), "kombu": str(kombu.__version__)}
         pipeline = Pipeline(config, subscription, clock, libraries=libraries)
         self._dispatcher = pipeline.dispatcher
@@ -50,7 +51,7 @@ class Exporter:
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._receiver = KombuReceiver(
-            celery_app(config),
+            broker,
             pipeline.dispatcher,
             subscription,
             routing_key=config.event_queue.routing_key,

@@ -10,11 +10,11 @@ task-started and the outcomes are matched by worker and by what their attempt ha
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 from exporter.attempt import Attempt, parse_eta
+from exporter.matching import delivered, endable, published, repeats, startable, supersede
 
 if TYPE_CHECKING:
     from exporter.clock import Clock
@@ -53,7 +53,7 @@ class Inflight:
     def sent(self, event: TaskSent) -> Attempt | None:
         """The attempt that this task-sent published; its queue and due time are known from now on."""
         head = self._heads.get(event.uuid)
-        attempt = None if head is None else _published(head, event)
+        attempt = None if head is None else published(head, event)
         if attempt is None:
             attempt = self._open_published(event, head)
         if not attempt.stamp("sent", event.timestamp):
@@ -66,7 +66,7 @@ class Inflight:
     def received(self, event: TaskReceived) -> Attempt | None:
         """The attempt that this task-received delivered, perhaps not for the first time."""
         head = self._heads.get(event.uuid)
-        attempt = None if head is None else _delivered(head, event)
+        attempt = None if head is None else delivered(head, event)
         if attempt is None:
             attempt = self._open_published(event, head)
         if not attempt.stamp("received", event.timestamp):
@@ -79,16 +79,16 @@ class Inflight:
         if attempt.has_outcome:
             attempt.reopen()
         if head is not None:
-            _supersede(attempt, self._heads[event.uuid])
+            supersede(attempt, self._heads[event.uuid])
         return attempt
 
     def started(self, event: TaskStarted) -> Attempt | None:
         """The attempt that began to run."""
         head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
-        if _repeats(head, "started", event.timestamp):
+        if repeats(head, "started", event.timestamp):
             return None
         if head.older is not None:
-            attempt = _startable(head, event.hostname)
+            attempt = startable(head, event.hostname)
         if attempt.held_elsewhere(event.hostname) or (attempt.goes_on and not attempt.reserved):
             head = attempt = self._open(event.uuid, head, attempt.name)  # its task-received was missed
         attempt.stamp("started", event.timestamp)
@@ -103,10 +103,10 @@ class Inflight:
     def ended(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
         """The attempt whose outcome this is; ``final`` unless the uuid goes on (task-retried)."""
         head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
-        if _repeats(head, "ended", event.timestamp):
+        if repeats(head, "ended", event.timestamp):
             return None
         if head.older is not None:
-            attempt = _endable(head, event.hostname, final=final)
+            attempt = endable(head, event.hostname, final=final)
         if attempt.held_elsewhere(event.hostname) or (attempt.has_outcome and attempt.goes_on and final):
             head = attempt = self._open(event.uuid, head, attempt.name)  # all that came before was missed
         elif attempt.has_outcome:
@@ -132,7 +132,7 @@ class Inflight:
             final: the message will not be delivered again.
         """
         head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
-        if _repeats(head, "returned", event.timestamp):
+        if repeats(head, "returned", event.timestamp):
             return None
         if head.older is not None:
             mine = (link for link in head.chain() if link.worker == event.hostname)
@@ -167,8 +167,8 @@ class Inflight:
     def _open_published(self, event: TaskSent | TaskReceived, head: Attempt | None) -> Attempt:
         """Open the attempt of a publication that is news.
 
-        Retries and replacements name their own uuid as parent (``celery/app/task.py``, ``Task.retry``, ``Task.replace``),
-        so that a first publication is known as such, however late its events are.
+        Retries and replacements name their own uuid as parent (``celery/app/task.py``, ``Task.retry`` and
+        ``Task.replace``), so that a first publication is known as such, however late its events are.
         """
         follows = event.parent_id == event.uuid
         if head is not None and not follows and head.oldest().follows:
@@ -204,88 +204,3 @@ class Inflight:
 
     def _bury(self, uuid: str) -> None:
         self._tombstones.append((self._monotonic() + TOMBSTONE_SECONDS, uuid))
-
-
-def _supersede(delivered: Attempt, head: Attempt) -> None:
-    """After a delivery, close the attempts in whose place another task runs."""
-    for attempt in head.chain():
-        if attempt.name != delivered.name and attempt.received:
-            if attempt.received < delivered.received:
-                attempt.supersede()
-            elif attempt.received > delivered.received:
-                delivered.supersede()
-
-
-def _repeats(head: Attempt, field: str, timestamp: float) -> bool:
-    return any(attempt.noted(field, timestamp) for attempt in head.chain())
-
-
-def _published(head: Attempt, event: TaskSent) -> Attempt | None:
-    """The attempt that met a worker before its task-sent came, or one that is published again as it was."""
-    fitting = [attempt for attempt in head.chain() if attempt.fits(event.name, event.retries)]
-    for attempt in fitting:
-        if attempt.noted("sent", event.timestamp):
-            return attempt
-    unsent = [attempt for attempt in fitting if not attempt.sent]
-    again = [attempt for attempt in fitting if attempt.queue == event.queue]
-    return _surest(unsent, event.retries) or _surest(again, event.retries)
-
-
-def _delivered(head: Attempt, event: TaskReceived) -> Attempt | None:
-    """The attempt of this name and retry count, before all one that no worker has met yet."""
-    fitting = [
-        attempt
-        for attempt in head.chain()
-        if attempt.fits(event.name, event.retries) and (attempt.received or attempt.ended <= 0)
-    ]
-    for attempt in fitting:
-        if attempt.noted("received", event.timestamp):
-            return attempt
-    unmet = [attempt for attempt in fitting if not attempt.received]
-    return _surest(unmet, event.retries) or _surest(fitting, event.retries)
-
-
-def _surest(attempts: list[Attempt], retries: int | None) -> Attempt | None:
-    """The newest one of just this retry count, else the newest."""
-    exact = [attempt for attempt in attempts if attempt.retries == retries]
-    return exact[0] if exact else attempts[0] if attempts else None
-
-
-def _startable(head: Attempt, worker: str) -> Attempt:
-    """Of several attempts the oldest that this worker holds, else the newest that any holds, else the newest."""
-    held = [attempt for attempt in _newest_first(head) if attempt.reserved]
-    mine = [attempt for attempt in held if attempt.worker == worker]
-    return mine[-1] if mine else held[0] if held else head
-
-
-def _endable(head: Attempt, worker: str, *, final: bool) -> Attempt:
-    """Of several attempts one that runs on this worker, else the newest without an outcome, else the newest.
-
-    A worker may tell that the next attempt started before it tells of the retry (seen with Celery 5.7): of several that
-    run here the oldest was retried, while only the newest can come to a final outcome, and none before a settled one.
-    """
-    attempts = _newest_first(head)
-    if not final:
-        running = [attempt for attempt in attempts if attempt.open and attempt.worker == worker]
-        pending = [
-            attempt for attempt in attempts if attempt.ended <= 0 and not attempt.held_elsewhere(worker)
-        ]
-        met = [attempt for attempt in pending if attempt.worker == worker]
-        return running[-1] if running else met[-1] if met else (pending or [head])[0]
-    attempts = [attempt for attempt in attempts if not attempt.is_superseded] or [head]
-    settled = [number for number, attempt in enumerate(attempts) if attempt.is_settled]
-    if settled:
-        attempts = attempts[: settled[0] + 1]
-    running = [attempt for attempt in attempts if attempt.open and attempt.worker == worker]
-    ended = [attempt for attempt in attempts if attempt.is_settled and attempt.worker == worker]
-    pending = [attempt for attempt in attempts if attempt.ended <= 0 and not attempt.held_elsewhere(worker)]
-    return (running or ended or pending or attempts)[0]
-
-
-def _newest_first(head: Attempt) -> list[Attempt]:
-    """The chain by retry count, as far as it is known; events of workers may have opened it in another order."""
-    return sorted(
-        head.chain(),
-        key=lambda attempt: math.inf if attempt.retries is None else attempt.retries,
-        reverse=True,
-    )

@@ -15,8 +15,12 @@ MAX_LENGTH: Final = 200
 OTHER: Final = "other"
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# "ValueError('x')", "project.errors.OutOfStock: x", "KeyError": an identifier with dots, up to "(", ":" or the end.
-_CLASS = re.compile(r"[<\s]*(?:[^\W\d]\w*\.)*([^\W\d]\w*)\s*(?=[(:]|$)")
+_DOTTED = r"(?:[^\W\d]\w*\.)*([^\W\d]\w*)"
+# "ValueError('x')", "KeyError": any other repr was made up by the class, "<Declined: x>" perhaps with its name.
+_REPR = re.compile(rf"{_DOTTED}(?=\(|$)")
+_ANGLED = re.compile(rf"<{_DOTTED}(?=[\s:(>])")
+# Such as "project.errors.OutOfStock: x", or "KeyError" alone.
+_LINE = re.compile(rf"{_DOTTED}(?=:|$)")
 # How a threads or solo pool tells of a retry; the repr of what was raised follows, None if there was nothing.
 _RETRY = "Retry(Retry(...), "
 # Not the class of what was raised: what pools wrap it in, and the repr of a retry without an exception.
@@ -41,8 +45,9 @@ def exception_class(exception: str | None, traceback: str | None) -> str:
     Returns:
         The bare class name without module, or ``unknown``.
     """
-    for text in (exception, _exception_line(traceback)):
-        found = _CLASS.match(text.removeprefix(_RETRY)[:MAX_LENGTH]) if text else None
+    line = _exception_line(traceback)
+    for text, pattern in ((exception, _REPR), (line, _LINE), (exception, _ANGLED)):
+        found = pattern.match(text.removeprefix(_RETRY)[:MAX_LENGTH].strip()) if text else None
         if found and found[1] not in _NO_CLASS:
             return clean(found[1])
     return "unknown"

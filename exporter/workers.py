@@ -31,8 +31,8 @@ class Process:
     """The heartbeats of one worker process, against the starts that we saw of it.
 
     The deficit of a heartbeat is its ``processed`` less the starts up to its timestamp. It is worked out one heartbeat
-    later, because heartbeats overtake the task events that the worker has buffered (``celery/events/dispatcher.py``), and
-    what stands in two heartbeats in a row is a loss.
+    later, because heartbeats overtake the task events that the worker has buffered (``celery/events/dispatcher.py``),
+    and what stands in two heartbeats in a row is a loss.
     """
 
     processed: int | None = None

@@ -140,9 +140,7 @@ def lives(draw: st.DrawFn, *, most: int = 6) -> list[Life]:
     made = []
     for number in range(draw(st.integers(1, most))):
         name = draw(st.sampled_from("abc"))
-        attempts = []
-        for retries in range(draw(st.integers(0, 2))):
-            attempts.append(draw(_attempts(name, retries, "retried")))
+        attempts = [draw(_attempts(name, retries, "retried")) for retries in range(draw(st.integers(0, 2)))]
         # Which attempt two outcomes belong to cannot be told when starts of several are missing.
         endings = sorted(ENDINGS.keys() - ({"hard time limit"} if attempts else set()))
         attempts.append(draw(_attempts(name, len(attempts), draw(st.sampled_from(endings)))))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from exporter.labels import MAX_LENGTH, clean, exception_class
 
-TRACEBACK = 'Traceback (most recent call last):\n  File "/a.py", line 1, in f\n    g()\n  File "/b.py", line 2, in g\n    x\n'
+FRAMES = ['  File "/a.py", line 1, in f', "    g()", '  File "/b.py", line 2, in g', "    x"]
+TRACEBACK = "\n".join(["Traceback (most recent call last):", *FRAMES, ""])
 
 
 @pytest.mark.parametrize("name", ["shop.orders.charge", "zażółć", "任務", "a b", "x" * MAX_LENGTH])
@@ -59,6 +60,8 @@ def test_every_name_can_be_encoded(name: str) -> None:
         ("Retry(Retry(...), ConnectionError('no'), 2.0)", None, "ConnectionError"),
         ("Retry(Retry(...), None, 0)", TRACEBACK + "celery.exceptions.Retry: Retry in 0s", "Retry"),
         ("reject requeue=False: no", TRACEBACK + "celery.exceptions.Reject: ('no', False)", "Reject"),
+        ("odd: one", TRACEBACK + "shop.OddError: one", "OddError"),
+        ("<odd: one>", TRACEBACK + "shop.OddError: one", "OddError"),
         ("boom happened here", TRACEBACK + "shop.Odd: boom", "Odd"),
         ("42", TRACEBACK, "unknown"),
         (None, TRACEBACK + "KeyError: 'secret'", "KeyError"),

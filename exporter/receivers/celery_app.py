@@ -1,8 +1,10 @@
-"""The Celery application whose configuration says how to reach the broker and what the event queue is like.
+"""How to reach the broker and what the event queue is like, in Celery's own terms.
 
-Owns: the translation of our configuration into Celery's. Must not know: events, metrics.
+Owns: the translation of our configuration into Celery's, and the loading of the user's application. Must not know:
+events, metrics.
 
-Source of the facts: ``celery/app/defaults.py`` (names and defaults of settings), ``kombu/transport/redis.py`` and
+Source of the facts: ``celery/app/defaults.py`` (names and defaults of settings), ``celery/app/utils.py`` (``Settings``:
+the environment's CELERY_BROKER_URL wins over what is set), ``kombu/transport/redis.py`` and
 ``kombu/transport/pyamqp.py`` (what they take as ``ssl`` and as transport options).
 """
 
@@ -10,47 +12,79 @@ from __future__ import annotations
 
 import ssl
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from celery.app.utils import find_app
 
+from exporter.broker_url import check_broker_url
+from exporter.config import Config, masked_url, secrets
 from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
-    from exporter.config import BrokerTls, Config
+    from exporter.config import BrokerTls
 
 #: Seconds; bound what a broker that does not answer can cost. Transport options of the user win.
 _REDIS_OPTIONS: Final = {"socket_connect_timeout": 5, "socket_timeout": 10, "health_check_interval": 10}
 _CONNECT_TIMEOUT: Final = 5.0
+#: AMQP heartbeats, seconds; the broker and we each give the other up after two that are missed.
+_HEARTBEAT: Final = 10.0
+_REDIS: Final = frozenset({"redis", "rediss", "sentinel"})
 
 
-def celery_app(config: Config) -> Any:
-    """Make the application, or load the user's and let our options win.
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker to connect to.
 
-    Returns:
-        A ``celery.Celery``, never made current; no connection yet.
+    Attributes:
+        app: a ``celery.Celery`` with the settings for events and remote control, never made current.
+        url: of the broker, with its password.
+        secrets: what no log line or page may show.
+    """
+
+    app: Any
+    url: str
+    secrets: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return masked_url(self.url)
+
+    def connect(self) -> Any:
+        """Connect, trying each broker of a failover list once; returns a ``kombu.Connection`` or raises."""
+        connection = self.app.connection_for_read(url=self.url, heartbeat=_HEARTBEAT)
+        retries = max(1, len(connection.alt) - 1)
+        return connection.ensure_connection(
+            max_retries=retries,
+            interval_start=0,
+            interval_step=0,
+            interval_max=0,
+            reraise_as_library_errors=False,
+        )
+
+
+def broker_of(config: Config) -> Broker:
+    """Make an application, or load the user's, and let our options win; connects to nothing.
 
     Raises:
         ConfigError: the user's application cannot be loaded, or its settings and our options do not fit together.
     """
-    app = (
-        _load(config.app) if config.app else Celery("celery-exporter", set_as_current=False, loader="default")
-    )
+    app = _load(config.app) if config.app else Celery("celery-exporter", set_as_current=False)
     conf = app.conf
-    if config.broker_url is not None:
-        conf.broker_url = config.broker_url
-        conf.broker_read_url = conf.broker_write_url = None
-    url = str(conf.broker_read_url or conf.broker_url or "")
-    scheme = url.partition("://")[0]
+    url = config.broker_url or _url_of(conf)
+    check_broker_url(url)
+    scheme = url.partition("://")[0].lower()
     conf.broker_connection_timeout = min(conf.broker_connection_timeout or _CONNECT_TIMEOUT, _CONNECT_TIMEOUT)
-    defaults = _REDIS_OPTIONS if scheme in {"redis", "rediss", "sentinel"} else {}
-    conf.broker_transport_options = {**defaults, **conf.broker_transport_options, **config.transport_options}
-    if scheme == "sentinel" and "master_name" not in conf.broker_transport_options:
+    defaults = _REDIS_OPTIONS if scheme in _REDIS else {}
+    options = {**defaults, **conf.broker_transport_options, **config.transport_options}
+    if scheme == "sentinel" and "master_name" not in options:
         raise ConfigError(
             "sentinel:// needs the master's name: add --broker-transport-option master_name=NAME"
         )
+    conf.broker_transport_options = options
     if config.tls is not None:
         conf.broker_use_ssl = _ssl(config.tls, scheme)
     elif scheme == "rediss" and not conf.broker_use_ssl and "ssl_cert_reqs" not in url:
@@ -58,7 +92,12 @@ def celery_app(config: Config) -> Any:
     elif scheme == "amqps" and not conf.broker_use_ssl:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     _configure_events(conf, config)
-    return app
+    return Broker(app, url, secrets(Config(broker_url=url, app=config.app, transport_options=options)))
+
+
+def _url_of(conf: Any) -> str:
+    url = conf.broker_read_url or "amqp://guest:guest@localhost:5672//"
+    return ";".join(url) if isinstance(url, list | tuple) else str(url)
 
 
 def _configure_events(conf: Any, config: Config) -> None:
@@ -90,16 +129,17 @@ def _load(name: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return find_app(name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a project may raise anything while it is imported
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(
-            f"--app {name} cannot be loaded: {error}; write it like project.celery:app, "
+            f"--app {name} cannot be loaded ({reason}): write it like project.celery:app, "
             "and start where the project can be imported"
         ) from error
 
 
 def _ssl(tls: BrokerTls, scheme: str) -> dict[str, object]:
     required = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
-    if scheme in {"redis", "rediss", "sentinel"}:
+    if scheme in _REDIS:
         if tls.server_name is not None:
             raise ConfigError(
                 "--broker-tls-server-name works with amqps:// only: name the broker so in its URL"

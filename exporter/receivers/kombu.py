@@ -26,13 +26,12 @@ from exporter.logs import fields
 
 if TYPE_CHECKING:
     from exporter.receivers import Link, Sink
+    from exporter.receivers.celery_app import Broker
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two looks at the things that time asks for; also how long a stop may take to be seen.
 TICK_SECONDS: Final = 1.0
-#: AMQP heartbeats, seconds; the broker and we each give the other up after two that are missed.
-HEARTBEAT_SECONDS: Final = 10.0
 #: First and longest pause between two tries to connect, before jitter.
 BACKOFF_SECONDS: Final = (0.5, 30.0)
 #: The fixed name that a durable event queue keeps over restarts.
@@ -45,16 +44,17 @@ class KombuReceiver:
     """Subscribes to the event stream and feeds a sink, until it is told to stop."""
 
     def __init__(
-        self, app: Any, sink: Sink, link: Link, *, routing_key: str = "#", enable_events: bool = True
+        self, broker: Broker, sink: Sink, link: Link, *, routing_key: str = "#", enable_events: bool = True
     ) -> None:
         """Args:
-        app: a ``celery.Celery``, see ``celery_app``.
+        broker: where to connect, see ``celery_app``.
         sink: takes the bodies.
         link: is told whether the subscription stands.
         routing_key: which events to ask the broker for, where it can tell (not on Redis).
         enable_events: ask workers to send task events, at the start and at each :meth:`request_events`.
         """
-        self._app = app
+        self._broker = broker
+        self._app = app = broker.app
         self._sink = sink
         self._link = link
         self._routing_key = routing_key
@@ -94,13 +94,12 @@ class KombuReceiver:
             log.debug("still no events, trying again", exc_info=error)
             return
         self._last_error = text
-        log.warning("no events, trying again", extra=fields(broker=self._broker_name(), error=text))
+        log.warning("no events, trying again", extra=fields(broker=self._broker.name, error=text))
 
     def _subscribe(self) -> None:
         """Connect and receive; returns after a stop, raises whatever ends the connection."""
-        connection = self._app.connection_for_read(heartbeat=HEARTBEAT_SECONDS)
+        connection = self._broker.connect()
         try:
-            connection.connect()
             receiver = _RawReceiver(
                 connection.default_channel,
                 app=self._app,
@@ -124,7 +123,7 @@ class KombuReceiver:
         self._poll(drain_events)
         self._link.up()
         self._last_error = None
-        log.info("receiving events", extra=fields(broker=self._broker_name()))
+        log.info("receiving events", extra=fields(broker=self._broker.name))
         mailbox = self._mailbox(connection)
         self._wake(mailbox)
         next_tick = monotonic() + TICK_SECONDS
@@ -184,9 +183,6 @@ class KombuReceiver:
 
     def _on_unreadable(self, _message: Any, error: Exception) -> None:
         self._sink.drop("undecodable", f"{type(error).__name__}: {error}")
-
-    def _broker_name(self) -> str:
-        return str(self._app.connection_for_read().as_uri())
 
 
 class _RawReceiver(EventReceiver):  # type: ignore[misc]  # celery is untyped

@@ -169,7 +169,7 @@ def test_clocks_that_disagree_never_make_a_wait_negative() -> None:
     assert bench.value(PREFETCH_WAIT + "_sum", task="t", queue="q") == 0.0
 
 
-RETRY = {"exception": "KeyError('x')", "traceback": None}
+RETRY: dict[str, Any] = {"exception": "KeyError('x')", "traceback": None}
 
 
 def test_each_retry_has_its_own_wait() -> None:
