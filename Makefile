@@ -10,7 +10,7 @@ SOURCES := exporter tests
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint format docs clean
+.PHONY: help .venv demo test lint format docs recordings clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ docs: .venv/stamp-dev ## Write docs/metrics.md from the code
 	@mkdir -p docs
 	$(BIN)/celery-exporter metrics --format markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+
+recordings: .venv/stamp-dev ## Record events of real workers of five Celery versions anew (minutes)
+	$(BIN)/python -m tests.recordings.record
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -14,6 +14,7 @@ from exporter import __version__
 from exporter.collectors import ExporterCollector, Guard, TaskCollector, WorkerCollector
 from exporter.dispatch import Dispatcher
 from exporter.inflight import Inflight
+from exporter.workers import Roster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,14 +41,15 @@ class Pipeline:
         inflight = Inflight(clock, max_tasks=config.max_in_flight)
         versions = {"version": __version__, "python": platform.python_version(), **libraries}
         exporter = ExporterCollector(subscription, inflight, clock, versions=versions)
-        self._workers = workers = WorkerCollector(
+        roster = Roster(
             subscription,
             clock,
             timeout=config.worker_timeout,
             retention=config.worker_retention,
             max_workers=config.max_series,
-            on_overflow=exporter.overflowed,
+            on_overflow=lambda: exporter.overflowed("celery_worker"),
         )
+        self._workers = workers = WorkerCollector(roster)
         self._tasks = tasks = TaskCollector(
             inflight,
             clock,

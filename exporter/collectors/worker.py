@@ -7,24 +7,20 @@ lives is worked out from the time of receipt by our own clock, never from timest
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from exporter import events
 from exporter.collectors.family import Family
-from exporter.labels import OTHER, clean
-from exporter.workers import Presence, Worker
+from exporter.labels import clean
+from exporter.workers import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prometheus_client import Metric
 
-    from exporter.clock import Clock
     from exporter.collectors.family import Subscribe
-    from exporter.subscription import Subscription
-
-#: A worker that said goodbye is shown for this long.
-OFFLINE_RETENTION_SECONDS: Final = 120.0
+    from exporter.workers import Roster
 
 _OUTCOMES = ("succeeded", "failed", "retried")
 
@@ -109,31 +105,9 @@ class WorkerCollector:
         _LOST,
     )
 
-    def __init__(
-        self,
-        subscription: Subscription,
-        clock: Clock,
-        *,
-        timeout: float,
-        retention: float,
-        max_workers: int,
-        on_overflow: Callable[[str], None],
-    ) -> None:
-        """Args:
-        subscription: tells silence from deafness.
-        clock: times of receipt.
-        timeout: seconds of silence after which a worker is lost.
-        retention: seconds for which a lost worker is shown.
-        max_workers: further ones are folded into ``other``.
-        on_overflow: told the family then.
-        """
-        self._subscription = subscription
-        self._clock = clock
-        self._timeout = timeout
-        self._retention = retention
-        self._max_workers = max_workers
-        self._on_overflow = on_overflow
-        self._workers: dict[str, Worker] = {}
+    def __init__(self, roster: Roster) -> None:
+        """``roster`` is written by this collector alone."""
+        self._roster = roster
         self._lost = _LOST.counter()
         self._on_idle: Callable[[str, float], None] = _ignore
         self._on_events_off: Callable[[], None] = _ignore
@@ -160,14 +134,14 @@ class WorkerCollector:
 
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note it; in a new process nothing runs that was started in an old one."""
-        worker = self._hear(event.hostname)
+        worker = self._roster.hear(event.hostname)
         if event.pid is not None and event.pid not in (worker.pid, None):
             self._on_idle(event.hostname, event.timestamp)
         self.on_heartbeat(event)
 
     def on_heartbeat(self, event: events.WorkerHeartbeat) -> None:
         """Note what it says."""
-        worker = self._hear(event.hostname)
+        worker = self._roster.hear(event.hostname)
         worker.presence = Presence.UP
         worker.pid = event.pid
         worker.software = clean(event.sw_ident or "")
@@ -193,54 +167,41 @@ class WorkerCollector:
 
     def on_offline(self, event: events.WorkerOffline) -> None:
         """Note that it leaves; its last tasks may still end."""
-        worker = self._hear(event.hostname)
+        worker = self._roster.hear(event.hostname)
         worker.presence = Presence.OFFLINE
         worker.since = worker.heard
 
     def on_started(self, event: events.TaskStarted) -> None:
         """Count the start against the worker's own count."""
-        worker = self._hear(event.hostname)
+        worker = self._roster.hear(event.hostname)
         worker.task_events += 1
         worker.process(event.pid).start(event.timestamp)
 
     def on_task_event(self, event: events.WorkerTaskEvent) -> None:
         """A sign of life, and of task events."""
-        self._hear(event.hostname).task_events += 1
+        self._roster.hear(event.hostname).task_events += 1
 
     def on_unknown(self, event: events.UnknownEvent) -> None:
         """A sign of life if a worker sent it; clients send custom events too."""
-        if event.hostname in self._workers:
-            self._hear(event.hostname)
+        if event.hostname in self._roster:
+            self._roster.hear(event.hostname)
 
     def on_outcome(self, worker: str, outcome: str) -> None:
         """Count a task's outcome on a worker (its nodename)."""
-        self._worker(worker).outcomes[outcome] += 1
+        self._roster.of(worker).outcomes[outcome] += 1
 
     def sweep(self) -> None:
-        """Find workers that fell silent, forget those that are long gone."""
-        now = self._clock.monotonic()
-        for name, worker in tuple(self._workers.items()):
-            if worker.presence is Presence.UP:
-                if self._subscription.silence(worker.heard) > self._timeout:
-                    worker.presence = Presence.LOST
-                    worker.since = now
-                    self._lost.inc()
-                    self._on_idle(name, math.inf)
-            elif now - worker.since > self._retention:
-                del self._workers[name]
+        """Find workers that fell silent."""
+        for name in self._roster.lose():
+            self._lost.inc()
+            self._on_idle(name, math.inf)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
-        now = self._clock.monotonic()
         made = {family: family.empty() for family in self.families if family is not _LOST}
-        for worker in tuple(self._workers.values()):
-            if worker.presence is Presence.OFFLINE and now - worker.since > OFFLINE_RETENTION_SECONDS:
-                continue
-            alive = (
-                worker.presence is Presence.UP and self._subscription.silence(worker.heard) <= self._timeout
-            )
+        for worker in self._roster.shown():
             values: dict[Family, float | bool | None] = {
-                _UP: alive,
+                _UP: self._roster.is_alive(worker),
                 _LAST_SEEN: worker.last_seen,
                 _ACTIVE: worker.active,
                 _PROCESSED: worker.processed,
@@ -259,27 +220,6 @@ class WorkerCollector:
                 made[_TASKS].add_metric((worker.name, outcome), worker.outcomes[outcome])
         yield from made.values()
         yield from self._lost.collect()
-
-    def _hear(self, name: str) -> Worker:
-        """The worker, of which we just heard."""
-        worker = self._worker(name)
-        worker.heard = self._clock.monotonic()
-        worker.last_seen = self._clock.wall()
-        if worker.presence is Presence.LOST:
-            worker.presence = Presence.UP
-        return worker
-
-    def _worker(self, name: str) -> Worker:
-        worker = self._workers.get(name)
-        if worker is None:
-            label = clean(name)
-            if label not in self._workers and len(self._workers) >= self._max_workers:
-                label = OTHER
-                self._on_overflow("celery_worker")
-            worker = self._workers.get(label)
-            if worker is None:
-                worker = self._workers[label] = Worker(label, self._clock.monotonic(), self._clock.wall())
-        return worker
 
 
 def _ignore(*_: object) -> None:

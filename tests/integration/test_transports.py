@@ -192,12 +192,100 @@ def test_known_tasks_are_counted(
     """Every counter and histogram count of the tasks equals what was sent, and nothing was dropped."""
     route: Route = request.getfixturevalue(f"{name}_route")
     exporter = start_exporter("--broker-url", route.url, *route.arguments)
-    start_worker(APP, pool="solo", env=environment(route.all_settings))
+    worker = start_worker(APP, pool="solo", env=environment(route.all_settings))
     wait_until_receiving(exporter)
     submit(route.all_settings)
     wait_until_counted(exporter, expected())
+    worker.kill()  # a warm shutdown tells nothing here, and takes its time over sentinels
     assert exporter.total("celery_exporter_events_dropped_total") == 0
     assert exporter.value("celery_exporter_receiver_reconnects_total") == 0
     assert exporter.value("celery_worker_up", worker="worker@localhost") == 1
     assert PASSWORD not in exporter.stderr
     assert QUOTED not in exporter.stderr
+
+
+def _refused(exporter: ExporterProcess, *words: str) -> str:
+    """The one warning with all of these words, once readiness says the same."""
+
+    def seen() -> str:
+        lines = [line for line in exporter.stderr.splitlines() if "level=warning" in line]
+        return next((line for line in lines if all(word in line for word in words)), "")
+
+    line = exporter.process.wait_until(seen, timeout=15, what=f"a warning with {words}")
+    ready = fetch(exporter.url, "/-/ready")
+    assert ready.status == 503
+    assert all(word in ready.text for word in words)
+    assert fetch(exporter.url, "/-/healthy").status == 200
+    assert exporter.value("celery_exporter_receiver_connected") == 0
+    assert "Traceback" not in exporter.stderr
+    assert PASSWORD not in exporter.stderr + ready.text
+    return line
+
+
+def test_rediss_with_a_wrong_authority_is_refused(
+    tls_valkey: Valkey, other_ca_file: str, start_exporter: Callable[..., ExporterProcess]
+) -> None:
+    """A certificate that the given authority did not sign is not trusted, and the log and /-/ready say why."""
+    url = f"rediss://:{QUOTED}@{HOST}:{tls_valkey.port}/2"
+    exporter = start_exporter("--broker-url", url, "--broker-tls-ca-file", other_ca_file)
+    assert f"broker=rediss://:***@{HOST}:{tls_valkey.port}/2" in _refused(exporter, "certificate verify failed")
+
+
+def test_rediss_trusts_the_system_alone_by_default(
+    tls_valkey: Valkey, start_exporter: Callable[..., ExporterProcess]
+) -> None:
+    """Without --broker-tls-ca-file a certificate of an authority that the system does not know is refused."""
+    exporter = start_exporter("--broker-url", f"rediss://:{QUOTED}@{HOST}:{tls_valkey.port}/2")
+    _refused(exporter, "certificate verify failed")
+
+
+def test_rediss_without_verification_is_accepted(
+    tls_valkey: Valkey, start_exporter: Callable[..., ExporterProcess]
+) -> None:
+    """With --no-broker-tls-verify any certificate will do."""
+    url = f"rediss://:{QUOTED}@{HOST}:{tls_valkey.port}/2"
+    wait_until_receiving(start_exporter("--broker-url", url, "--no-broker-tls-verify"))
+
+
+def test_rediss_checks_the_name_in_the_certificate(
+    tls_valkey: Valkey, certificates: Certificates, start_exporter: Callable[..., ExporterProcess]
+) -> None:
+    """A certificate of the right authority for another host is refused."""
+    url = f"rediss://:{QUOTED}@127.0.0.2:{tls_valkey.port}/2"
+    exporter = start_exporter("--broker-url", url, "--broker-tls-ca-file", str(certificates.ca_file))
+    _refused(exporter, "certificate verify failed", "127.0.0.2")
+
+
+def test_amqps_with_a_wrong_authority_is_refused(
+    tls_rabbitmq: RabbitMQ, other_ca_file: str, start_exporter: Callable[..., ExporterProcess]
+) -> None:
+    """A certificate that the given authority did not sign is not trusted, and the log and /-/ready say why."""
+    exporter = start_exporter("--broker-url", tls_rabbitmq.url, "--broker-tls-ca-file", other_ca_file)
+    assert f"broker=amqps://guest:***@{HOST}:" in _refused(exporter, "certificate verify failed")
+
+
+def test_amqps_trusts_the_system_alone_by_default(
+    tls_rabbitmq: RabbitMQ, start_exporter: Callable[..., ExporterProcess]
+) -> None:
+    """Without --broker-tls-ca-file a certificate of an authority that the system does not know is refused."""
+    _refused(start_exporter("--broker-url", tls_rabbitmq.url), "certificate verify failed")
+
+
+def test_amqps_without_the_demanded_certificate_is_refused(
+    tls_rabbitmq: RabbitMQ, certificates: Certificates, start_exporter: Callable[..., ExporterProcess]
+) -> None:
+    """A server that demands a client certificate gets us to say so when we have none."""
+    ca_file = str(certificates.ca_file)
+    _refused(start_exporter("--broker-url", tls_rabbitmq.url, "--broker-tls-ca-file", ca_file), "certificate required")
+
+
+def test_amqps_with_a_name_that_the_certificate_lacks_is_refused(
+    tls_rabbitmq: RabbitMQ, certificates: Certificates, start_exporter: Callable[..., ExporterProcess]
+) -> None:
+    """--broker-tls-server-name is what the certificate is held against."""
+    exporter = start_exporter(
+        *("--broker-url", tls_rabbitmq.url),
+        *("--broker-tls-ca-file", str(certificates.ca_file)),
+        *("--broker-tls-server-name", "elsewhere.example"),
+    )
+    _refused(exporter, "certificate verify failed", "elsewhere.example")
