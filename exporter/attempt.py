@@ -137,7 +137,8 @@ class Attempt:
 
     def noted(self, field: str, timestamp: float) -> bool:
         """Whether this very event was seen before."""
-        return bool(getattr(self, field) == timestamp or (self.past and (field, timestamp) in self.past))
+        noted: bool = getattr(self, field) == timestamp or (field, timestamp) in self.past
+        return noted
 
     def stamp(self, field: str, timestamp: float) -> bool:
         """Note an event; False if it was seen before."""

@@ -28,11 +28,15 @@ def supersede(latest: Attempt, head: Attempt) -> None:
 
 def repeats(head: Attempt, field: str, timestamp: float) -> bool:
     """Whether this very event was seen before, by any attempt."""
+    if head.older is None:  # nearly always
+        return head.noted(field, timestamp)
     return any(attempt.noted(field, timestamp) for attempt in head.chain())
 
 
 def published(head: Attempt, event: TaskSent) -> Attempt | None:
     """The attempt that met a worker before its task-sent came, or one that is published again as it was."""
+    if head.older is None and not head.sent:
+        return head if head.fits(event.name, event.retries) else None
     fitting = [attempt for attempt in head.chain() if attempt.fits(event.name, event.retries)]
     for attempt in fitting:
         if attempt.noted("sent", event.timestamp):
@@ -44,6 +48,8 @@ def published(head: Attempt, event: TaskSent) -> Attempt | None:
 
 def delivered(head: Attempt, event: TaskReceived) -> Attempt | None:
     """The attempt of this name and retry count, before all one that no worker has met yet."""
+    if head.older is None and not head.received and not head.ended:  # nearly always
+        return head if head.fits(event.name, event.retries) else None
     fitting = [
         attempt
         for attempt in head.chain()

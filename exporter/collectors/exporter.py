@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from exporter import events
-from exporter.collectors.family import Family
+from exporter.collectors.family import Distribution, Family
 from exporter.labels import OTHER
 
 if TYPE_CHECKING:
@@ -116,14 +116,12 @@ class ExporterCollector:
         self._last_event = 0.0
         self._build = _BUILD.gauge()
         self._build.labels(**versions).set(1)
-        counted = _EVENTS.counter()
-        self._events = counted
-        self._counts = {kind: counted.labels(name).inc for kind, name in events.WIRE_NAMES.items()}
-        self._other = counted.labels(OTHER)
+        self._handled = dict.fromkeys(events.WIRE_NAMES, 0)
+        self._unknown = 0
         self._dropped = _DROPPED.counter()
         for reason in DROP_REASONS:
             self._dropped.labels(reason)
-        self._lag = _LAG.histogram(LAG_BUCKETS)
+        self._lag = Distribution(_LAG, LAG_BUCKETS)
         self._overflowed = _OVERFLOWED.counter()
 
     def subscribe(self, on: Subscribe) -> None:
@@ -134,13 +132,13 @@ class ExporterCollector:
 
     def on_event(self, event: events.Event) -> None:
         """Count it and measure how late it is."""
-        self._counts[type(event)]()
+        self._handled[type(event)] += 1
         self._last_event = now = self._wall()
         self._lag.observe(max(0.0, now - event.timestamp))
 
     def on_unknown(self, _event: events.UnknownEvent) -> None:
         """Count an event of a type that nothing handles."""
-        self._other.inc()
+        self._unknown += 1
         self._last_event = self._wall()
 
     def dropped(self, reason: str) -> None:
@@ -154,8 +152,13 @@ class ExporterCollector:
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         state = self._subscription.state()
-        for family in (self._build, self._events, self._dropped, self._lag, self._overflowed):
+        for family in (self._build, self._dropped, self._lag, self._overflowed):
             yield from family.collect()
+        handled = _EVENTS.empty()
+        for kind, name in events.WIRE_NAMES.items():
+            handled.add_metric((name,), self._handled[kind])
+        handled.add_metric((OTHER,), self._unknown)
+        yield handled
         values = {
             _CONNECTED: float(state.connected),
             _RECONNECTS: max(0, state.connections - 1),

@@ -5,11 +5,14 @@ Owns: declaration, the guard's and the collectors' protocols. Must not know: any
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -50,6 +53,32 @@ class Family:
         if self.kind == "counter":
             return CounterMetricFamily(self.name.removesuffix("_total"), self.help, labels=self.labels)
         return GaugeMetricFamily(self.name, self.help, labels=self.labels)
+
+
+class Distribution:
+    """A histogram without labels, for what is observed with every event: a third of the time of ``Histogram.observe``.
+
+    One thread at a time observes, any may read.
+    """
+
+    def __init__(self, family: Family, bounds: Sequence[float]) -> None:
+        """``bounds``: upper bounds in ascending order; the infinite one is added."""
+        self._family = family
+        self._bounds = tuple(map(float, bounds))
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value in its bucket."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the family."""
+        metric = HistogramMetricFamily(self._family.name, self._family.help, labels=self._family.labels)
+        names = [*map(floatToGoString, self._bounds), "+Inf"]
+        metric.add_metric((), list(zip(names, accumulate(self._counts), strict=True)), self._sum)
+        yield metric
 
 
 class Subscribe(Protocol):
