@@ -121,7 +121,7 @@ class ExporterCollector:
         self._dropped = _DROPPED.counter()
         for reason in DROP_REASONS:
             self._dropped.labels(reason)
-        self._lag = Distribution(_LAG, LAG_BUCKETS)
+        self._lag = Distribution(LAG_BUCKETS)
         self._overflowed = _OVERFLOWED.counter()
 
     def subscribe(self, on: Subscribe) -> None:
@@ -152,8 +152,11 @@ class ExporterCollector:
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         state = self._subscription.state()
-        for family in (self._build, self._dropped, self._lag, self._overflowed):
+        for family in (self._build, self._dropped, self._overflowed):
             yield from family.collect()
+        lag = _LAG.empty_histogram()
+        self._lag.add_to(lag, ())
+        yield lag
         handled = _EVENTS.empty()
         for kind, name in events.WIRE_NAMES.items():
             handled.add_metric((name,), self._handled[kind])

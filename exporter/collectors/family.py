@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from prometheus_client import Counter, Gauge, Histogram, Metric
+from prometheus_client import Counter, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 EventT = TypeVar("EventT", bound="AnyEvent")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """One metric family. ``name`` is the one in queries, so that of a counter ends in ``_total``."""
+    """One metric family, hashed by identity. ``name`` is the one in queries: that of a counter ends in ``_total``."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -40,10 +40,6 @@ class Family:
         """Make the gauge."""
         return Gauge(self.name, self.help, self.labels, registry=None)
 
-    def histogram(self, buckets: Sequence[float]) -> Histogram:
-        """Make the histogram with these upper bounds, the infinite one is added."""
-        return Histogram(self.name, self.help, self.labels, buckets=buckets, registry=None)
-
     def described(self) -> Metric:
         """Make the family without samples, by which a registry knows the names."""
         return Metric(self.name.removesuffix("_total"), self.help, self.kind)
@@ -54,18 +50,23 @@ class Family:
             return CounterMetricFamily(self.name.removesuffix("_total"), self.help, labels=self.labels)
         return GaugeMetricFamily(self.name, self.help, labels=self.labels)
 
+    def empty_histogram(self) -> HistogramMetricFamily:
+        """Make the family for distributions, which add themselves."""
+        return HistogramMetricFamily(self.name, self.help, labels=self.labels)
+
 
 class Distribution:
-    """A histogram without labels, for what is observed with every event: a third of the time of ``Histogram.observe``.
+    """One series of a histogram, without the lock and the search by comparison of ``Histogram.observe``.
 
     One thread at a time observes, any may read.
     """
 
-    def __init__(self, family: Family, bounds: Sequence[float]) -> None:
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
         """``bounds``: upper bounds in ascending order; the infinite one is added."""
-        self._family = family
-        self._bounds = tuple(map(float, bounds))
-        self._counts = [0] * (len(self._bounds) + 1)
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
@@ -73,12 +74,15 @@ class Distribution:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
-    def collect(self) -> Iterable[Metric]:
-        """Yield the family."""
-        metric = HistogramMetricFamily(self._family.name, self._family.help, labels=self._family.labels)
-        names = [*map(floatToGoString, self._bounds), "+Inf"]
-        metric.add_metric((), list(zip(names, accumulate(self._counts), strict=True)), self._sum)
-        yield metric
+    def add_to(self, metric: HistogramMetricFamily, labels: Sequence[str]) -> None:
+        """Add the series to its family, under these label values."""
+        names = [*(_bound(bound) for bound in self._bounds), "+Inf"]
+        metric.add_metric(labels, list(zip(names, accumulate(tuple(self._counts)), strict=True)), self._sum)
+
+
+def _bound(bound: float) -> str:
+    """The value of the label ``le``."""
+    return str(floatToGoString(float(bound)))  # type: ignore[no-untyped-call]  # the library's
 
 
 class Subscribe(Protocol):

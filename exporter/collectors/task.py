@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from exporter import events
 from exporter.attribution import Attribution
 from exporter.collectors.family import Family
-from exporter.collectors.task_ledger import LEDGER_FAMILIES, LedgerFamilies, TaskLedger
+from exporter.collectors.task_ledger import LEDGER_FAMILIES, LedgerSettings, TaskLedger, collect
 from exporter.labels import OTHER, clean, exception_class
 from exporter.running import Running
 
@@ -80,9 +80,8 @@ class TaskCollector:
         self._inflight = inflight
         self._running = Running()
         self._attribution = Attribution(self._ledger, clock, max_tasks=max_series)
-        self._counts = LedgerFamilies(
-            runtime_buckets, wait_buckets, max_series=max_series, on_overflow=on_overflow
-        )
+        self._settings = LedgerSettings(runtime_buckets, wait_buckets, self._running, self._admit_exception)
+        self._exceptions: set[tuple[str, ...]] = set()
         self._ledgers: dict[tuple[str, str], TaskLedger] = {}
         self._max_series = max_series
         self._on_outcome = on_outcome
@@ -198,13 +197,14 @@ class TaskCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
-        yield from self._counts.collect()
+        ledgers = tuple(self._ledgers.values())
+        yield from collect(ledgers)
         in_progress, oldest = _IN_PROGRESS.empty(), _OLDEST_RUNNING.empty()
         last_succeeded, last_failed = _LAST_SUCCEEDED.empty(), _LAST_FAILED.empty()
         starts: dict[Ledger, list[float]] = {}
         for ledger, started in self._running.snapshot():
             starts.setdefault(ledger, []).append(started)
-        for ledger in tuple(self._ledgers.values()):
+        for ledger in ledgers:
             running = starts.get(ledger, ())
             in_progress.add_metric(ledger.labels, len(running))
             if running:
@@ -227,8 +227,16 @@ class TaskCollector:
                 self._on_overflow("celery_task")
             ledger = self._ledgers.get(labels)
             if ledger is None:
-                ledger = self._ledgers[labels] = TaskLedger(self._counts, self._running, labels)
+                ledger = self._ledgers[labels] = TaskLedger(self._settings, labels)
         return ledger
+
+    def _admit_exception(self, labels: tuple[str, ...]) -> bool:
+        """Whether one more exception class may have a series; some libraries make classes at run time."""
+        if labels in self._exceptions or len(self._exceptions) < self._max_series:
+            self._exceptions.add(labels)
+            return True
+        self._on_overflow("celery_task_exceptions_total")
+        return False
 
 
 def _runtime(attempt: Attempt, ended: float) -> float | None:

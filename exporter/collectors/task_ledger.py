@@ -1,20 +1,23 @@
-"""What is counted for one (task, queue): the families with a child bound once, so that an event costs plain calls.
+"""What is counted for one (task, queue), in plain numbers that become samples in a scrape.
 
-Source of facts: what ``collectors/task.py`` enters here, an event each.
+Source of facts: what ``collectors/task.py`` enters here, an event each. A number costs a tenth of a child of
+``prometheus_client.Counter``, which takes a lock.
 """
 # ruff: noqa: D102 - the entries of TaskLedger are documented where they are promised, in exporter.ledger.Ledger
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter.collectors.family import Family
+from exporter.collectors.family import Distribution, Family
 from exporter.labels import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from prometheus_client import Histogram, Metric
+    from prometheus_client import Metric
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
     from exporter.attempt import Attempt
     from exporter.running import Running
@@ -95,158 +98,127 @@ LEDGER_FAMILIES = (
     _PREFETCH_WAIT,
 )
 
+#: The outcomes that exist from the first moment, at 0, so that ``rate()`` and ratios work from the start.
+_ZEROS: tuple[tuple[Family, tuple[str, ...]], ...] = (
+    *((family, ()) for family in (_SENT, _RECEIVED, _STARTED, _SUCCEEDED, _FAILED, _RETRIED, _CANCELLED)),
+    *((_REJECTED, (requeue,)) for requeue in ("true", "false")),
+    *((_REVOKED, (reason,)) for reason in ("revoked", "expired", "terminated")),
+)
 
-class LedgerFamilies:
-    """The families in which all ledgers count."""
 
-    def __init__(
-        self,
-        runtime_buckets: Sequence[float],
-        wait_buckets: Sequence[float],
-        *,
-        max_series: int,
-        on_overflow: Callable[[str], None],
-    ) -> None:
-        self.sent = _SENT.counter()
-        self.received = _RECEIVED.counter()
-        self.started = _STARTED.counter()
-        self.succeeded = _SUCCEEDED.counter()
-        self.failed = _FAILED.counter()
-        self.retried = _RETRIED.counter()
-        self.cancelled = _CANCELLED.counter()
-        self.rejected = _REJECTED.counter()
-        self.revoked = _REVOKED.counter()
-        self.exceptions = _EXCEPTIONS.counter()
-        self.runtime = _RUNTIME.histogram(runtime_buckets)
-        self.queue_wait = _QUEUE_WAIT.histogram(wait_buckets)
-        self.prefetch_wait = _PREFETCH_WAIT.histogram(wait_buckets)
-        self._exceptions_seen: set[tuple[str, ...]] = set()
-        self._max_series = max_series
-        self._on_overflow = on_overflow
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """What all ledgers share; bounds in seconds."""
 
-    def count_exception(self, labels: tuple[str, str], exception: str, outcome: str) -> None:
-        """Count an exception; classes are made at run time by some libraries, so that they are bounded too."""
-        key = (*labels, exception, outcome)
-        if key not in self._exceptions_seen:
-            if len(self._exceptions_seen) >= self._max_series:
-                self._on_overflow(_EXCEPTIONS.name)
-                key = (OTHER, OTHER, OTHER, outcome)
-            self._exceptions_seen.add(key)
-        self.exceptions.labels(*key).inc()
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the families in the order of the reference."""
-        counters = (
-            self.sent,
-            self.received,
-            self.started,
-            self.succeeded,
-            self.failed,
-            self.retried,
-            self.cancelled,
-        )
-        labelled = (self.rejected, self.revoked, self.exceptions)
-        histograms = (self.runtime, self.queue_wait, self.prefetch_wait)
-        for family in (*counters, *labelled, *histograms):
-            yield from family.collect()
+    runtime_buckets: Sequence[float]
+    wait_buckets: Sequence[float]
+    running: Running
+    admit_exception: Callable[[tuple[str, ...]], bool]
 
 
 class TaskLedger:
-    """Counts what happens to one task on one queue. All its outcomes exist from the first moment, at 0.
+    """Counts what happens to one task on one queue. One thread at a time writes, any may read.
 
-    Of the histograms only those of successes and prefetching do: the queue wait comes with the first task-sent (without
-    it nobody knows), the run time of failures with the first of them.
+    Of the histograms only those of successes and prefetching exist from the first moment: the queue wait comes with the
+    first task-sent (without it nobody knows), the run time of failures with the first of them.
     """
 
-    __slots__ = (
-        "_cancelled",
-        "_counts",
-        "_failed",
-        "_prefetch_wait",
-        "_queue_wait",
-        "_received",
-        "_rejected",
-        "_retried",
-        "_revoked",
-        "_running",
-        "_runtime",
-        "_sent",
-        "_started",
-        "_succeeded",
-        "labels",
-        "last_failed",
-        "last_succeeded",
-    )
+    __slots__ = ("_settings", "_totals", "_waits", "labels", "last_failed", "last_succeeded")
 
-    def __init__(self, counts: LedgerFamilies, running: Running, labels: tuple[str, str]) -> None:
+    def __init__(self, settings: LedgerSettings, labels: tuple[str, str]) -> None:
         self.labels = labels
-        self._counts = counts
-        self._running = running
-        self._sent = counts.sent.labels(*labels)
-        self._received = counts.received.labels(*labels)
-        self._started = counts.started.labels(*labels)
-        self._succeeded = counts.succeeded.labels(*labels)
-        self._failed = counts.failed.labels(*labels)
-        self._retried = counts.retried.labels(*labels)
-        self._cancelled = counts.cancelled.labels(*labels)
-        self._rejected = {requeue: counts.rejected.labels(*labels, requeue) for requeue in ("true", "false")}
-        self._revoked = {
-            reason: counts.revoked.labels(*labels, reason) for reason in ("revoked", "expired", "terminated")
-        }
-        self._runtime = counts.runtime.labels(*labels, "succeeded")
-        self._prefetch_wait = counts.prefetch_wait.labels(*labels)
-        self._queue_wait: Histogram | None = None
         self.last_succeeded = self.last_failed = 0.0  # epoch seconds
+        self._settings = settings
+        self._totals: dict[tuple[Family, tuple[str, ...]], int] = dict.fromkeys(_ZEROS, 0)
+        self._waits: dict[tuple[Family, tuple[str, ...]], Distribution] = {}
+        self._histogram(_RUNTIME, ("succeeded",))
+        self._histogram(_PREFETCH_WAIT, ())
 
     def sent(self) -> None:
-        self._sent.inc()
-        if self._queue_wait is None:
-            self._queue_wait = self._counts.queue_wait.labels(*self.labels)
+        self._totals[_SENT, ()] += 1
+        if (_QUEUE_WAIT, ()) not in self._waits:
+            self._histogram(_QUEUE_WAIT, ())
 
     def received(self) -> None:
-        self._received.inc()
+        self._totals[_RECEIVED, ()] += 1
 
     def started(self) -> None:
-        self._started.inc()
+        self._totals[_STARTED, ()] += 1
 
     def queue_wait(self, seconds: float) -> None:
-        if self._queue_wait is None:
-            self._queue_wait = self._counts.queue_wait.labels(*self.labels)
-        self._queue_wait.observe(seconds)
+        self._observe(_QUEUE_WAIT, (), seconds)
 
     def prefetch_wait(self, seconds: float) -> None:
-        self._prefetch_wait.observe(seconds)
+        self._observe(_PREFETCH_WAIT, (), seconds)
 
     def begin(self, attempt: Attempt, started: float) -> None:
-        self._running.begin(self, attempt, started)
+        self._settings.running.begin(self, attempt, started)
 
     def end(self, attempt: Attempt) -> None:
-        self._running.end(attempt)
+        self._settings.running.end(attempt)
 
     def succeeded(self, timestamp: float, runtime: float | None) -> None:
-        self._succeeded.inc()
-        if runtime is not None:
-            self._runtime.observe(runtime)
+        self._totals[_SUCCEEDED, ()] += 1
+        self._observe(_RUNTIME, ("succeeded",), runtime)
         self.last_succeeded = max(self.last_succeeded, timestamp)
 
     def failed(self, timestamp: float, exception: str, runtime: float | None) -> None:
-        self._failed.inc()
-        self._counts.count_exception(self.labels, exception, "failed")
-        if runtime is not None:
-            self._counts.runtime.labels(*self.labels, "failed").observe(runtime)
+        self._totals[_FAILED, ()] += 1
+        self._count_exception(exception, "failed")
+        self._observe(_RUNTIME, ("failed",), runtime)
         self.last_failed = max(self.last_failed, timestamp)
 
     def retried(self, exception: str, runtime: float | None) -> None:
-        self._retried.inc()
-        self._counts.count_exception(self.labels, exception, "retried")
-        if runtime is not None:
-            self._counts.runtime.labels(*self.labels, "retried").observe(runtime)
+        self._totals[_RETRIED, ()] += 1
+        self._count_exception(exception, "retried")
+        self._observe(_RUNTIME, ("retried",), runtime)
 
     def rejected(self, requeue: str) -> None:
-        self._rejected[requeue].inc()
+        self._totals[_REJECTED, (requeue,)] += 1
 
     def revoked(self, reason: str) -> None:
-        self._revoked[reason].inc()
+        self._totals[_REVOKED, (reason,)] += 1
 
     def cancelled(self) -> None:
-        self._cancelled.inc()
+        self._totals[_CANCELLED, ()] += 1
+
+    def _count_exception(self, exception: str, outcome: str) -> None:
+        key = (_EXCEPTIONS, (exception, outcome))
+        if key not in self._totals:
+            if not self._settings.admit_exception((*self.labels, exception, outcome)):
+                key = (_EXCEPTIONS, (OTHER, outcome))
+            self._totals.setdefault(key, 0)
+        self._totals[key] += 1
+
+    def _observe(self, family: Family, extra: tuple[str, ...], seconds: float | None) -> None:
+        if seconds is not None:
+            (self._waits.get((family, extra)) or self._histogram(family, extra)).observe(seconds)
+
+    def _histogram(self, family: Family, extra: tuple[str, ...]) -> Distribution:
+        settings = self._settings
+        bounds = settings.runtime_buckets if family is _RUNTIME else settings.wait_buckets
+        distribution = self._waits[family, extra] = Distribution(bounds)
+        return distribution
+
+    def add_to(
+        self,
+        counters: Mapping[Family, CounterMetricFamily | GaugeMetricFamily],
+        histograms: Mapping[Family, HistogramMetricFamily],
+    ) -> None:
+        """Add the samples to their families."""
+        for (family, extra), number in tuple(self._totals.items()):
+            counters[family].add_metric((*self.labels, *extra), number)
+        for (family, extra), distribution in tuple(self._waits.items()):
+            distribution.add_to(histograms[family], (*self.labels, *extra))
+
+
+def collect(ledgers: Sequence[TaskLedger]) -> Iterator[Metric]:
+    """Yield the families, with the samples of all these ledgers."""
+    counters = {family: family.empty() for family in LEDGER_FAMILIES if family.kind == "counter"}
+    histograms = {
+        family: family.empty_histogram() for family in LEDGER_FAMILIES if family.kind == "histogram"
+    }
+    for ledger in ledgers:
+        ledger.add_to(counters, histograms)
+    yield from counters.values()
+    yield from histograms.values()
