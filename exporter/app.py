@@ -15,7 +15,7 @@ import kombu
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
 from exporter.clock import Clock
-from exporter.logs import Redaction, fields, hide
+from exporter.logs import Redaction, fields
 from exporter.pipeline import Pipeline
 from exporter.receivers.celery_app import broker_of
 from exporter.receivers.kombu import KombuReceiver
@@ -38,10 +38,13 @@ class Exporter:
     """One exporter: made from a configuration, started, stopped. Not to be started twice."""
 
     def __init__(self, config: Config) -> None:
-        """Wire everything; connects to nothing. Raises ConfigError where the configuration cannot work."""
+        """Wire everything; connects to nothing. Raises ConfigError where the configuration cannot work.
+
+        ``secrets`` then holds what no log line may show, also what the application of --app brought along.
+        """
         clock = Clock()
         broker = broker_of(config)
-        hide(broker.secrets)
+        self.secrets = broker.secrets
         subscription = Subscription(clock, redact=Redaction(broker.secrets))
         libraries = {"celery": str(celery.__version__), "kombu": str(kombu.__version__)}
         pipeline = Pipeline(config, subscription, clock, libraries=libraries)

@@ -51,6 +51,8 @@ _HIDDEN_WORD = r"(?:pass(?:word|wd|phrase)|secret|token|credential)"
 _HIDDEN_NAME = re.compile(_HIDDEN_WORD, re.IGNORECASE)
 _HIDDEN_IN_QUERY = re.compile(rf"([?&][^=&]*{_HIDDEN_WORD}[^=&]*=)[^&]*", re.IGNORECASE)
 
+_CREDENTIALS = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
+
 _EXAMPLES = "redis://host:6379/0 or amqp://user:password@host:5672/vhost"
 _MALFORMED = (
     f"the broker URL is malformed: write it like {_EXAMPLES}, "
@@ -77,6 +79,11 @@ def family(url: str) -> str:
 def is_secret_name(name: str) -> bool:
     """Whether a setting of this name holds a secret, as `password` and `sasl_token` do."""
     return _HIDDEN_NAME.search(name) is not None
+
+
+def masked_text(text: str) -> str:
+    """A text that may quote URLs, with the password in each replaced by `***`."""
+    return _CREDENTIALS.sub(rf"\1:{MASK}@", text)
 
 
 def masked_url(url: str) -> str:

@@ -120,6 +120,8 @@ def _run(ctx: click.Context) -> int:
 
     try:
         exporter = Exporter(config)
+        redaction.add(exporter.secrets)
+        logs.configure(config.log_level, config.log_format, redaction, alone=config.app is not None)
         ctx.obj.check()
         return exporter.run()
     except ListenError as error:

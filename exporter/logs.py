@@ -50,18 +50,22 @@ class Redaction:
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
 
-def configure(level: str, form: str, redaction: Redaction) -> None:
+def configure(level: str, form: str, redaction: Redaction, *, alone: bool = False) -> None:
     """Log to stderr in this form, redacted; what ends a thread and Python's warnings are logged likewise.
 
     ``form`` is logfmt or json. ``level`` (debug, info, warning, error) rules our own loggers; those of libraries
-    pass at warning and above.
+    pass at warning and above. ``alone``: whatever somebody else has configured since (a project that was loaded, by
+    ``logging.config``) is undone: other handlers of the root logger, and the silencing of ours.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter(redaction) if form == "json" else _LogfmtFormatter(redaction))
     handler.setLevel(level.upper())
     root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old.formatter, _LogfmtFormatter)]:
+    for old in [old for old in root.handlers if alone or isinstance(old.formatter, _LogfmtFormatter)]:
         root.removeHandler(old)
+    for name, logger in root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] == _OWN:
+            logger.disabled = False
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger(_OWN).setLevel(level.upper())

@@ -120,6 +120,10 @@ class TaskCollector:
         if ledger is None or attempt.started:  # started before: its name may be news
             ledger = self._attribution.met(attempt)
         ledger.received()
+        if (
+            attempt.started and not attempt.past
+        ):  # told in the wrong order, as kombu's filesystem transport may
+            ledger.prefetch_wait(_prefetch_wait(attempt))
 
     def on_started(self, event: events.TaskStarted) -> None:
         """Count it and the waits that it ends."""
@@ -134,7 +138,7 @@ class TaskCollector:
         else:
             attempt.unpaired += (started,)
         if attempt.received:
-            ledger.prefetch_wait(max(0.0, started - max(attempt.received, attempt.eta)))
+            ledger.prefetch_wait(_prefetch_wait(attempt))
         if attempt.open:
             ledger.begin(attempt, started)
 
@@ -237,6 +241,10 @@ class TaskCollector:
             return True
         self._on_overflow("celery_task_exceptions_total")
         return False
+
+
+def _prefetch_wait(attempt: Attempt) -> float:
+    return max(0.0, attempt.started - max(attempt.received, attempt.eta))
 
 
 def _runtime(attempt: Attempt, ended: float) -> float | None:

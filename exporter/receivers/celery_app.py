@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
 from celery.app.utils import find_app
+from kombu.exceptions import SerializationError, SerializerNotInstalled
+from kombu.serialization import dumps
 
-from exporter.broker_url import check_broker_url
+from exporter.broker_url import check_broker_url, masked_text
 from exporter.config import Config, masked_url, secrets
 from exporter.errors import ConfigError
 
@@ -122,19 +124,33 @@ def _configure_events(conf: Any, config: Config) -> None:
         raise ConfigError(
             "events in pickle are never loaded: set event_serializer to json in the application"
         )
+    try:
+        dumps({}, serializer=conf.event_serializer)
+    except (SerializationError, SerializerNotInstalled) as error:
+        raise ConfigError(
+            f"events in {conf.event_serializer} cannot be read here ({error}): install its library, "
+            "or write --event-serializer json, msgpack or yaml"
+        ) from error
 
 
 def _load(name: str) -> Any:
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        return find_app(name)
-    except Exception as error:  # a project may raise anything while it is imported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        app = find_app(name)
+        if isinstance(app, Celery):
+            str(app.conf.broker_url)  # the settings are read, and may fail, only now
+    except (Exception, SystemExit) as error:  # a project may raise anything while it is imported
+        reason = masked_text(" ".join(f"{type(error).__name__}: {error}".split()))
         raise ConfigError(
             f"--app {name} cannot be loaded ({reason}): write it like project.celery:app, "
             "and start where the project can be imported"
         ) from error
+    if not isinstance(app, Celery):
+        raise ConfigError(
+            f"--app {name} is no Celery application but a {type(app).__name__}: write it like project.celery:app"
+        )
+    return app
 
 
 def _ssl(tls: BrokerTls, scheme: str) -> dict[str, object]:

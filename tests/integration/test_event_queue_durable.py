@@ -1,0 +1,91 @@
+"""A durable event queue on RabbitMQ keeps events while the exporter is away."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.integration.conftest import Vhost
+from tests.integration.event_sender import EventSender
+from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
+from tests.integration.known_tasks import APP, environment
+from tests.integration.servers import CeleryWorker, ExporterProcess, RabbitMQ
+from tests.serving import fetch
+from tests.waiting import wait_for
+
+StartExporter = Callable[..., ExporterProcess]
+StartWorker = Callable[..., CeleryWorker]
+
+DURABLE = (
+    "--event-queue-durable",
+    "--no-event-queue-exclusive",
+    "--event-queue-ttl=10m",
+    "--event-queue-expires=1h",
+)
+
+
+def test_events_wait_for_the_exporter(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker
+) -> None:
+    """Tasks that ran while no exporter did are all counted by the next one, and every event only once."""
+    settings = {"broker_url": rabbitmq_vhost.url}
+    arguments = ("--broker-url", rabbitmq_vhost.url, *DURABLE)
+    first = start_exporter(*arguments)
+    worker = start_worker(APP, pool="solo", env=environment(settings))
+    wait_until_receiving(first)
+    submit(settings)
+    wait_until_counted(first, expected())
+    first.stop()
+    submit(settings, added=5, broken=4)
+    wait_for(
+        lambda: worker.output.count("ValueError: fails on purpose") >= 6,
+        timeout=10,
+        what=lambda: f"the end of all tasks: {worker.process.describe()}",
+    )
+    second = start_exporter(*arguments)
+    wait_until_counted(second, expected(added=5, broken=4))
+    submit(settings)
+    wait_until_counted(second, expected(added=8, broken=6))
+    queues: Any = rabbitmq.api("GET", f"queues/{rabbitmq_vhost.name}")
+    names = [queue["name"] for queue in queues]
+    assert [name for name in names if name.startswith("celeryev.")] == ["celeryev.celery-exporter"]
+    worker.kill()
+
+
+def test_events_wait_for_an_exporter_that_was_killed(
+    rabbitmq_vhost: Vhost, start_exporter: StartExporter
+) -> None:
+    """An exporter that ends without a farewell leaves its durable queue behind as well."""
+    settings = {"broker_url": rabbitmq_vhost.url}
+    arguments = ("--broker-url", rabbitmq_vhost.url, *DURABLE)
+    first = start_exporter(*arguments)
+    wait_until_receiving(first)
+    first.kill()
+    with EventSender(settings) as sender:
+        for number in range(20):
+            sender.send("task-sent", uuid=str(number), name="sent.task", queue="letters")
+    second = start_exporter(*arguments)
+    wait_for(
+        lambda: second.value("celery_task_sent_total", task="sent.task", queue="letters") == 20,
+        timeout=10,
+        what=lambda: f"20 events: {second.process.describe()}",
+    )
+
+
+def test_a_queue_that_was_declared_otherwise_is_named(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
+) -> None:
+    """A durable queue keeps its times; an exporter with others says what hinders it, until the queue is gone."""
+    arguments = ("--broker-url", rabbitmq_vhost.url, *DURABLE)
+    first = start_exporter(*arguments)
+    wait_until_receiving(first)
+    first.stop()
+    second = start_exporter(*arguments, "--event-queue-ttl=20m")
+    second.process.wait_until(
+        lambda: "PRECONDITION_FAILED" in second.stderr, timeout=10, what="a warning that names the reason"
+    )
+    ready = fetch(second.url, "/-/ready")
+    assert ready.status == 503
+    for word in ("PRECONDITION_FAILED", "celeryev.celery-exporter", "x-message-ttl"):
+        assert word in ready.text
+        assert word in second.stderr
+    rabbitmq.api("DELETE", f"queues/{rabbitmq_vhost.name}/celeryev.celery-exporter")
+    wait_until_receiving(second)
