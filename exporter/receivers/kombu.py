@@ -23,6 +23,7 @@ from kombu.pidbox import Mailbox
 from kombu.serialization import loads, prepare_accept_content
 
 from exporter.logs import fields
+from exporter.receivers.redis_shortcut import shorten
 
 if TYPE_CHECKING:
     from exporter.receivers import Link, Sink
@@ -108,6 +109,8 @@ class KombuReceiver:
             )
             consumer = receiver.consumer(self._on_message, self._on_unreadable)
             consumer.consume()
+            if connection.transport.driver_type == "redis":
+                shorten(receiver.channel, self._sink)
             self._drain(connection)
         except BaseException:
             connection.collect()  # closing in good order could wait for a broker that is gone

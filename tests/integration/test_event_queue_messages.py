@@ -1,8 +1,10 @@
 """Which messages reach the exporter, and what becomes of those that are no events: on Redis and on RabbitMQ."""
 
 import json
+import os
 import pickle
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +99,29 @@ def test_a_routing_key(broker_url: str, start_exporter: StartExporter) -> None:
     exporter.kill()
 
 
+def _require_library(module: str, distribution: str) -> None:
+    """Skip the test without this library, or fail it under ``CI=true``."""
+    if find_spec(module) is None:
+        reason = f"{distribution} is missing: pip install {distribution}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
 @pytest.mark.parametrize(
-    ("serializer", "module", "source"), [("msgpack", "msgpack", "option"), ("yaml", "yaml", "app")]
+    ("serializer", "source", "module", "distribution"),
+    [("msgpack", "option", "msgpack", "msgpack"), ("yaml", "app", "yaml", "PyYAML")],
 )
 def test_other_serializers(
-    broker_url: str, start_exporter: StartExporter, serializer: str, module: str, source: str
+    broker_url: str,
+    start_exporter: StartExporter,
+    serializer: str,
+    source: str,
+    module: str,
+    distribution: str,
 ) -> None:
     """Events in msgpack and YAML are counted, whether an option or the application names the serializer."""
-    pytest.importorskip(module)
+    _require_library(module, distribution)
     settings = {"broker_url": broker_url, "event_serializer": serializer}
     if source == "app":
         exporter = start_exporter("--app", f"{APP}:app", env=environment(settings))
