@@ -5,12 +5,11 @@ PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
 BIN := .venv/bin
-SOURCES := exporter tests
 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint format docs recordings clean
+.PHONY: help .venv demo test lint format docs bench recordings clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +35,10 @@ docs: .venv/stamp-dev ## Write docs/metrics.md from the code
 	@mkdir -p docs
 	$(BIN)/celery-exporter metrics --format markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+
+bench: .venv/stamp-dev ## Measure CPU time an event against other exporters, into benchmarks/RESULTS.md (minutes)
+	@scripts/install-backends
+	$(BIN)/python -m benchmarks --output benchmarks/RESULTS.md
 
 recordings: .venv/stamp-dev ## Record events of real workers of five Celery versions anew (minutes)
 	$(BIN)/python -m tests.recordings.record

@@ -5,7 +5,7 @@ Owns: their command lines and metric names. Must not know: how they are measured
 
 import sys
 import urllib.request
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.peers import DANIHODOVIC, peer_python, versions
+from benchmarks.peers import peer_python, versions
 
 _HOST: Final = "127.0.0.1"
 _SCRAPE_SECONDS: Final = 30.0
@@ -49,7 +49,7 @@ def scrape(port: int) -> Totals:
     """Read a consumer's metrics page."""
     with urllib.request.urlopen(f"http://{_HOST}:{port}/metrics", timeout=_SCRAPE_SECONDS) as response:
         text = str(response.read(), "utf-8")
-    totals: Counter[str] = Counter()
+    totals: defaultdict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             totals[sample.name] += sample.value
@@ -93,7 +93,7 @@ def ours() -> Consumer:
 
 def danihodovic(environments: Path) -> Consumer:
     """danihodovic/celery-exporter; it has no console script."""
-    python = peer_python(environments, DANIHODOVIC)
+    python = peer_python(environments, "danihodovic")
 
     def command(url: str, port: int) -> list[str]:
         start = "from src.cli import cli; cli()"

@@ -7,16 +7,15 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from benchmarks.brokers import Broker
 from benchmarks.consumers import Consumer, Counts, scrape
 from benchmarks.cpu import cpu_seconds, wait_for_rest
-from benchmarks.stream import Workload
 from tests.integration.servers import ServerProcess, free_port
 from tests.integration.servers.exporter import REPOSITORY, clean_environment
 from tests.waiting import wait_for
@@ -29,19 +28,28 @@ _SHOW_SECONDS: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What is published, see :class:`benchmarks.stream.Workload`; without a ``rate`` as fast as it is read."""
+
+    tasks: int
+    list_size: int
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One consumer and one stream.
 
     Attributes:
         cpu: seconds of user and system time, from before the first event until after the last.
-        events: that were published, and counted by the consumer unless it failed.
-        late: seconds by which the publisher was behind its schedule at worst.
+        events: that were published, and all counted by the consumer unless it failed.
+        seconds: that the publisher took.
         failure: why this run does not count; empty if it does.
     """
 
     cpu: float
     events: int
-    late: float
+    seconds: float
     failure: str
 
     @property
@@ -50,47 +58,78 @@ class Run:
         return self.cpu / self.events * 1e6
 
 
-def run_once(consumer: Consumer, broker: Broker, workload: Workload, folder: Path) -> Run:
+def run_once(consumer: Consumer, broker: Broker, shape: Shape, folder: Path) -> Run:
     """Measure one consumer with one stream."""
-    with _consuming(consumer, broker, folder) as (process, port), _publishing(broker, workload) as publisher:
-        events: dict[str, int] = _answer(publisher)
-        before = cpu_seconds(process.pid)
-        late: float = _answer(publisher)
-        rested = wait_for_rest(process.pid, timeout=_CATCH_UP_SECONDS, alive=lambda: process.running)
-        cpu = cpu_seconds(process.pid) - before
-        failure = _compare(consumer.expected(events), consumer, port) if rested else "it never came to rest"
-        if not process.running:
-            failure = f"it ended: {process.describe()}"
-        return Run(cpu=cpu, events=sum(events.values()), late=late, failure=failure)
+    with _Publisher.started(broker, shape) as publisher, _consuming(consumer, broker, folder) as running:
+        events = publisher.prepared()
+        before = cpu_seconds(running.process.pid)
+        seconds = publisher.publish()
+        rested = running.wait_for_rest(_CATCH_UP_SECONDS)
+        cpu = cpu_seconds(running.process.pid) - before
+        if rested:
+            failure = running.lacks(consumer.expected(events))
+        else:
+            failure = f"it never came to rest: {running.process.describe()}"
+        return Run(cpu=cpu, events=sum(events.values()), seconds=seconds, failure=failure)
 
 
-def idle_cpu(consumer: Consumer, broker: Broker, seconds: float, folder: Path) -> float:
-    """Measure the CPU seconds that a subscribed consumer uses while no event comes."""
-    with _consuming(consumer, broker, folder) as (process, _port):
-        before = cpu_seconds(process.pid)
+def idle_cpu(consumers: Sequence[Consumer], broker: Broker, seconds: float, folder: Path) -> list[float]:
+    """Measure the CPU seconds that each of several subscribed consumers uses while no event comes."""
+    with ExitStack() as stack:
+        groups = [
+            stack.enter_context(_consuming(consumer, broker, folder)).process.pid for consumer in consumers
+        ]
+        before = [cpu_seconds(group) for group in groups]
         time.sleep(seconds)
-        return cpu_seconds(process.pid) - before
+        return [cpu_seconds(group) - used for group, used in zip(groups, before, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A consumer that runs."""
+
+    consumer: Consumer
+    process: ServerProcess
+    port: int
+
+    def wait_for_rest(self, timeout: float) -> bool:
+        """Wait until it has nothing more to do."""
+        return wait_for_rest(self.process.pid, timeout=timeout, alive=lambda: self.process.running)
+
+    def lacks(self, expected: Counts) -> str:
+        """Say what its metrics lack; empty if nothing."""
+        deadline = time.monotonic() + _SHOW_SECONDS
+        while True:
+            counted = self.consumer.counted(scrape(self.port))
+            wrong = [
+                f"{kind}: {counted[kind]} of {number}"
+                for kind, number in expected.items()
+                if counted[kind] != number
+            ]
+            if not wrong or time.monotonic() > deadline:
+                return ", ".join(wrong)
+            time.sleep(0.5)
 
 
 @contextmanager
-def _consuming(consumer: Consumer, broker: Broker, folder: Path) -> Iterator[tuple[ServerProcess, int]]:
+def _consuming(consumer: Consumer, broker: Broker, folder: Path) -> Iterator[_Running]:
     """Run a consumer; it is subscribed and rests when this is entered."""
     others = broker.subscribers()
     port = free_port()
-    folder.mkdir(parents=True, exist_ok=True)
     process = ServerProcess(
         consumer.command(broker.url, port),
         log=folder / f"{port}.log",
         env=clean_environment({"PYTHONPATH": ""}),
         cwd=folder,
     )
+    running = _Running(consumer, process, port)
     try:
         process.start()
         process.wait_until(
             lambda: broker.subscribers() > others, timeout=_START_SECONDS, what=f"events for {consumer.name}"
         )
-        wait_for_rest(process.pid, timeout=_START_SECONDS, alive=lambda: process.running)
-        yield process, port
+        running.wait_for_rest(_START_SECONDS)
+        yield running
     finally:
         process.stop()
         wait_for(
@@ -98,40 +137,45 @@ def _consuming(consumer: Consumer, broker: Broker, folder: Path) -> Iterator[tup
         )
 
 
-@contextmanager
-def _publishing(broker: Broker, workload: Workload) -> Iterator["subprocess.Popen[str]"]:
-    arguments = {
-        "--tasks": workload.tasks,
-        "--list-size": workload.list_size,
-        "--rate": workload.rate,
-    }
-    command = [sys.executable, "-m", "benchmarks.publisher", broker.url]
-    command += [str(word) for pair in arguments.items() for word in pair]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as publisher:
-        try:
-            yield publisher
-        finally:
-            publisher.kill()
+class _Publisher:
+    """The publisher's process, see :mod:`benchmarks.publisher`."""
 
+    def __init__(self, lines: IO[str], orders: IO[str]) -> None:
+        self._lines = lines
+        self._orders = orders
 
-def _answer(publisher: "subprocess.Popen[str]") -> Any:
-    """Wait for the publisher's next line."""
-    assert publisher.stdout is not None
-    line = publisher.stdout.readline()
-    assert line, f"the publisher ended with {publisher.wait()}"
-    return json.loads(line)
+    @classmethod
+    @contextmanager
+    def started(cls, broker: Broker, shape: Shape) -> Iterator["_Publisher"]:
+        """Let it prepare the stream; it ends with the context."""
+        command = [sys.executable, "-m", "benchmarks.publisher", broker.url]
+        command += ["--tasks", str(shape.tasks), "--list-size", str(shape.list_size)]
+        if shape.rate:
+            command += ["--rate", str(shape.rate)]
+        with subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            if process.stdin is None or process.stdout is None:
+                raise RuntimeError("a process without pipes")
+            try:
+                yield cls(process.stdout, process.stdin)
+            finally:
+                process.kill()
 
+    def prepared(self) -> Mapping[str, int]:
+        """Wait until it is prepared; returns how many events of each type it will publish."""
+        events: Mapping[str, int] = self._answer()
+        return events
 
-def _compare(expected: Counts, consumer: Consumer, port: int) -> str:
-    """Say what the consumer's metrics lack; empty if nothing."""
-    deadline = time.monotonic() + _SHOW_SECONDS
-    while True:
-        counted = consumer.counted(scrape(port))
-        wrong = [
-            f"{kind}: {counted.get(kind, 0)} of {number}"
-            for kind, number in expected.items()
-            if counted.get(kind, 0) != number
-        ]
-        if not wrong or time.monotonic() > deadline:
-            return ", ".join(wrong)
-        time.sleep(0.5)
+    def publish(self) -> float:
+        """Let it publish; returns the seconds that it took."""
+        self._orders.write("\n")
+        self._orders.flush()
+        seconds: float = self._answer()
+        return seconds
+
+    def _answer(self) -> Any:
+        line = self._lines.readline()
+        if not line:
+            raise RuntimeError("the publisher ended before its time")
+        return json.loads(line)

@@ -1,45 +1,44 @@
-"""Environments of the peers, which need other versions of libraries than ours; each is made once and kept."""
+"""Environments of the peers, which need other versions of libraries than ours; each is made once and kept.
 
-import importlib.metadata
+Every version is pinned, in ``benchmarks/requirements``: a peer is measured as it was when its numbers were first taken.
+"""
+
+import json
 import subprocess
 import sys
 import venv
 from pathlib import Path
 from typing import Final
 
-#: danihodovic/celery-exporter as its makers publish it.
-DANIHODOVIC: Final = "prometheus-exporter-celery==0.11.2"
-#: They run on the Celery that ours runs on, whatever is the latest. kombu's Redis transport imports packaging without
-#: depending on it (``kombu/transport/redis.py``).
-_SHARED: Final = ("celery", "kombu", "amqp", "packaging")
+_REQUIREMENTS: Final = Path(__file__).parent / "requirements"
 
 
-def peer_python(folder: Path, requirement: str) -> Path:
-    """Find the Python of the environment in which ``requirement`` is installed; make it if there is none yet.
+def peer_python(environments: Path, peer: str) -> Path:
+    """Find the Python of a peer's environment; make the environment if there is none yet, or an outdated one.
 
     Args:
-        folder: where environments are kept.
-        requirement: one pinned distribution, ``name==version``.
+        environments: the folder of all of them.
+        peer: name of its file in ``benchmarks/requirements``, without the suffix.
     """
-    pins = [requirement, *(f"{name}=={importlib.metadata.version(name)}" for name in _SHARED)]
-    home = folder / requirement.replace("==", "-")
+    wanted = _REQUIREMENTS / f"{peer}.txt"
+    home = environments / peer
     python, installed = home / "bin" / "python", home / "installed.txt"
-    if not installed.exists() or installed.read_text(encoding="utf-8").split() != pins:
-        print(f"installing {' '.join(pins)}", file=sys.stderr)
+    if not installed.exists() or installed.read_text() != wanted.read_text():
+        print(f"installing the environment of {peer}", file=sys.stderr)
         venv.create(home, clear=True, with_pip=True)
-        pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", *pins]
-        subprocess.run(pip, check=True)
-        installed.write_text("\n".join(pins), encoding="utf-8")
+        pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+        if subprocess.run([*pip, "-r", str(wanted)], check=False).returncode:
+            raise SystemExit(f"pip could not install benchmarks/requirements/{peer}.txt, see above")
+        installed.write_text(wanted.read_text())
     return python
 
 
 def versions(python: Path | str, *names: str) -> dict[str, str]:
     """Ask an environment for the versions of distributions; those that it does not have are left out."""
     script = (
-        "import importlib.metadata as m, sys\n"
-        "have = {d.metadata['Name'].lower(): d.version for d in m.distributions()}\n"
-        "print(*(have.get(name, '-') for name in sys.argv[1:]))"
+        "import json; from importlib.metadata import distributions\n"
+        "print(json.dumps({d.metadata['Name'].lower().replace('_', '-'): d.version for d in distributions()}))"
     )
-    done = subprocess.run([python, "-c", script, *names], check=True, capture_output=True, text=True)
-    answers = zip(names, done.stdout.split(), strict=True)
-    return {name: version for name, version in answers if version != "-"}
+    done = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True)
+    have: dict[str, str] = json.loads(done.stdout)
+    return {name: have[name] for name in names if name in have}

@@ -1,124 +1,67 @@
 """The process that publishes the stream: ``python -m benchmarks.publisher``, driven over its standard streams.
 
-It makes every message beforehand, byte for byte as Celery and kombu would send it, says which events they hold (one line
-of JSON), and at the moment for which they were made sends each when it is due. In the end it says how late the latest
-was (one more line of JSON).
+It makes every message, says which events they hold (a line of JSON), waits for a line, publishes, and says how many
+seconds that took (another line of JSON).
 
-Source of the facts: ``kombu/transport/redis.py`` (``_put_fanout``: channel and payload), ``kombu/transport/virtual/base.py``
-(``prepare_message``, ``_inplace_augment_message``: the envelope), ``celery/events/dispatcher.py`` (``_publish``).
+Its pace is one of two. Without ``--rate`` the consumer always has something to read and never has much: the publisher
+waits while more than :data:`BACKLOG_BYTES` lie in the sockets of the broker. So no consumer waits, and none is so far
+behind that a broker would throw its events away. With ``--rate`` each message is sent at its own moment, as in real
+life, and a consumer that is quick enough is woken up for each.
 """
 
 import argparse
 import json
 import sys
 import time
-import uuid
-from base64 import b64encode
 from collections.abc import Sequence
-from typing import Final, Protocol
+from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
-import amqp
-import redis
-from kombu import Connection, Exchange
-from kombu.utils.json import dumps
+from benchmarks.stream import NOMINAL_RATE, Workload, make_stream
+from benchmarks.wire import AmqpWire, RedisWire, Wire
 
-from benchmarks.stream import Message, Workload, make_stream
-
-EXCHANGE: Final = "celeryev"
-#: The stream starts this long after it was begun to be made; making 80,000 events takes about 2 s.
-PREPARE_SECONDS: Final = 6.0
-
-
-class Wire(Protocol):
-    """A connection to a broker that sends messages prepared for it."""
-
-    def send(self, first: int, end: int) -> None:
-        """Send the messages of these numbers and wait until the broker has taken them."""
+#: Some 250 messages: a tenth of a second's work for the slowest consumer.
+BACKLOG_BYTES: Final = 256 * 1024
+#: The timestamps of the stream begin this long after the start: as long as everybody needs to be ready.
+_PREPARE_SECONDS: Final = 4.0
+_CHUNK: Final = 50
+_PAUSE_SECONDS: Final = 0.002
 
 
-class RedisWire:
-    """PUBLISHes what kombu's Redis transport would."""
-
-    def __init__(self, url: str, messages: Sequence[Message]) -> None:
-        self._client = redis.Redis.from_url(url)
-        database = urlsplit(url).path.strip("/") or "0"
-        self._commands = [
-            (f"/{database}.{EXCHANGE}/{message.routing_key}", dumps(_envelope(message)))
-            for message in messages
-        ]
-
-    def send(self, first: int, end: int) -> None:
-        """Send them in one pipeline."""
-        pipeline = self._client.pipeline(transaction=False)
-        for channel, payload in self._commands[first:end]:
-            pipeline.publish(channel, payload)
-        pipeline.execute()
-
-
-class AmqpWire:
-    """Publishes to the event exchange, which it declares as Celery does (``celery/events/event.py``)."""
-
-    def __init__(self, url: str, messages: Sequence[Message]) -> None:
-        channel = Connection(url).channel()
-        Exchange(EXCHANGE, type="topic", channel=channel).declare()
-        self._publish = channel.basic_publish
-        self._prepared = [
-            (
-                amqp.Message(
-                    message.body.encode(),
-                    content_type="application/json",
-                    content_encoding="utf-8",
-                    application_headers={"hostname": message.hostname},
-                    delivery_mode=1,
-                    priority=0,
-                ),
-                message.routing_key,
-            )
-            for message in messages
-        ]
-
-    def send(self, first: int, end: int) -> None:
-        """Send them one by one; events are never confirmed."""
-        for prepared, routing_key in self._prepared[first:end]:
-            self._publish(prepared, exchange=EXCHANGE, routing_key=routing_key)
-
-
-def _envelope(message: Message) -> dict[str, object]:
-    return {
-        "body": b64encode(message.body.encode()).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"hostname": message.hostname},
-        "properties": {
-            "delivery_mode": 1,
-            "delivery_info": {"exchange": EXCHANGE, "routing_key": message.routing_key},
-            "priority": 0,
-            "body_encoding": "base64",
-            "delivery_tag": str(uuid.uuid4()),
-        },
-    }
-
-
-def publish(wire: Wire, due: Sequence[float]) -> float:
-    """Send every message when it is due (epoch seconds, in order).
-
-    Returns:
-        By how many seconds the latest one was late.
-    """
-    number, latest = 0, 0.0
+def publish_on_time(wire: Wire, due: Sequence[float]) -> None:
+    """Send each message when it is due (seconds from now, in order)."""
+    start = time.monotonic()
+    number = 0
     while number < len(due):
-        now = time.time()
+        elapsed = time.monotonic() - start
         end = number
-        while end < len(due) and due[end] <= now:
+        while end < len(due) and due[end] <= elapsed:
             end += 1
         if end == number:
-            time.sleep(due[number] - now)
-            continue
-        latest = max(latest, now - due[number])
-        wire.send(number, end)
-        number = end
-    return latest
+            time.sleep(due[number] - elapsed)
+        else:
+            wire.send(b"".join(wire.messages[number:end]))
+            number = end
+
+
+def publish_backlog(wire: Wire, port: int) -> None:
+    """Send all messages to the broker on ``port``, as fast as what it has sent on is read."""
+    for first in range(0, len(wire.messages), _CHUNK):
+        while queued_bytes(port) > BACKLOG_BYTES:
+            time.sleep(_PAUSE_SECONDS)
+        wire.send(b"".join(wire.messages[first : first + _CHUNK]))
+
+
+def queued_bytes(port: int) -> int:
+    """Bytes sent and not read yet in this machine's connections of a server's port."""
+    total = 0
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        # proc(5): sl, local_address, rem_address, st, tx_queue:rx_queue, all in hexadecimal.
+        _, local, remote, _, queues, *_ = line.split()
+        if port in (int(local.rpartition(":")[2], 16), int(remote.rpartition(":")[2], 16)):
+            total += sum(int(queue, 16) for queue in queues.split(":"))
+    return total
 
 
 def main() -> None:
@@ -127,19 +70,23 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--tasks", type=int, required=True)
     parser.add_argument("--list-size", type=int, required=True)
-    parser.add_argument("--rate", type=float, required=True)
+    parser.add_argument("--rate", type=float, help="events a second")
     arguments = parser.parse_args()
-    workload = Workload(tasks=arguments.tasks, list_size=arguments.list_size, rate=arguments.rate)
-    start = time.time() + PREPARE_SECONDS
-    stream = make_stream(workload, start)
+    rate = arguments.rate or NOMINAL_RATE
+    workload = Workload(tasks=arguments.tasks, list_size=arguments.list_size, rate=rate)
+    stream = make_stream(workload, time.time() + _PREPARE_SECONDS)
     make_wire = AmqpWire if arguments.url.startswith("amqp") else RedisWire
-    wire = make_wire(arguments.url, stream.messages)
-    due = [start + message.at for message in stream.messages]
-    time.sleep(max(0.0, start - time.time() - 0.5))
+    wire: Wire = make_wire(arguments.url, stream.messages)
     print(json.dumps(stream.events), flush=True)
-    late = publish(wire, due)
-    print(json.dumps(late), flush=True)
+    sys.stdin.readline()
+    start = time.monotonic()
+    if arguments.rate:
+        publish_on_time(wire, [message.at for message in stream.messages])
+    else:
+        publish_backlog(wire, urlsplit(arguments.url).port or 0)
+    print(json.dumps(time.monotonic() - start), flush=True)
+    sys.stdin.readline()  # a broker drops what a connection still holds when that is closed
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -21,6 +21,8 @@ WORKERS: Final = tuple(f"celery@worker-{number:02}" for number in range(10))
 CLIENTS: Final = tuple(f"gen{4000 + number}@web-{number}" for number in range(4))
 QUEUES: Final = ("celery", "mail", "billing", "reports")
 TASKS: Final = tuple(f"shop.tasks.step_{number:02}" for number in range(20))
+#: Events a second by the timestamps of a stream that is published as fast as it is read.
+NOMINAL_RATE: Final = 8000.0
 #: Seconds between two heartbeats of a worker (``celery/worker/heartbeat.py``).
 HEARTBEAT_SECONDS: Final = 2.0
 FAILING: Final = 0.03
