@@ -15,10 +15,12 @@ import logging
 import random
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from celery.events.receiver import EventReceiver
 from celery.utils import uuid
+from kombu import Producer
 from kombu.pidbox import Mailbox
 from kombu.serialization import loads, prepare_accept_content
 
@@ -26,6 +28,8 @@ from exporter.logs import fields
 from exporter.receivers.redis_shortcut import shorten
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exporter.receivers import Link, Sink
     from exporter.receivers.celery_app import Broker
 
@@ -51,7 +55,7 @@ class KombuReceiver:
         broker: where to connect, see ``celery_app``.
         sink: takes the bodies.
         link: is told whether the subscription stands.
-        routing_key: which events to ask the broker for, where it can tell (not on Redis).
+        routing_key: which events to ask the broker for, where it can tell.
         enable_events: ask workers to send task events, at the start and at each :meth:`request_events`.
         """
         self._broker = broker
@@ -64,6 +68,7 @@ class KombuReceiver:
         self._events_wanted = threading.Event()
         self._stop = threading.Event()
         self._last_error: str | None = None
+        self._refused = False
 
     def stop(self) -> None:
         """Let :meth:`run` return soon. May be called from any thread and from a signal handler."""
@@ -127,14 +132,13 @@ class KombuReceiver:
         self._link.up()
         self._last_error = None
         log.info("receiving events", extra=fields(broker=self._broker.name))
-        mailbox = self._mailbox(connection)
-        self._wake(mailbox)
+        self._wake(connection)
         next_tick = monotonic() + TICK_SECONDS
         while not stop.is_set():
             self._poll(drain_events)
             if monotonic() >= next_tick:
                 next_tick = monotonic() + TICK_SECONDS
-                self._tick(connection, mailbox)
+                self._tick(connection)
 
     @staticmethod
     def _poll(drain_events: Any) -> None:
@@ -143,7 +147,7 @@ class KombuReceiver:
         except TimeoutError:
             return
 
-    def _tick(self, connection: Any, mailbox: Mailbox) -> None:
+    def _tick(self, connection: Any) -> None:
         if connection.supports_heartbeats:
             connection.heartbeat_check()
         check_redis = getattr(
@@ -154,24 +158,35 @@ class KombuReceiver:
         if self._events_wanted.is_set():
             self._events_wanted.clear()
             if self._enable_events:
-                mailbox.abcast("enable_events")
+                self._ask(connection, "enable_events")
 
-    def _wake(self, mailbox: Mailbox) -> None:
+    def _wake(self, connection: Any) -> None:
         """Let workers introduce themselves now, rather than at their next heartbeat."""
         self._events_wanted.clear()
         if self._enable_events:
-            mailbox.abcast("enable_events")
-        mailbox.abcast("heartbeat")
+            self._ask(connection, "enable_events")
+        self._ask(connection, "heartbeat")
 
-    def _mailbox(self, connection: Any) -> Mailbox:
+    def _ask(self, connection: Any, command: str) -> None:
+        """Broadcast a command; where we may not, events are received all the same."""
         conf = self._app.conf
-        return Mailbox(
-            conf.control_exchange,
-            type="fanout",
-            connection=connection,
-            accept=conf.accept_content,
-            serializer=conf.task_serializer,
-        )
+        try:
+            with connection.channel() as channel:  # a broker that refuses closes the channel
+                mailbox = _Mailbox(
+                    conf.control_exchange,
+                    type="fanout",
+                    connection=connection,
+                    accept=conf.accept_content,
+                    serializer=conf.task_serializer,
+                )
+                mailbox.channel = channel
+                mailbox.abcast(command)
+        except connection.channel_errors as error:
+            if not self._refused:
+                self._refused = True
+                log.warning(
+                    "the broker lets us ask workers nothing", extra=fields(command=command, error=str(error))
+                )
 
     def _on_message(self, message: Any) -> None:
         body = message.body
@@ -201,3 +216,23 @@ class _RawReceiver(EventReceiver):  # type: ignore[misc]  # celery is untyped
             no_ack=True,
             accept=self.accept,
         )
+
+
+class _Mailbox(Mailbox):  # type: ignore[misc]  # kombu is untyped
+    """Celery's way to the workers, which tries once, on a channel of its own.
+
+    kombu publishes commands with ``retry=True`` (``kombu/pidbox.py``, ``Mailbox._publish``): on a dead connection it
+    would make another one below our subscription, and leave us deaf without an error.
+    """
+
+    channel: Any = None
+
+    @contextmanager
+    def producer_or_acquire(self, producer: Any = None, channel: Any = None) -> Iterator[Any]:
+        """Yield a producer on our channel."""
+        yield producer or _Producer(self.channel or channel, auto_declare=False)
+
+
+class _Producer(Producer):  # type: ignore[misc]  # kombu is untyped
+    def publish(self, *args: Any, **kwargs: Any) -> Any:
+        return super().publish(*args, **{**kwargs, "retry": False})
