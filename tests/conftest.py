@@ -1,6 +1,7 @@
 """Settings of the whole test run, and the count of what a missing backend kept from running."""
 
 import os
+import signal
 from collections import Counter
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import settings
 # In CI the examples are the same in every run; elsewhere each run tries others.
 settings.register_profile("patient", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("patient")
+
+# A shell starts background jobs with SIGINT ignored; the processes of tests would inherit that and outlive Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
