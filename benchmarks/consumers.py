@@ -57,7 +57,7 @@ def scrape(port: int) -> Totals:
 
 
 def ours() -> Consumer:
-    """This project, with the universal receiver."""
+    """This project, with the receiver that it chooses for the broker."""
 
     def command(url: str, port: int) -> list[str]:
         return [

@@ -1,6 +1,7 @@
 """The only wiring: a configuration becomes a running exporter.
 
-Owns: receiver, pipeline and web server, threads, signals, shutdown. Knows everything, decides nothing.
+Owns: receiver, sampler, remote control, pipeline and web server, threads, signals, shutdown. Knows everything, decides
+nothing.
 """
 
 from __future__ import annotations
@@ -8,30 +9,60 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Final, Protocol
 
 import celery
 import kombu
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
+from exporter.brokers.celery_app import broker_of
+from exporter.brokers.choosing import reader_for
 from exporter.clock import Clock
+from exporter.control.remote import RemoteControl
 from exporter.logs import Redaction, fields
 from exporter.pipeline import Pipeline
-from exporter.receivers.celery_app import broker_of
-from exporter.receivers.kombu import KombuReceiver
+from exporter.receivers.choosing import receiver_for
+from exporter.sampler import Sampler
 from exporter.status import ExporterStatus
 from exporter.subscription import Subscription
 from exporter.web import WebServer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter.config import Config
+    from exporter.receivers import Link
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two sweeps: attribution, expiry and the loss of workers are at most this late.
 SWEEP_SECONDS: Final = 0.25
-#: Seconds that a stop waits for the receiver to leave the broker in good order.
-RECEIVER_STOP_SECONDS: Final = 2.5
+#: Seconds that a stop waits for receiver, sampler and remote control together to leave the broker in good order.
+LEAVE_SECONDS: Final = 2.5
+
+
+class _Activity(Protocol):
+    def run(self) -> None:
+        """Work until told to stop."""
+
+    def stop(self) -> None:
+        """Let ``run`` return soon."""
+
+
+class _WakingLink:
+    """Tells the subscription its state, and workers to show themselves when it stands."""
+
+    def __init__(self, subscription: Subscription, wake: Callable[[], None]) -> None:
+        self._subscription = subscription
+        self._wake = wake
+
+    def up(self) -> None:
+        self._subscription.up()
+        self._wake()
+
+    def down(self, error: str | None) -> None:
+        self._subscription.down(error)
 
 
 class Exporter:
@@ -46,25 +77,53 @@ class Exporter:
         broker = broker_of(config)
         self.secrets = broker.secrets
         subscription = Subscription(clock, redact=Redaction(broker.secrets))
-        libraries = {"celery": str(celery.__version__), "kombu": str(kombu.__version__)}
-        pipeline = Pipeline(config, subscription, clock, libraries=libraries)
+        pipeline = Pipeline(
+            config,
+            subscription,
+            clock,
+            libraries={"celery": str(celery.__version__), "kombu": str(kombu.__version__)},
+            queues=broker.queues,
+            default_queue=broker.app.conf.task_default_queue,
+        )
         self._dispatcher = pipeline.dispatcher
         self.registry = pipeline.registry
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self._receiver = KombuReceiver(
-            broker,
-            pipeline.dispatcher,
-            subscription,
-            routing_key=config.event_queue.routing_key,
-            enable_events=config.enable_events,
+        activities: dict[str, _Activity] = {}
+        link: Link = subscription
+        if config.remote_control:
+            control = RemoteControl(
+                broker,
+                pipeline.informed,
+                interval=config.inspect_interval,
+                enable_events=config.enable_events,
+                inspect=config.inspect_workers,
+            )
+            pipeline.control(control)
+            link = _WakingLink(subscription, control.wake)
+            activities["remote control"] = control
+        activities["receiver"] = receiver_for(
+            broker, pipeline.dispatcher, link, routing_key=config.event_queue.routing_key
         )
-        pipeline.on_events_off(self._receiver.request_events)
-        self._receiving = threading.Thread(target=self._receiver.run, name="receiver", daemon=True)
-        self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
+        reader = reader_for(
+            broker,
+            management_url=config.management_url,
+            accepts=pipeline.accepts_queue,
+            max_queues=config.max_series,
+        )
+        if reader is not None:
+            activities["sampler"] = Sampler(
+                reader, pipeline, interval=config.sample_interval, broker=broker.name
+            )
+        self._activities = tuple(activities.values())
         self._stopping = threading.Event()
-        status = ExporterStatus(subscription, (self._receiving, self._sweeping))
+        self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
+        self._threads = tuple(
+            threading.Thread(target=activity.run, name=name, daemon=True)
+            for name, activity in activities.items()
+        )
+        status = ExporterStatus(subscription, (*self._threads, self._sweeping))
         self._web = WebServer(config.listen, self.registry, status, telemetry_path=config.telemetry_path)
         self._telemetry_path = config.telemetry_path
 
@@ -78,13 +137,16 @@ class Exporter:
         self._web.start()
         for url in self.urls:
             log.info("listening", extra=fields(url=url + self._telemetry_path))
-        self._sweeping.start()
-        self._receiving.start()
+        for thread in (self._sweeping, *self._threads):
+            thread.start()
 
     def stop(self) -> None:
         """Leave the broker, then close the sockets: the last scrape sees the last event. Takes less than 5 s."""
-        self._receiver.stop()
-        self._receiving.join(RECEIVER_STOP_SECONDS)
+        for activity in self._activities:
+            activity.stop()
+        until = time.monotonic() + LEAVE_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
         self._stopping.set()
         self._sweeping.join(SWEEP_SECONDS * 4)
         self._web.stop()

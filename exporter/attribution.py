@@ -35,8 +35,22 @@ _SEVERAL: Final = object()
 class Attribution:
     """Gives attempts their ledgers."""
 
-    def __init__(self, find_ledger: Callable[[str, str], Ledger], clock: Clock, *, max_tasks: int) -> None:
+    def __init__(
+        self,
+        find_ledger: Callable[[str, str], Ledger],
+        clock: Clock,
+        *,
+        only_queue: Callable[[str | None], str | None],
+        max_tasks: int,
+    ) -> None:
+        """Args:
+        find_ledger: gives the ledger of a (task, queue).
+        clock: for what waits.
+        only_queue: gives the queue that a worker (its nodename) consumes, if it is known to consume just one.
+        max_tasks: names of tasks whose queues are remembered.
+        """
         self._find_ledger = find_ledger
+        self._only_queue = only_queue
         self._monotonic = clock.monotonic
         self._max_tasks = max_tasks
         self._queue_of: dict[str, object] = {}  # task name -> its only queue, or _SEVERAL
@@ -86,11 +100,14 @@ class Attribution:
     def _queue(self, attempt: Attempt) -> str:
         if attempt.queue is not None:
             return attempt.queue
+        only = self._only_queue(attempt.worker)
+        if only is not None:
+            return only
         for older in attempt.chain():
             if older.queue is not None and older.name == attempt.name:
                 return older.queue
-        only = self._queue_of.get(attempt.name or UNKNOWN)
-        return only if isinstance(only, str) else UNKNOWN
+        usual = self._queue_of.get(attempt.name or UNKNOWN)
+        return usual if isinstance(usual, str) else UNKNOWN
 
     def _learn(self, name: str, queue: str) -> None:
         known = self._queue_of.get(name)

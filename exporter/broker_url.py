@@ -71,6 +71,21 @@ def check_broker_url(url: str) -> None:
         raise ConfigError("a failover list needs network brokers: write one URL")
 
 
+def check_management_url(url: str) -> None:
+    """Raise ConfigError unless `url` can be that of RabbitMQ's management API, such as `http://host:15672`."""
+    try:
+        parts = urlsplit(url)
+        works = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        works = works and not (parts.query or parts.fragment)
+    except ValueError:
+        works = False
+    if not works or any(c.isspace() or not c.isprintable() for c in url):
+        raise ConfigError(
+            "the management URL is malformed: write it like http://host:15672 or "
+            "https://user:password@host:15671, and percent-encode the characters / ? # @ ; % in its password"
+        )
+
+
 def family(url: str) -> str:
     """The transport family of a checked URL: redis, socket, sentinel, amqp, memory or filesystem."""
     return SUPPORTED[url.partition("://")[0].lower()]

@@ -5,7 +5,7 @@ Owns the click classes and what they say. Must not know what a command does, nor
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 
 import click
 from click.core import ParameterSource
@@ -145,7 +145,15 @@ def unknown_variables(environ: Mapping[str, str], tree: Commands, prefix: str) -
     known = {str(option.envvar) for option in tree.options() if option.envvar}
     unknown = (name for name in environ if name.startswith(prefix) and name not in known)
     return {
-        name: get_close_matches(name, sorted(known), n=1, cutoff=0)[0]
+        name: max(
+            sorted(known), key=lambda other: _likeness(name.removeprefix(prefix), other.removeprefix(prefix))
+        )
         for name in sorted(unknown)
         if not _OF_KUBERNETES.fullmatch(f"{name}={environ[name]}")
     }
+
+
+def _likeness(name: str, other: str) -> tuple[int, float]:
+    """Shared words count most: LISTEN means WEB_LISTEN_ADDRESS, whatever is spelt more like it."""
+    shared = set(name.split("_")) & set(other.split("_"))
+    return len(shared), SequenceMatcher(None, name, other).ratio()

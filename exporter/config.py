@@ -13,6 +13,7 @@ from types import MappingProxyType
 from exporter.broker_url import (
     LOCAL,
     check_broker_url,
+    check_management_url,
     family,
     is_secret_name,
     masked_url,
@@ -34,6 +35,8 @@ __all__ = (
     "url_secrets",
 )
 
+#: Longer names would not be shown as they are, see ``exporter.labels``.
+MAX_QUEUE_NAME = 200
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("logfmt", "json")
 
@@ -133,6 +136,15 @@ class Config:
     tls: BrokerTls | None = None
     event_queue: EventQueue = EventQueue()
     enable_events: bool = True
+    remote_control: bool = True
+    inspect_workers: bool = True
+    inspect_interval: float = 30.0
+    queues: tuple[str, ...] = ()
+    queue_include: tuple[str, ...] = ()
+    queue_exclude: tuple[str, ...] = ()
+    queue_priorities: bool = False
+    sample_interval: float = 5.0
+    management_url: str | None = field(default=None, repr=False)
     runtime_buckets: tuple[float, ...] = RUNTIME_BUCKETS
     wait_buckets: tuple[float, ...] = WAIT_BUCKETS
     worker_timeout: float = 60.0
@@ -152,12 +164,15 @@ class Config:
         for option, number in (
             ("--worker-timeout", self.worker_timeout),
             ("--worker-retention", self.worker_retention),
+            ("--inspect-interval", self.inspect_interval),
+            ("--sample-interval", self.sample_interval),
         ):
             if not (math.isfinite(number) and number > 0):
                 raise ConfigError(f"{option} must be more than 0 seconds: write for example 60 or 5m")
         for option, count in (("--max-in-flight", self.max_in_flight), ("--max-series", self.max_series)):
             if count < 1:
                 raise ConfigError(f"{option} must be at least 1: write for example 10000")
+        self._check_queues()
         if not self.listen:
             raise ConfigError("no address to listen on: write for example --web.listen-address :9808")
         _check_telemetry_path(self.telemetry_path)
@@ -165,6 +180,22 @@ class Config:
             raise ConfigError(f"--log.level must be one of {', '.join(LOG_LEVELS)}")
         if self.log_format not in LOG_FORMATS:
             raise ConfigError(f"--log.format must be one of {', '.join(LOG_FORMATS)}")
+
+    def _check_queues(self) -> None:
+        for option, names in (
+            ("--queue", self.queues),
+            ("--queue-include", self.queue_include),
+            ("--queue-exclude", self.queue_exclude),
+        ):
+            if not all(name.isprintable() and name.strip() and len(name) <= MAX_QUEUE_NAME for name in names):
+                raise ConfigError(
+                    f"{option} must be printable, not empty and at most {MAX_QUEUE_NAME} characters: "
+                    f"write for example {option} celery"
+                )
+        if self.management_url is not None:
+            check_management_url(self.management_url)
+            if self.broker_url is not None and family(self.broker_url) != "amqp":
+                raise ConfigError("--management-url is RabbitMQ's: drop it for a broker that is not amqp://")
 
     def _check_broker(self) -> None:
         if self.broker_url is None:
@@ -189,8 +220,9 @@ class Config:
 def secrets(config: Config) -> frozenset[str]:
     """The texts of this configuration that no log line, error or page may show; never the empty text."""
     found = set(_secrets_in("", config.transport_options))
-    if config.broker_url is not None:
-        found |= url_secrets(config.broker_url)
+    for url in (config.broker_url, config.management_url):
+        if url is not None:
+            found |= url_secrets(url)
     return frozenset(found)
 
 

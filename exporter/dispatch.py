@@ -14,6 +14,7 @@ from exporter.events import Undecodable, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from exporter.clock import Clock
     from exporter.collectors.family import EventT
@@ -71,6 +72,10 @@ class Dispatcher:
         """Count a message that could not even be turned into a body."""
         with self._lock:
             self._drop(reason, detail)
+
+    def writing(self) -> AbstractContextManager[bool]:
+        """What is held while event state is written from elsewhere."""
+        return self._lock
 
     def sweep(self) -> None:
         """Do the work that time asks for, whether or not events come."""

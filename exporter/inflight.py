@@ -50,6 +50,11 @@ class Inflight:
         """Tasks in the table, recently ended ones included."""
         return len(self._heads)
 
+    def sent_at(self, uuid: str) -> float | None:
+        """Timestamp of the latest task-sent of a task, None if there was none."""
+        head = self._heads.get(uuid)
+        return next((attempt.sent for attempt in head.chain() if attempt.sent), None) if head else None
+
     def sent(self, event: TaskSent) -> Attempt | None:
         """The attempt that this task-sent published; its queue and due time are known from now on."""
         head = self._heads.get(event.uuid)

@@ -26,7 +26,10 @@ _EVENT_QUEUE = {
 }
 _OTHERS = {
     **{name: name for name in ("app", "enable_events", "runtime_buckets", "wait_buckets", "worker_timeout")},
+    **{name: name for name in ("remote_control", "inspect_workers", "inspect_interval", "management_url")},
+    **{name: name for name in ("queue_include", "queue_exclude", "queue_priorities", "sample_interval")},
     **{name: name for name in ("worker_retention", "max_in_flight", "max_series", "log_level", "log_format")},
+    "queues": "queue",
     "listen": "web_listen_address",
     "telemetry_path": "web_telemetry_path",
 }
@@ -91,7 +94,31 @@ def run_options() -> dict[str, list[click.Parameter]]:
             _option("--event-exchange", _TEXT, "Exchange that workers publish events to."),
             _option("--event-serializer", _TEXT, "Serializer of the events."),
             _option("--event-routing-key", _TEXT, "Events to receive, such as task.#; default: all."),
+        ],
+        "Workers": [
             _switch("--enable-events", "Keep asking workers to send task events.", default="on"),
+            _switch("--inspect-workers", "Ask workers for their pool and queues.", default="on"),
+            _option(
+                "--inspect-interval", _DURATION, "Time between two questions to workers.", "inspect_interval"
+            ),
+            _switch(
+                "--remote-control", "Broadcast to workers at all; without it nothing is asked.", default="on"
+            ),
+        ],
+        "Queues": [
+            _option("--queue", _TEXT, "Queue to show in any case; repeatable.", multiple=True),
+            _option(
+                "--queue-include", _TEXT, "Shell pattern of the queues to show; repeatable.", multiple=True
+            ),
+            _option(
+                "--queue-exclude",
+                _TEXT,
+                "Shell pattern of queues not to show; repeatable.",
+                multiple=True,
+            ),
+            _switch("--queue-priorities", "Tell lengths by priority too (Redis).", default="off"),
+            _option("--sample-interval", _DURATION, "Time between two looks at queues.", "sample_interval"),
+            _option("--management-url", _TEXT, "RabbitMQ's management API, such as http://host:15672."),
         ],
         "Metrics": [
             _option(

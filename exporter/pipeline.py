@@ -1,4 +1,5 @@
-"""From bodies to metric families, without a broker or a socket: what ``app`` runs, and what tests and benchmarks feed.
+"""From bodies and facts to metric families, without a broker or a socket: what ``app`` runs, and what tests and
+benchmarks feed.
 
 Owns: how collectors, correlation and dispatch are put together.
 """
@@ -6,26 +7,41 @@ Owns: how collectors, correlation and dispatch are put together.
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from exporter import __version__
-from exporter.collectors import ExporterCollector, Guard, TaskCollector, WorkerCollector
+from exporter.brokers.internal import is_internal
+from exporter.collectors import ExporterCollector, Guard, QueueCollector, TaskCollector, WorkerCollector
+from exporter.collectors.task_ledger import Buckets
 from exporter.dispatch import Dispatcher
 from exporter.inflight import Inflight
-from exporter.workers import Roster
+from exporter.movements import Movements
+from exporter.queues import KnownQueues
+from exporter.roster import Roster
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from exporter.clock import Clock
     from exporter.config import Config
+    from exporter.facts import BrokerFacts, WorkerFacts
     from exporter.subscription import Subscription
 
 
+class Control(Protocol):
+    """Asks workers, soon."""
+
+    def request_events(self) -> None:
+        """A worker is new or does not seem to send task events."""
+
+    def request_inspection(self) -> None:
+        """A worker is new."""
+
+
 class Pipeline:
-    """Feed ``dispatcher``, read ``registry``.
+    """Feed ``dispatcher``, give facts, read ``registry``.
 
     Attributes:
         dispatcher: the sink for bodies; its ``sweep`` is due every quarter of a second or so.
@@ -33,15 +49,29 @@ class Pipeline:
     """
 
     def __init__(
-        self, config: Config, subscription: Subscription, clock: Clock, *, libraries: Mapping[str, str]
+        self,
+        config: Config,
+        subscription: Subscription,
+        clock: Clock,
+        *,
+        libraries: Mapping[str, str],
+        queues: Iterable[str] = (),
+        default_queue: str = "celery",
     ) -> None:
-        """``libraries``: versions of celery and kombu, for ``celery_exporter_build_info``."""
+        """Args:
+        config: what users set.
+        subscription: state of the receiver.
+        clock: the time.
+        libraries: versions of celery and kombu, for ``celery_exporter_build_info``.
+        queues: those that the application of --app declares, as good as --queue.
+        default_queue: looked for on the broker at first, though nobody may have named it.
+        """
         # A series with its time of creation beside each counter: twice the lines, and nothing that Prometheus 2 reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
         inflight = Inflight(clock, max_tasks=config.max_in_flight)
         versions = {"version": __version__, "python": platform.python_version(), **libraries}
         exporter = ExporterCollector(subscription, inflight, clock, versions=versions)
-        roster = Roster(
+        self._roster = roster = Roster(
             subscription,
             clock,
             timeout=config.worker_timeout,
@@ -49,25 +79,79 @@ class Pipeline:
             max_workers=config.max_series,
             on_overflow=lambda: exporter.overflowed("celery_worker"),
         )
-        self._workers = workers = WorkerCollector(roster)
+        self._known = known = KnownQueues(
+            clock,
+            configured=(*config.queues, *queues),
+            candidates=(default_queue,),
+            include=config.queue_include,
+            exclude=config.queue_exclude,
+            is_internal=is_internal,
+            max_queues=config.max_series,
+            on_overflow=lambda: exporter.overflowed("celery_queue"),
+        )
+        self._movements = movements = Movements(subscription, max_queues=config.max_series)
+        self._workers = workers = WorkerCollector(roster, shows_queue=known.accepts)
         self._tasks = tasks = TaskCollector(
             inflight,
             clock,
-            runtime_buckets=config.runtime_buckets,
-            wait_buckets=config.wait_buckets,
+            buckets=Buckets(config.runtime_buckets, config.wait_buckets),
             max_series=config.max_series,
+            only_queue=roster.only_queue,
+            on_published=movements.published,
             on_outcome=workers.on_outcome,
             on_overflow=exporter.overflowed,
+        )
+        self._queues = queue = QueueCollector(
+            known,
+            roster,
+            movements,
+            clock,
+            sent_at=inflight.sent_at,
+            interval=config.sample_interval,
+            by_priority=config.queue_priorities,
         )
         self.dispatcher = Dispatcher(exporter, clock)
         for collector in (exporter, workers, tasks):
             collector.subscribe(self.dispatcher.on)
-        for sweep in (workers.sweep, tasks.sweep):
+        for sweep in (workers.sweep, tasks.sweep, known.sweep):
             self.dispatcher.every_sweep(sweep)
         self.registry = CollectorRegistry()
-        self.registry.register(Guard((tasks, workers, exporter), clock))
-        self.on_events_off(lambda: None)
+        self.registry.register(Guard((tasks, workers, queue, exporter), clock))
+        workers.notify(idle=tasks.on_worker_idle)
 
-    def on_events_off(self, ask: Callable[[], None]) -> None:
-        """Let ``ask`` be called when a worker is new or does not seem to send task events."""
-        self._workers.notify(idle=self._tasks.on_worker_idle, events_off=ask)
+    def control(self, control: Control) -> None:
+        """Let this one be told when something is to be asked of workers."""
+        self._workers.notify(
+            idle=self._tasks.on_worker_idle,
+            events_off=control.request_events,
+            appeared=control.request_inspection,
+        )
+
+    def accepts_queue(self, name: str) -> bool:
+        """Whether a queue of this name may be shown."""
+        return self._known.accepts(name)
+
+    def informed(self, facts: Iterable[WorkerFacts]) -> None:
+        """Take the answers of workers. May be called from any thread."""
+        with self.dispatcher.writing():
+            for answer in facts:
+                self._roster.inform(answer)
+                self._known.note(answer.queues or ())
+
+    def wanted(self) -> tuple[str, ...]:
+        """The names of the queues to look at. May be called from any thread."""
+        with self.dispatcher.writing():
+            self._known.note(self._movements.queues())
+            return self._known.wanted()
+
+    def sampled(self, facts: BrokerFacts) -> None:
+        """Take a sample of the broker. May be called from any thread."""
+        with self.dispatcher.writing():
+            self._known.found(name for name, queue in facts.queues.items() if queue.exists)
+            received = self._tasks.received_by_queue()
+            self._movements.sample(received, heard_all=self._roster.all_send_events())
+            self._queues.on_sample(facts)
+
+    def sampling_failed(self) -> None:
+        """The broker could not be read. May be called from any thread."""
+        self._queues.on_failure()

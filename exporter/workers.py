@@ -1,7 +1,6 @@
-"""What is known of each worker, as its events tell.
+"""What is known of one worker, as its events tell.
 
-Owns: the record of a worker, the arithmetic on its heartbeats, and who is alive, gone or lost. Must not know: metrics,
-tasks.
+Owns: the record of a worker and the arithmetic on its heartbeats. Must not know: metrics, tasks, other workers.
 
 Source of facts: ``celery/worker/heartbeat.py`` (freq, active, processed, loadavg) and ``celery/worker/state.py``:
 ``processed`` grows exactly where task-started is sent and starts at 0 in a new process.
@@ -12,22 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING
 
-from exporter.labels import OTHER, clean
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from exporter.clock import Clock
-    from exporter.subscription import Subscription
+from exporter.capacity import Capacity
 
 #: Weight of the newest heartbeat in the smoothed clock offset.
 OFFSET_WEIGHT = 0.2
 #: Worker processes under one name whose ``processed`` is followed; older ones are forgotten.
 MAX_PROCESSES = 4
-#: A worker that said goodbye is shown for this long.
-OFFLINE_RETENTION_SECONDS = 120.0
 
 
 class Presence(Enum):
@@ -109,6 +99,7 @@ class Worker:
     task_events: int = 0  # since the last heartbeat
     unheard_work: bool = False  # it worked between two heartbeats, and no task event told
     idle_since: float | None = None  # timestamp of the first of a row of heartbeats that say so
+    capacity: Capacity = field(default_factory=Capacity)
 
     def process(self, pid: int | None) -> Process:
         """The record of its process."""
@@ -136,89 +127,13 @@ class Worker:
             self.unheard_work = True
         self.task_events = 0
 
+    def restart(self) -> None:
+        """It is a new process: nothing that was switched on or answered holds any more."""
+        self.capacity = Capacity()
+        self.events_enabled = None
+        self.unheard_work = False
+
     def measure_offset(self, timestamp: float, received: float) -> None:
         """Smooth the offset of its clock: the event's timestamp less our receipt, in seconds."""
         offset = timestamp - received
         self.offset = offset if self.offset is None else self.offset + OFFSET_WEIGHT * (offset - self.offset)
-
-
-class Roster:
-    """The workers that we have heard of, bounded in number."""
-
-    def __init__(
-        self,
-        subscription: Subscription,
-        clock: Clock,
-        *,
-        timeout: float,
-        retention: float,
-        max_workers: int,
-        on_overflow: Callable[[], None],
-    ) -> None:
-        """Args:
-        subscription: tells silence from deafness.
-        clock: times of receipt.
-        timeout: seconds of silence after which a worker is lost.
-        retention: seconds for which a lost worker is shown.
-        max_workers: further ones share one record under the name ``other``.
-        on_overflow: told when one does.
-        """
-        self._subscription = subscription
-        self._clock = clock
-        self._timeout = timeout
-        self._retention = retention
-        self._max_workers = max_workers
-        self._on_overflow = on_overflow
-        self._workers: dict[str, Worker] = {}
-
-    def __contains__(self, name: str) -> bool:
-        """Whether a worker of this nodename is known."""
-        return name in self._workers
-
-    def of(self, name: str) -> Worker:
-        """The record of a worker."""
-        worker = self._workers.get(name)
-        if worker is None:
-            label = clean(name)
-            if label not in self._workers and len(self._workers) >= self._max_workers:
-                label = OTHER
-                self._on_overflow()
-            worker = self._workers.get(label)
-            if worker is None:
-                worker = self._workers[label] = Worker(label, self._clock.monotonic(), self._clock.wall())
-        return worker
-
-    def hear(self, name: str) -> Worker:
-        """The record of a worker of which an event came just now."""
-        worker = self.of(name)
-        worker.heard = self._clock.monotonic()
-        worker.last_seen = self._clock.wall()
-        if worker.presence is Presence.LOST:
-            worker.presence = Presence.UP
-        return worker
-
-    def is_alive(self, worker: Worker) -> bool:
-        """Whether it is up and was heard of in time, as far as we were listening."""
-        return worker.presence is Presence.UP and self._subscription.silence(worker.heard) <= self._timeout
-
-    def shown(self) -> list[Worker]:
-        """All but those that said goodbye a while ago; they are remembered longer, for their last tasks may yet end."""
-        past = self._clock.monotonic() - OFFLINE_RETENTION_SECONDS
-        workers = tuple(self._workers.values())
-        return [
-            worker for worker in workers if worker.presence is not Presence.OFFLINE or worker.since >= past
-        ]
-
-    def lose(self) -> list[str]:
-        """Forget workers that are long gone; returns those found silent for too long just now."""
-        now = self._clock.monotonic()
-        lost = []
-        for name, worker in tuple(self._workers.items()):
-            if worker.presence is Presence.UP:
-                if not self.is_alive(worker):
-                    worker.presence = Presence.LOST
-                    worker.since = now
-                    lost.append(name)
-            elif now - worker.since > self._retention:
-                del self._workers[name]
-        return lost

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exporter.clock import Clock
 from exporter.config import Config
+from exporter.facts import BrokerFacts, QueueFacts, WorkerFacts
 from exporter.pipeline import Pipeline
 from exporter.subscription import Subscription
 
@@ -42,10 +43,38 @@ class Bench:
             config, self.subscription, clock, libraries={"celery": "5.7.0", "kombu": "5.7.0"}
         )
         self.asked_for_events = 0
-        self.pipeline.on_events_off(self._ask)
+        self.asked_for_inspection = 0
+        self.pipeline.control(self)
 
-    def _ask(self) -> None:
+    def request_events(self) -> None:
+        """Count it: this is the control of the pipeline too."""
         self.asked_for_events += 1
+
+    def request_inspection(self) -> None:
+        """Count it."""
+        self.asked_for_inspection += 1
+
+    def sample(
+        self,
+        *,
+        unacked: int | None = None,
+        oldest_unacked: float | None = None,
+        delayed: int | None = None,
+        **queues: QueueFacts | int,
+    ) -> None:
+        """Give a sample of the broker; a queue is its facts, or the number of messages in one without consumers."""
+        facts = {
+            name: queue
+            if isinstance(queue, QueueFacts)
+            else QueueFacts(exists=True, ready=queue, consumers=0)
+            for name, queue in queues.items()
+        }
+        self.pipeline.wanted()
+        self.pipeline.sampled(BrokerFacts(facts, 0.001, unacked, oldest_unacked, delayed))
+
+    def answer(self, worker: str = "w@h", **facts: Any) -> None:
+        """Let a worker answer."""
+        self.pipeline.informed([WorkerFacts(worker, **facts)])
 
     def feed(self, *events: Any) -> None:
         """Feed events (dicts), one message each; a list is one message with several."""

@@ -25,6 +25,10 @@ def test_defaults_are_those_of_the_design() -> None:
     assert config.telemetry_path == "/metrics"
     assert config.enable_events
     assert (config.worker_timeout, config.worker_retention) == (60.0, 3600.0)
+    assert (config.sample_interval, config.inspect_interval) == (5.0, 30.0)
+    assert config.remote_control
+    assert config.inspect_workers
+    assert not config.queue_priorities
     assert (config.max_in_flight, config.max_series) == (1_000_000, 10_000)
     assert config.event_queue == EventQueue(routing_key="#")
     assert config.tls is None
@@ -62,6 +66,19 @@ def test_exclusive_and_durable_exclude_each_other() -> None:
         ({"runtime_buckets": (0.0, 1.0)}, "--runtime-buckets must be finite and above 0"),
         ({"wait_buckets": (1.0, float("inf"))}, "--wait-buckets must be finite"),
         ({"wait_buckets": (1.0, 1.0)}, "--wait-buckets must increase"),
+        ({"sample_interval": 0.0}, "--sample-interval"),
+        ({"inspect_interval": float("inf")}, "--inspect-interval"),
+        ({"queues": ("",)}, "--queue must"),
+        ({"queues": ("a\nb",)}, "--queue must"),
+        ({"queue_exclude": ("x" * 201,)}, "--queue-exclude must"),
+        ({"management_url": "http://host:15672"}, "--management-url is RabbitMQ's"),
+        ({"broker_url": "amqp://host", "management_url": "host:15672"}, "the management URL is malformed"),
+        ({"broker_url": "amqp://host", "management_url": "http://:15672"}, "the management URL is malformed"),
+        (
+            {"broker_url": "amqp://host", "management_url": "http://u:p/w@h:1"},
+            "the management URL is malformed",
+        ),
+        ({"broker_url": "amqp://host", "management_url": "http://h/?a=b"}, "the management URL is malformed"),
         ({"listen": ()}, "--web.listen-address"),
         ({"telemetry_path": "metrics"}, "--web.telemetry-path"),
         ({"telemetry_path": "/"}, "--web.telemetry-path"),
@@ -138,6 +155,8 @@ def test_secrets_are_found_wherever_they_stand() -> None:
         },
     )
     assert secrets(config) == {"one%21", "one!", "two", "three", "four", "5555", "six"}
+    config = Config(broker_url="amqp://u:seven@h", management_url="http://v:eight@h:15672")
+    assert secrets(config) == {"seven", "eight"}
 
 
 @given(password=st.text(min_size=1).map(lambda text: "pW9xQ" + text))

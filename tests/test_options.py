@@ -56,7 +56,10 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         "--broker-tls-key-file PEM --broker-tls-server-name name --broker-tls-verify "
         "--event-queue-prefix p --event-queue-ttl 5m --event-queue-expires 60 --no-event-queue-exclusive "
         "--event-queue-durable --event-exchange x --event-serializer json --event-routing-key task.# "
-        "--no-enable-events --runtime-buckets 1,2,inf --wait-buckets 3 --worker-timeout 30s --worker-retention 2h "
+        "--no-enable-events --no-inspect-workers --inspect-interval 1m --no-remote-control --queue a --queue b "
+        "--queue-include a* --queue-exclude b* --queue-exclude c* --queue-priorities --sample-interval 10s "
+        "--management-url http://host:15672 --runtime-buckets 1,2,inf --wait-buckets 3 "
+        "--worker-timeout 30s --worker-retention 2h "
         "--max-in-flight 5 --max-series 6 --web.listen-address :1 --web.listen-address [::1]:2 "
         "--web.telemetry-path /m --log.level DEBUG --log.format json"
     )
@@ -78,6 +81,15 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
             routing_key="task.#",
         ),
         enable_events=False,
+        inspect_workers=False,
+        inspect_interval=60,
+        remote_control=False,
+        queues=("a", "b"),
+        queue_include=("a*",),
+        queue_exclude=("b*", "c*"),
+        queue_priorities=True,
+        sample_interval=10,
+        management_url="http://host:15672",
         runtime_buckets=(1, 2),
         wait_buckets=(3,),
         worker_timeout=30,
@@ -101,6 +113,8 @@ def test_variables_reach_their_settings() -> None:
         CELERY_EXPORTER_EVENT_QUEUE_EXCLUSIVE="0",
         CELERY_EXPORTER_ENABLE_EVENTS="false",
         CELERY_EXPORTER_WEB_LISTEN_ADDRESS=":1, [::1]:2\n:3",
+        CELERY_EXPORTER_QUEUE="mail, slow",
+        CELERY_EXPORTER_QUEUE_PRIORITIES="yes",
         CELERY_EXPORTER_WORKER_TIMEOUT="",
         CELERY_EXPORTER_LOG_FORMAT="json",
     )
@@ -110,6 +124,8 @@ def test_variables_reach_their_settings() -> None:
         tls=BrokerTls(verify=False),
         event_queue=EventQueue(durable=True, exclusive=False),
         enable_events=False,
+        queues=("mail", "slow"),
+        queue_priorities=True,
         listen=(ListenAddress("", 1), ListenAddress("::1", 2), ListenAddress("", 3)),
         log_format="json",
     )

@@ -61,7 +61,7 @@ def test_a_recorded_workload_loses_nothing(version: str) -> None:
     for body in recording.bodies:
         bench.pipeline.dispatcher.feed(body)
     dropped = bench.samples("celery_exporter_events_dropped_total")
-    assert Counter(dropped.values()) == {0.0: 3}
+    assert set(dropped.values()) == {0.0}
     infos = [
         name
         for name in bench.samples("celery_worker_info")

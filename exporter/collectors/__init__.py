@@ -8,14 +8,24 @@ from __future__ import annotations
 from exporter.collectors.exporter import ExporterCollector
 from exporter.collectors.family import Family
 from exporter.collectors.guard import Guard
+from exporter.collectors.queue import QueueCollector
 from exporter.collectors.task import TaskCollector
 from exporter.collectors.worker import WorkerCollector
 
-__all__ = ("CATALOGUE", "ExporterCollector", "Family", "Guard", "TaskCollector", "WorkerCollector")
+__all__ = (
+    "CATALOGUE",
+    "ExporterCollector",
+    "Family",
+    "Guard",
+    "QueueCollector",
+    "TaskCollector",
+    "WorkerCollector",
+)
 
 CATALOGUE: tuple[Family, ...] = (
     *TaskCollector.families,
     *WorkerCollector.families,
+    *QueueCollector.families,
     *ExporterCollector.families,
     *Guard.families,
 )

@@ -80,7 +80,7 @@ _OVERFLOWED = Family(
 )
 
 #: Why events die; each exists from the start, so that its rate does.
-DROP_REASONS: Final = ("undecodable", "invalid", "handler_error")
+DROP_REASONS: Final = ("undecodable", "invalid", "oversized", "handler_error")
 
 
 class ExporterCollector:

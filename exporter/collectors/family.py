@@ -8,11 +8,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
 
 from prometheus_client import Counter, Gauge, Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
+
+SampledFamily: TypeAlias = CounterMetricFamily | GaugeMetricFamily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,7 +46,7 @@ class Family:
         """Make the family without samples, by which a registry knows the names."""
         return Metric(self.name.removesuffix("_total"), self.help, self.kind)
 
-    def empty(self) -> CounterMetricFamily | GaugeMetricFamily:
+    def empty(self) -> SampledFamily:
         """Make the family for samples that are worked out in a scrape, by ``add_metric(label_values, value)``."""
         if self.kind == "counter":
             return CounterMetricFamily(self.name.removesuffix("_total"), self.help, labels=self.labels)

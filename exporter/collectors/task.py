@@ -16,13 +16,14 @@ from exporter.labels import OTHER, clean, exception_class
 from exporter.running import Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from prometheus_client import Metric
 
     from exporter.attempt import Attempt
     from exporter.clock import Clock
     from exporter.collectors.family import Subscribe
+    from exporter.collectors.task_ledger import Buckets
     from exporter.inflight import Inflight
     from exporter.ledger import Ledger
 
@@ -63,27 +64,31 @@ class TaskCollector:
         inflight: Inflight,
         clock: Clock,
         *,
-        runtime_buckets: Sequence[float],
-        wait_buckets: Sequence[float],
+        buckets: Buckets,
         max_series: int,
+        only_queue: Callable[[str | None], str | None],
+        on_published: Callable[[str, float], None],
         on_outcome: Callable[[str, str], None],
         on_overflow: Callable[[str], None],
     ) -> None:
         """Args:
         inflight: the table of attempts, which this collector alone writes to.
         clock: for what expires.
-        runtime_buckets: upper bounds in seconds of the runtime histogram, ``wait_buckets`` of the waits.
+        buckets: of the histograms.
         max_series: label sets a family, the rest is folded into ``other``.
+        only_queue: gives the queue that a worker (its nodename) consumes, if it is known to consume just one.
+        on_published: told (queue, timestamp) of each task-sent that names a queue.
         on_outcome: told (nodename, outcome) of each succeeded, failed, retried that counts.
         on_overflow: told the family of each label set that was folded.
         """
         self._inflight = inflight
         self._running = Running()
-        self._attribution = Attribution(self._ledger, clock, max_tasks=max_series)
-        self._settings = LedgerSettings(runtime_buckets, wait_buckets, self._running, self._admit_exception)
+        self._attribution = Attribution(self._ledger, clock, only_queue=only_queue, max_tasks=max_series)
+        self._settings = LedgerSettings(buckets, self._running, self._admit_exception)
         self._exceptions: set[tuple[str, ...]] = set()
         self._ledgers: dict[tuple[str, str], TaskLedger] = {}
         self._max_series = max_series
+        self._on_published = on_published
         self._on_outcome = on_outcome
         self._on_overflow = on_overflow
 
@@ -106,6 +111,8 @@ class TaskCollector:
             return
         ledger = self._attribution.published(attempt)
         ledger.sent()
+        if event.queue is not None:
+            self._on_published(event.queue, event.timestamp)
         if attempt.unpaired:
             for started in attempt.unpaired:
                 ledger.queue_wait(max(0.0, started - attempt.due))
@@ -193,6 +200,13 @@ class TaskCollector:
         Some tasks end without an event: ``Ignore``, ``Task.replace`` by itself, a killed worker, an event lost.
         """
         self._running.end_all(worker, since)
+
+    def received_by_queue(self) -> dict[str, int]:
+        """Number of task-received events by queue, ``unknown`` among them."""
+        found: dict[str, int] = {}
+        for ledger in self._ledgers.values():
+            found[ledger.labels[1]] = found.get(ledger.labels[1], 0) + ledger.deliveries
+        return found
 
     def sweep(self) -> None:
         """Settle and forget what has waited long enough."""

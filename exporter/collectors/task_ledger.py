@@ -107,11 +107,18 @@ _ZEROS: tuple[tuple[Family, tuple[str, ...]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerSettings:
-    """What all ledgers share; bounds in seconds."""
+class Buckets:
+    """Upper bounds in seconds of the histograms."""
 
-    runtime_buckets: Sequence[float]
-    wait_buckets: Sequence[float]
+    runtime: Sequence[float]
+    wait: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """What all ledgers share."""
+
+    buckets: Buckets
     running: Running
     admit_exception: Callable[[tuple[str, ...]], bool]
 
@@ -141,6 +148,10 @@ class TaskLedger:
 
     def received(self) -> None:
         self._totals[_RECEIVED, ()] += 1
+
+    @property
+    def deliveries(self) -> int:
+        return self._totals[_RECEIVED, ()]
 
     def started(self) -> None:
         self._totals[_STARTED, ()] += 1
@@ -195,8 +206,8 @@ class TaskLedger:
             (self._waits.get((family, extra)) or self._histogram(family, extra)).observe(seconds)
 
     def _histogram(self, family: Family, extra: tuple[str, ...]) -> Distribution:
-        settings = self._settings
-        bounds = settings.runtime_buckets if family is _RUNTIME else settings.wait_buckets
+        buckets = self._settings.buckets
+        bounds = buckets.runtime if family is _RUNTIME else buckets.wait
         distribution = self._waits[family, extra] = Distribution(bounds)
         return distribution
 

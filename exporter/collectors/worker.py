@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from exporter import events
+from exporter.capacity import Capacity
 from exporter.collectors.family import Family
 from exporter.labels import clean
 from exporter.workers import Presence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from exporter.collectors.family import Subscribe
-    from exporter.workers import Roster
+    from exporter.roster import Roster
 
 _OUTCOMES = ("succeeded", "failed", "retried")
 
@@ -78,8 +79,26 @@ _INTERVAL = Family(
 _EVENTS_ENABLED = Family(
     "celery_worker_task_events_enabled",
     "gauge",
-    "1 if task events of the worker come, 0 if worker-heartbeat tells of tasks and no task event does.",
+    "1 if the worker sends task events, 0 if its worker-heartbeat tells of tasks and no task event does.",
     _WORKER,
+)
+_POOL_SIZE = Family(
+    "celery_worker_pool_size",
+    "gauge",
+    "Tasks that the worker can run at once, by its answer to the remote control command stats.",
+    _WORKER,
+)
+_PREFETCH_LIMIT = Family(
+    "celery_worker_prefetch_limit",
+    "gauge",
+    "Messages that the worker holds at most, 0 for no limit, by its answer to the remote control command stats.",
+    _WORKER,
+)
+_QUEUE_INFO = Family(
+    "celery_worker_queue_info",
+    "gauge",
+    "Always 1; a queue that the worker consumes, by its answer to the remote control command active_queues.",
+    ("worker", "queue"),
 )
 _LOST = Family(
     "celery_worker_lost_total", "counter", "Workers that fell silent without a worker-offline event."
@@ -102,20 +121,37 @@ class WorkerCollector:
         _OFFSET,
         _INTERVAL,
         _EVENTS_ENABLED,
+        _POOL_SIZE,
+        _PREFETCH_LIMIT,
+        _QUEUE_INFO,
         _LOST,
     )
 
-    def __init__(self, roster: Roster) -> None:
-        """``roster`` is written by this collector alone."""
+    def __init__(self, roster: Roster, *, shows_queue: Callable[[str], bool]) -> None:
+        """Args:
+        roster: written by this collector alone.
+        shows_queue: whether a queue of this name is shown.
+        """
         self._roster = roster
+        self._shows_queue = shows_queue
         self._lost = _LOST.counter()
         self._on_idle: Callable[[str, float], None] = _ignore
         self._on_events_off: Callable[[], None] = _ignore
+        self._on_appeared: Callable[[], None] = _ignore
 
-    def notify(self, *, idle: Callable[[str, float], None], events_off: Callable[[], None]) -> None:
-        """Name who is told that nothing runs on a worker (nodename, since when), and that its task events seem off."""
+    def notify(
+        self,
+        *,
+        idle: Callable[[str, float], None],
+        events_off: Callable[[], None] = lambda: None,
+        appeared: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Name who is told that nothing runs on a worker (nodename, since when), that task events of one seem to be
+        off, and that one is new or has started anew.
+        """
         self._on_idle = idle
         self._on_events_off = events_off
+        self._on_appeared = appeared
 
     def subscribe(self, on: Subscribe) -> None:
         """Name the handler of each event type."""
@@ -135,14 +171,19 @@ class WorkerCollector:
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note it; in a new process nothing runs that was started in an old one."""
         worker = self._roster.hear(event.hostname)
-        if event.pid is not None and event.pid not in (worker.pid, None):
+        if event.pid is not None and event.pid != worker.pid:
             self._on_idle(event.hostname, event.timestamp)
+            if worker.pid is not None:
+                worker.restart()
         self.on_heartbeat(event)
 
     def on_heartbeat(self, event: events.WorkerHeartbeat) -> None:
         """Note what it says."""
         worker = self._roster.hear(event.hostname)
         worker.presence = Presence.UP
+        if event.pid != worker.pid or not worker.processes:
+            self._on_appeared()
+            self._on_events_off()
         worker.pid = event.pid
         worker.software = clean(event.sw_ident or "")
         worker.version = clean(event.sw_ver or "")
@@ -153,7 +194,6 @@ class WorkerCollector:
         worker.interval = event.freq
         worker.load = event.loadavg
         worker.active = event.active
-        first = not worker.processes
         worker.beat(event.pid, event.processed, event.timestamp)
         if event.active:
             worker.idle_since = None
@@ -162,7 +202,7 @@ class WorkerCollector:
         else:
             self._on_idle(event.hostname, worker.idle_since)
             worker.idle_since = event.timestamp
-        if first or worker.events_enabled is False:
+        if worker.events_enabled is False:
             self._on_events_off()
 
     def on_offline(self, event: events.WorkerOffline) -> None:
@@ -200,8 +240,10 @@ class WorkerCollector:
         """Yield the families."""
         made = {family: family.empty() for family in self.families if family is not _LOST}
         for worker in self._roster.shown():
+            alive = self._roster.is_alive(worker)
+            capacity = worker.capacity if alive else Capacity()
             values: dict[Family, float | bool | None] = {
-                _UP: self._roster.is_alive(worker),
+                _UP: alive,
                 _LAST_SEEN: worker.last_seen,
                 _ACTIVE: worker.active,
                 _PROCESSED: worker.processed,
@@ -209,11 +251,16 @@ class WorkerCollector:
                 _OFFSET: worker.offset,
                 _INTERVAL: worker.interval,
                 _EVENTS_ENABLED: worker.events_enabled,
+                _POOL_SIZE: capacity.pool_size,
+                _PREFETCH_LIMIT: capacity.prefetch_limit,
                 **dict(zip(_LOADS, worker.load or (), strict=False)),
             }
             for family, value in values.items():
                 if value is not None:
                     made[family].add_metric((worker.name,), float(value))
+            for queue in capacity.queues or ():
+                if self._shows_queue(queue):
+                    made[_QUEUE_INFO].add_metric((worker.name, queue), 1)
             if worker.version:
                 made[_INFO].add_metric((worker.name, worker.version, worker.software, worker.system), 1)
             for outcome in _OUTCOMES:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
+
+#: What one message may need, in bytes as the broker delivers it; a larger one is dropped undecoded.
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 
 
 class Sink(Protocol):
@@ -19,7 +22,24 @@ class Link(Protocol):
     """Is told of the state of the subscription."""
 
     def up(self) -> None:
-        """Events are delivered from now on."""
+        """Events are delivered from now on: the broker has confirmed the subscription."""
 
     def down(self, error: str | None) -> None:
         """They are not; ``error`` says why, in one line that may hold secrets still."""
+
+
+class Subscription(Protocol):
+    """One connection to a broker's event stream, from connecting to its end; feeds a sink. Used by one thread."""
+
+    def open(self) -> None:
+        """Connect and subscribe; returns when the broker has confirmed it. Raises what hinders it."""
+
+    def poll(self) -> None:
+        """Feed the sink with what has come; returns within about a second also when nothing does.
+
+        Raises:
+            Exception: whatever ends the connection, also when the broker has been silent for too long.
+        """
+
+    def close(self, *, clean: bool) -> None:
+        """Leave, whatever ``open`` came to; only a ``clean`` farewell may wait for the broker."""

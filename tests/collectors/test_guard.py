@@ -7,7 +7,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
 from exporter.collectors import CATALOGUE, Family, Guard
-from tests.pipeline import Bench, FakeTime, received, sent, task, worker_event
+from exporter.facts import QueueFacts
+from tests.pipeline import T0, Bench, FakeTime, received, sent, task, worker_event
 
 ANSWER = Family("celery_test_answer", "gauge", "The answer to everything.")
 
@@ -50,7 +51,7 @@ def test_a_failing_collector_is_left_out(caplog: pytest.LogCaptureFixture) -> No
 
 def everything() -> Bench:
     """A pipeline in which every family has a sample."""
-    bench = Bench(max_series=3)
+    bench = Bench(max_series=3, queue_priorities=True)
     failure: dict[str, Any] = {"exception": "ValueError()", "traceback": None}
     bench.feed(
         worker_event("heartbeat"), sent(), received(), task("started"), task("failed", at=3.0, **failure)
@@ -60,6 +61,9 @@ def everything() -> Bench:
     )
     bench.feed(*(sent(f"x{number}", name=f"t{number}") for number in range(5)))
     bench.feed(task("rejected", "x0", 4.0, requeue=True), worker_event("heartbeat", 5.0))
+    bench.answer(pool_size=4, prefetch_limit=16, queues=("q",))
+    facts = QueueFacts(exists=True, ready=2, unacked=1, consumers=1, heads=("u",), by_priority={0: 2})
+    bench.sample(unacked=3, oldest_unacked=T0, delayed=0, q=facts)
     bench.wait(3)
     return bench
 

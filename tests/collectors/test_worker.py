@@ -266,3 +266,81 @@ def test_hostile_worker_names() -> None:
     bench = Bench()
     bench.feed(worker_event("online", worker="w\n@h"))
     assert up(bench, "w\N{REPLACEMENT CHARACTER}@h") == 1
+
+
+CAPACITY = ("celery_worker_pool_size", "celery_worker_prefetch_limit", "celery_worker_queue_info")
+
+
+def test_what_a_worker_answers_is_shown() -> None:
+    """Pool size, prefetch limit and queues come from answers, which may come one by one."""
+    bench = Bench(queue_exclude=("secret*",))
+    bench.feed(worker_event("heartbeat"))
+    assert bench.samples(*CAPACITY) == {}
+    bench.answer(pool_size=4, prefetch_limit=0)
+    bench.answer(queues=("fast", "slow", "secrets", "celeryev.x"))
+    assert bench.samples(*CAPACITY) == {
+        'celery_worker_pool_size{worker="w@h"}': 4,
+        'celery_worker_prefetch_limit{worker="w@h"}': 0,
+        'celery_worker_queue_info{queue="fast",worker="w@h"}': 1,
+        'celery_worker_queue_info{queue="slow",worker="w@h"}': 1,
+    }
+
+
+def test_a_worker_that_does_not_answer_keeps_its_facts_for_a_while() -> None:
+    """A worker that is alive and busy keeps what it answered last, for ten minutes."""
+    bench = Bench()
+    bench.feed(worker_event("heartbeat"))
+    bench.answer(pool_size=4, prefetch_limit=8, queues=("q",))
+    for second in range(30, 601, 30):
+        bench.wait(30)
+        bench.feed(worker_event("heartbeat", second))
+    assert len(bench.samples(*CAPACITY)) == 3
+    bench.wait(1)
+    assert bench.samples(*CAPACITY) == {}
+
+
+def test_a_worker_that_is_gone_has_no_capacity() -> None:
+    """Neither a lost worker nor one that said goodbye can run anything."""
+    bench = Bench()
+    for worker in ("lost@h", "gone@h"):
+        bench.feed(worker_event("heartbeat", worker=worker))
+        bench.answer(worker, pool_size=4, prefetch_limit=8, queues=("q",))
+    bench.feed(worker_event("offline", worker="gone@h"))
+    bench.wait(61)
+    assert up(bench, "lost@h") == up(bench, "gone@h") == 0
+    assert bench.samples(*CAPACITY) == {}
+
+
+def test_a_new_process_has_answered_nothing() -> None:
+    """What an old process answered does not hold for a new one of the same name, which is asked anew."""
+    bench = Bench()
+    bench.feed(worker_event("online", pid=1))
+    bench.answer(pool_size=4, prefetch_limit=8, queues=("q",), events_enabled=True)
+    asked = bench.asked_for_inspection
+    bench.feed(worker_event("online", 1.0, pid=1))
+    assert len(bench.samples(*CAPACITY)) == 3
+    assert bench.asked_for_inspection == asked
+    bench.feed(worker_event("online", 2.0, pid=2))
+    assert bench.samples(*CAPACITY) == {}
+    assert bench.value("celery_worker_task_events_enabled", worker="w@h") is None
+    assert bench.asked_for_inspection > asked
+
+
+def test_an_answer_is_a_sign_of_life() -> None:
+    """A worker without heartbeats and tasks is known by its answers, and up while they come."""
+    bench = Bench()
+    for _ in range(10):
+        bench.answer(pool_size=1, prefetch_limit=4)
+        bench.wait(30)
+    assert up(bench) == 1
+
+
+def test_an_answer_tells_that_task_events_are_on() -> None:
+    """The answer to enable_events shows before any task does; heartbeats without task events overrule it."""
+    bench = Bench()
+    beat(bench, 0)
+    bench.answer(events_enabled=True)
+    assert bench.value("celery_worker_task_events_enabled", worker="w@h") == 1
+    beat(bench, 1)
+    beat(bench, 1)
+    assert bench.value("celery_worker_task_events_enabled", worker="w@h") == 0

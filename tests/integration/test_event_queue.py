@@ -27,11 +27,12 @@ DEFAULT = {
 
 
 def _declared(exporter: ExporterProcess, rabbitmq: RabbitMQ, vhost: Vhost) -> dict[str, Any]:
-    """The only queue of the virtual host, as the management API tells; the exporter has then done its part."""
+    """The event queue, the only one beside that of answers, as the management API tells; ends the exporter."""
     wait_until_receiving(exporter)
 
-    def queues() -> Any:
-        return rabbitmq.api("GET", f"queues/{vhost.name}")
+    def queues() -> list[Any]:
+        found: Any = rabbitmq.api("GET", f"queues/{vhost.name}")
+        return [queue for queue in found if not queue["name"].endswith(".reply.celery-exporter.pidbox")]
 
     (queue,) = wait_for(queues, timeout=10, what="a queue that the management API knows")
     exporter.kill()

@@ -90,10 +90,10 @@ def test_amqps(
 
 
 def _refused(exporter: ExporterProcess, *words: str) -> str:
-    """The one warning, which has all of these words; readiness must say the same."""
+    """The receiver's one warning, which has all of these words; readiness must say the same."""
 
     def warnings() -> list[str]:
-        return [line for line in exporter.stderr.splitlines() if "level=warning" in line]
+        return [line for line in exporter.stderr.splitlines() if 'msg="no events, trying again"' in line]
 
     exporter.process.wait_until(warnings, timeout=15, what=f"a warning with {words}")
     (line,) = warnings()

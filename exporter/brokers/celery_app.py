@@ -20,6 +20,8 @@ from celery import Celery
 from celery.app.utils import find_app
 from kombu.exceptions import SerializationError, SerializerNotInstalled
 from kombu.serialization import dumps
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from exporter.broker_url import check_broker_url, masked_text
 from exporter.config import Config, masked_url, secrets
@@ -33,7 +35,10 @@ _REDIS_OPTIONS: Final = {"socket_connect_timeout": 5, "socket_timeout": 10, "hea
 _CONNECT_TIMEOUT: Final = 5.0
 #: AMQP heartbeats, seconds; the broker and we each give the other up after two that are missed.
 _HEARTBEAT: Final = 10.0
-_REDIS: Final = frozenset({"redis", "rediss", "sentinel"})
+_REDIS: Final = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
+_WITHOUT_NETWORK: Final = frozenset({"memory", "filesystem"})
+_REDIS_TIMEOUTS: Final = ("socket_connect_timeout", "socket_timeout")
+_AMQP_TIMEOUTS: Final = ("read_timeout", "write_timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +49,42 @@ class Broker:
         app: a ``celery.Celery`` with the settings for events and remote control, never made current.
         url: of the broker, with its password.
         secrets: what no log line or page may show.
+        queues: names of the queues that the application of --app has; none without one.
     """
 
     app: Any
     url: str
     secrets: frozenset[str]
+    queues: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The URL without its password."""
         return masked_url(self.url)
 
-    def connect(self) -> Any:
-        """Connect, trying each broker of a failover list once; returns a ``kombu.Connection`` or raises."""
-        connection = self.app.connection_for_read(url=self.url, heartbeat=_HEARTBEAT)
-        retries = max(1, len(connection.alt) - 1)
+    @property
+    def scheme(self) -> str:
+        """Of the URL (the first one of a failover list), in lower case."""
+        return self.url.partition("://")[0].lower()
+
+    def connect(self, *, heartbeat: float = _HEARTBEAT, timeout: float | None = None) -> Any:
+        """Connect, trying each broker of a failover list once.
+
+        Args:
+            heartbeat: seconds between AMQP heartbeats, which the caller then has to serve; 0 for none.
+            timeout: seconds that connecting and each answer of the broker may take at most; None: as configured.
+
+        Returns:
+            A ``kombu.Connection`` that is connected. Raises what the transport's library raises.
+        """
+        connection = self.app.connection_for_read(
+            url=self.url,
+            heartbeat=heartbeat,
+            connect_timeout=timeout,
+            transport_options=self._bounds(timeout),
+        )
+        # each attempt asks all Sentinels
+        retries = 0 if self.scheme == "sentinel" else max(0, len(connection.alt) - 1)
         return connection.ensure_connection(
             max_retries=retries,
             interval_start=0,
@@ -66,6 +92,19 @@ class Broker:
             interval_max=0,
             reraise_as_library_errors=False,
         )
+
+    def _bounds(self, timeout: float | None) -> dict[str, object]:
+        if timeout is None or self.scheme in _WITHOUT_NETWORK:
+            return {}
+        if self.scheme not in _REDIS:
+            return dict.fromkeys(_AMQP_TIMEOUTS, timeout)
+        times = dict.fromkeys(_REDIS_TIMEOUTS, timeout)
+        bounds: dict[str, object] = {**times, "retry_on_timeout": False}
+        if self.scheme == "sentinel":
+            # redis/client.py, Redis: a Sentinel that does not answer would be asked ten times more, each time
+            given = self.app.conf.broker_transport_options.get("sentinel_kwargs") or {}
+            bounds["sentinel_kwargs"] = {**given, **times, "retry": Retry(NoBackoff(), 0)}
+        return bounds
 
 
 def broker_of(config: Config) -> Broker:
@@ -94,7 +133,9 @@ def broker_of(config: Config) -> Broker:
     elif scheme == "amqps" and not conf.broker_use_ssl:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     _configure_events(conf, config)
-    return Broker(app, url, secrets(Config(broker_url=url, app=config.app, transport_options=options)))
+    queues = tuple(str(name) for name in app.amqp.queues) if config.app else ()
+    hidden = Config(broker_url=url, transport_options=options, management_url=config.management_url)
+    return Broker(app, url, secrets(hidden), queues)
 
 
 def _url_of(conf: Any) -> str:

@@ -1,0 +1,60 @@
+"""Which reader looks at a broker.
+
+Owns: the choice. Must not know: how a reader works.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from exporter.broker_url import SUPPORTED
+from exporter.brokers.amqp import AmqpReader
+from exporter.brokers.management import ManagementReader
+from exporter.brokers.redis import RedisReader
+from exporter.brokers.virtual import VirtualReader
+from exporter.errors import ConfigError
+from exporter.logs import fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.brokers import BrokerReader
+    from exporter.brokers.celery_app import Broker
+
+log = logging.getLogger(__name__)
+
+_REDIS: Final = frozenset({"redis", "socket", "sentinel"})
+_VIRTUAL: Final = frozenset({"memory", "filesystem"})
+
+
+def reader_for(
+    broker: Broker, *, management_url: str | None, accepts: Callable[[str], bool], max_queues: int
+) -> BrokerReader | None:
+    """Make the reader of this broker; connects to nothing.
+
+    Args:
+        broker: where to connect.
+        management_url: of RabbitMQ's management API, None to do without.
+        accepts: whether a queue that the broker names by itself may be shown.
+        max_queues: that are read at once.
+
+    Returns:
+        None, and a line in the log, where nobody knows how to look at such a broker.
+
+    Raises:
+        ConfigError: a management API was given for a broker that is not RabbitMQ.
+    """
+    transport = SUPPORTED.get(broker.scheme)
+    if management_url is not None:
+        if transport != "amqp":
+            raise ConfigError("--management-url is RabbitMQ's: drop it for a broker that is not amqp://")
+        return ManagementReader(broker, management_url, accepts=accepts, max_queues=max_queues)
+    if transport == "amqp":
+        return AmqpReader(broker)
+    if transport in _REDIS:
+        return RedisReader(broker, accepts=accepts, max_queues=max_queues)
+    if transport in _VIRTUAL:
+        return VirtualReader(broker, accepts=accepts, max_queues=max_queues)
+    log.warning("the queues of such a broker cannot be read", extra=fields(broker=broker.name))
+    return None

@@ -1,0 +1,77 @@
+"""How kombu lays a broker out in the keys of a Redis database.
+
+Owns: names of keys, the members of binding tables. Must not know: a connection, events, metrics.
+
+Source of the facts: ``kombu/transport/redis.py`` (``Channel._q_for_pri``: a list for each priority; ``_queue_bind``:
+a set for each exchange; ``QoS``: a hash and a sorted set of what consumers hold; ``GlobalKeyPrefixMixin``).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are.
+
+    Attributes:
+        prefix: before every key.
+        sep: between the name of a queue and its priority, and between the parts of a binding.
+        steps: the priorities that have a list of their own, those that are served first first.
+        table: key of an exchange's table of bindings, with ``%s`` for the exchange.
+        unacked: key of the hash of messages that consumers hold; None where kombu keeps none.
+        unacked_index: key of the sorted set of the same, by time of delivery.
+    """
+
+    prefix: str
+    sep: str
+    steps: tuple[int, ...]
+    table: str
+    unacked: bytes | None
+    unacked_index: bytes | None
+
+    @classmethod
+    def of(cls, channel: Any) -> Self:
+        """The layout that a ``kombu.transport.redis.Channel`` works with, by its public attributes."""
+        prefix, kept = channel.global_keyprefix, channel.ack_emulation
+        return cls(
+            prefix=prefix,
+            sep=channel.sep,
+            steps=tuple(dict.fromkeys(int(step) for step in channel.priority_steps)),
+            table=channel.keyprefix_queue,
+            unacked=_encoded(prefix + channel.unacked_key) if kept else None,
+            unacked_index=_encoded(prefix + channel.unacked_index_key) if kept else None,
+        )
+
+    def lists(self, queue: str) -> tuple[bytes, ...]:
+        """The keys of a queue's lists, in the order of ``steps``; an empty list has no key in the database."""
+        name = self.prefix + queue
+        return tuple(_encoded(f"{name}{self.sep}{step}" if step else name) for step in self.steps)
+
+    @property
+    def tables(self) -> bytes:
+        """The pattern of the keys of all tables of bindings, for SCAN."""
+        return _encoded(re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix) + self.table % "*")
+
+    def exchange(self, table: bytes) -> str:
+        """The name of the exchange with this table of bindings."""
+        return table.decode(errors="replace").removeprefix(self.prefix + self.table % "")
+
+    def queue(self, binding: bytes) -> str | None:
+        """The queue of a member of such a table; None for what is no binding of kombu's."""
+        match binding.split(_encoded(self.sep)):
+            case [_routing_key, _pattern, queue]:
+                try:
+                    return queue.decode() or None
+                except UnicodeDecodeError:
+                    return None
+            case _:
+                return None
+
+
+def _encoded(key: str) -> bytes:
+    # Names of queues come from events too, with whatever JSON can say, such as lone surrogates: no key has those.
+    return key.encode(errors="surrogatepass")

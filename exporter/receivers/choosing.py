@@ -1,0 +1,51 @@
+"""Which receiver serves a broker best.
+
+Owns: the choice. Must not know: how a receiver works.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from exporter.logs import fields
+from exporter.receivers import redis
+from exporter.receivers.kombu import KombuSubscription
+from exporter.receivers.reconnecting import Receiver
+from exporter.receivers.redis import RedisSubscription
+
+if TYPE_CHECKING:
+    from exporter.brokers.celery_app import Broker
+    from exporter.receivers import Link, Sink
+
+log = logging.getLogger(__name__)
+
+_REDIS: Final = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
+
+
+def receiver_for(
+    broker: Broker, sink: Sink, link: Link, *, routing_key: str = "#", universal: bool = False
+) -> Receiver:
+    """Make the receiver of this broker's events; connects to nothing.
+
+    Args:
+        broker: where to connect.
+        sink: takes the bodies.
+        link: is told whether the subscription stands.
+        routing_key: which events to ask the broker for, where it can tell.
+        universal: take the receiver that works with every broker, also where there is a faster one.
+    """
+    kind = KombuSubscription if universal else fastest(broker.url)
+    return Receiver(broker.name, link, partial(kind, broker, sink, routing_key=routing_key))
+
+
+def fastest(url: str) -> type[KombuSubscription | RedisSubscription]:
+    """Which subscription is the fastest that works with this broker URL, or with each of a failover list."""
+    if not all(each.partition("://")[0].strip().lower() in _REDIS for each in url.split(";")):
+        return KombuSubscription
+    missing = redis.missing()
+    if missing is None:
+        return RedisSubscription
+    log.warning("events are received the slow way", extra=fields(missing=missing))
+    return KombuSubscription

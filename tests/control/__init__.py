@@ -1,0 +1,1 @@
+"""Tests of remote control without a broker."""

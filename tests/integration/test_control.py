@@ -1,0 +1,166 @@
+"""Asking workers: what is asked when, what comes back, and what is left on the broker."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from kombu import Connection
+
+from exporter.control import WorkerFacts
+from tests.integration.asking import ANSWERS, PidboxNode, asking
+from tests.integration.conftest import Vhost
+from tests.integration.servers import RabbitMQ, Valkey
+from tests.waiting import wait_for
+
+Listing = Callable[[], object]
+
+HOUR = 3600.0
+
+
+@pytest.fixture(params=["redis", "amqp"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """A broker for this test alone."""
+    if request.param == "redis":
+        valkey: Valkey = request.getfixturevalue("valkey")
+        return valkey.url
+    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
+    return vhost.url
+
+
+@pytest.fixture
+def listing(request: pytest.FixtureRequest, broker_url: str) -> Listing:
+    """Lists everything that is on the broker."""
+    if broker_url.startswith("redis"):
+        valkey: Valkey = request.getfixturevalue("valkey")
+
+        def keys() -> object:
+            with valkey.client() as client:
+                return Counter(client.keys("*"))
+
+        return keys
+    rabbitmq: RabbitMQ = request.getfixturevalue("rabbitmq")
+    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
+
+    def objects() -> object:
+        found = Counter[str]()
+        for kind, names in (
+            ("queues", ["name"]),
+            ("exchanges", ["name"]),
+            ("bindings", ["source", "destination"]),
+        ):
+            rows = rabbitmq.api("GET", f"{kind}/{vhost.name}")
+            assert isinstance(rows, list)
+            found.update(f"{kind} {[row[name] for name in names]}" for row in rows)
+        return found
+
+    return objects
+
+
+def test_a_wake_asks_everything(broker_url: str) -> None:
+    """Once events are received, workers show themselves, send task events, and tell of their pools and queues."""
+    with PidboxNode(broker_url) as node, asking(broker_url, interval=HOUR) as (_, answers):
+        answers.wait(node.facts)
+        assert node.commands == ["heartbeat", "enable_events", "stats", "active_queues"]
+        assert answers.count == 3
+
+
+def test_what_is_switched_off_is_not_asked(broker_url: str) -> None:
+    """Without inspection and without turning events on, a wake is a heartbeat and no more."""
+    with (
+        PidboxNode(broker_url) as node,
+        asking(broker_url, enable_events=False, inspect=False) as (remote, answers),
+    ):
+        node.wait("heartbeat")
+        remote.request_events()
+        remote.request_inspection()
+        remote.wake()
+        node.wait("heartbeat", "heartbeat")
+        assert answers.workers == set()
+
+
+def test_one_question_an_interval(broker_url: str) -> None:
+    """The regular inspection asks about pools and queues in turn, and needs no wake."""
+    with (
+        PidboxNode(broker_url) as node,
+        asking(broker_url, wake=False, interval=0.3) as (_, answers),
+    ):
+        wait_for(lambda: len(node.commands) >= 6, timeout=5, what="six questions")
+        assert node.commands[:6] == ["stats", "active_queues"] * 3
+        answers.wait(WorkerFacts(node.name, 4, 16, ("celery", "letters")))
+
+
+def test_requests(broker_url: str) -> None:
+    """Many requests at once cost one broadcast of each kind."""
+    with PidboxNode(broker_url) as node, asking(broker_url, wake=False, interval=HOUR) as (remote, answers):
+        for _ in range(50):
+            remote.request_events()
+            remote.request_inspection()
+        answers.wait(node.facts)
+        assert node.commands == ["enable_events", "stats", "active_queues"]
+
+
+def test_nothing_is_left_on_the_broker(broker_url: str, listing: Listing) -> None:
+    """After the exporter's end the broker holds what it held before, with several workers and questions."""
+    others = [PidboxNode(broker_url, name=f"node-{number}@localhost") for number in range(3)]
+    with others[0] as first, others[1] as second, others[2] as third:
+        before = listing()
+        with asking(broker_url, interval=0.2) as (_, answers):
+            for node in (first, second, third):
+                answers.wait(node.facts)
+            wait_for(lambda: len(third.commands) >= 8, timeout=5, what="more questions")
+        assert answers.workers == {node.name for node in others}
+        wait_for(lambda: listing() == before, timeout=5, what=lambda: f"{before}; there is {listing()}")
+
+
+def test_a_worker_that_comes_and_one_that_goes(broker_url: str) -> None:
+    """A worker that does not answer holds nobody up; a new one is asked like the others."""
+    with asking(broker_url, wake=False, interval=0.5) as (remote, answers):
+        with PidboxNode(broker_url, name="first@localhost") as first:
+            remote.wake()
+            answers.wait(first.facts)
+        with PidboxNode(broker_url, name="second@localhost") as second:
+            answers.wait(WorkerFacts(second.name, 4, 16, ("celery", "letters")))
+        assert answers.of(first.name) == first.facts
+
+
+def test_a_worker_that_knows_no_such_command(broker_url: str) -> None:
+    """An answer that tells of an error is no fact, and the other answers of that worker count."""
+    told = {**ANSWERS, "enable_events": {"error": "event dispatcher unavailable"}}
+    with PidboxNode(broker_url, answers=told) as node, asking(broker_url, interval=HOUR) as (remote, answers):
+        answers.wait(WorkerFacts(node.name, 4, 16, ("celery", "letters")))
+        wait_for(lambda: remote.invalid_answers == 1, timeout=5, what="an answer that tells nothing")
+
+
+def test_answers_of_strangers(broker_url: str) -> None:
+    """Whatever anybody sends to the queue of answers: it is dropped, and workers' answers are read."""
+    envelopes = [
+        ({"ticket": "1.stats"}, "application/json", "utf-8", b'{"a@b": {"prefetch_count": -1}}'),
+        ({"ticket": "1.stats"}, "application/json", "utf-8", b"[" * 100_000),
+        ({"ticket": "1.stats"}, "application/json", "utf-8", b"\xff\xfe"),
+        ({"ticket": "1.stats"}, "application/x-python-serialize", "binary", b"cos\nsystem\n(S'true'\ntR."),
+        ({"ticket": "1.stats"}, "application/data", "binary", b"text"),
+        ({"ticket": "1.stats", "compression": "application/x-gzip"}, "application/json", "utf-8", b"{}"),
+        ({"ticket": "9.stats"}, "application/json", "utf-8", b'{"a@b": {"prefetch_count": 1}}'),
+        ({"ticket": 5}, "application/json", "utf-8", b'{"a@b": {"prefetch_count": 1}}'),
+        ({}, "application/json", "utf-8", b'{"a@b": {"prefetch_count": 1}}'),
+        ({"ticket": "1.stats"}, "application/json", "utf-8", json.dumps({"x" * 3_000_000: {}}).encode()),
+    ]
+    with PidboxNode(broker_url) as node, asking(broker_url, interval=0.3) as (remote, answers):
+        answers.wait(node.facts)
+        queue = remote._mailbox._queue
+        with Connection(broker_url) as connection, connection.channel() as channel:
+            for headers, content_type, content_encoding, body in envelopes:
+                message = channel.prepare_message(
+                    body,
+                    content_type=content_type,
+                    content_encoding=content_encoding,
+                    headers=headers,
+                    properties={"delivery_mode": 1},
+                )
+                channel.basic_publish(message, exchange="", routing_key=queue)
+        wait_for(lambda: remote.invalid_answers >= 5, timeout=5, what="answers that tell nothing")
+        count = answers.count
+        wait_for(lambda: answers.count > count + 1, timeout=5, what="answers of the node")
+        assert answers.workers == {node.name}
+        assert remote.failures == 0

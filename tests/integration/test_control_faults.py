@@ -1,0 +1,134 @@
+"""Brokers that go away, freeze or drop connections while workers are asked."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from exporter.control import WorkerFacts
+from tests.integration.asking import PidboxNode, asking
+from tests.integration.conftest import Vhost
+from tests.integration.servers import RabbitMQ, Valkey
+from tests.waiting import wait_for
+
+HOUR = 3600.0
+INSPECTED = (4, 16, ("celery", "letters"))
+AWAY = "cannot ask workers, trying again"
+BACK = "workers can be asked again"
+
+
+class Freezer:
+    """A broker of either kind: its URL, and what happens to it."""
+
+    def __init__(self, url: str, server: Valkey | RabbitMQ, drop: Callable[[], None]) -> None:
+        self.url = url
+        self.server = server
+        self.drop = drop
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Its connections stay open, nothing answers."""
+        self.server.pause()
+        try:
+            yield
+        finally:
+            self.server.resume()
+
+
+@pytest.fixture(params=["redis", "amqp"])
+def broker(request: pytest.FixtureRequest) -> Freezer:
+    """A broker for this test alone; ``drop`` closes the connections of the user ``asker``, whose URL it has."""
+    if request.param == "redis":
+        valkey: Valkey = request.getfixturevalue("valkey")
+        with valkey.client() as client:
+            client.execute_command("ACL", "SETUSER", "asker", "on", ">letmein", "~*", "&*", "+@all")
+
+        def kill() -> None:
+            with valkey.client() as client:
+                assert client.execute_command("CLIENT", "KILL", "USER", "asker")
+
+        return Freezer(valkey.url.replace("://", "://asker:letmein@"), valkey, kill)
+    rabbitmq: RabbitMQ = request.getfixturevalue("rabbitmq")
+    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
+    rabbitmq.add_user("asker", "letmein")
+    rabbitmq.set_permissions(vhost.name, "asker")
+
+    def close() -> None:
+        def names() -> list[str]:
+            rows = rabbitmq.api("GET", f"vhosts/{vhost.name}/connections")
+            assert isinstance(rows, list)
+            return [row["name"] for row in rows if row.get("user") == "asker"]
+
+        for name in wait_for(names, timeout=10, what="connections of the user"):
+            rabbitmq.api("DELETE", f"connections/{name.replace(' ', '%20').replace('>', '%3E')}")
+
+    return Freezer(rabbitmq.vhost_url(vhost.name, user="asker", password="letmein"), rabbitmq, close)
+
+
+def _guest(broker: Freezer) -> str:
+    """The URL of another user of the same broker."""
+    other = "" if isinstance(broker.server, Valkey) else "guest:guest@"
+    return broker.url.replace("asker:letmein@", other)
+
+
+def test_an_idle_connection_that_is_dropped(broker: Freezer, caplog: pytest.LogCaptureFixture) -> None:
+    """A firewall, a timeout or an operator ends it between two questions: the next ones are asked once, in time."""
+    caplog.set_level(logging.INFO)
+    with (
+        PidboxNode(_guest(broker)) as node,
+        asking(broker.url, wake=False, interval=HOUR) as (remote, answers),
+    ):
+        remote.request_events()
+        answers.wait(WorkerFacts(node.name, events_enabled=True))
+        broker.drop()
+        remote.request_inspection()
+        answers.wait(node.facts, timeout=3)
+        assert node.commands == ["enable_events", "stats", "active_queues"]
+        assert remote.failures == 0
+    assert not caplog.records
+
+
+def test_a_frozen_broker(broker: Freezer, caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once; a stop waits for no answer of it; when it goes on, everything is asked."""
+    caplog.set_level(logging.INFO)
+    with (
+        PidboxNode(_guest(broker)) as node,
+        asking(broker.url, wake=False, interval=0.2, timeout=0.7) as (remote, answers),
+    ):
+        answers.wait(WorkerFacts(node.name, *INSPECTED))
+        with broker.frozen():
+            wait_for(lambda: remote.failures >= 2, timeout=10, what="failures")
+            remote.request_events()
+        answers.wait(node.facts, timeout=10)
+        wait_for(lambda: len(caplog.records) == 2, timeout=5, what="two lines")
+    assert [record.getMessage() for record in caplog.records] == [AWAY, BACK]
+    assert "letmein" not in str(caplog.records[0].__dict__["fields"])
+
+
+def test_a_stop_while_the_broker_is_frozen(broker: Freezer) -> None:
+    """It takes no longer than one answer that does not come, with the default timeout."""
+    try:
+        with PidboxNode(_guest(broker)) as node, asking(broker.url, interval=0.1, stop_s=3.5) as (_, answers):
+            wait_for(lambda: answers.of(node.name).queues, timeout=5, what="answers")
+            broker.server.pause()
+    finally:
+        broker.server.resume()
+
+
+def test_a_broker_that_comes_later_and_restarts(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
+    """Workers are asked as soon as there is a broker; each outage is one line, and one for its end."""
+    caplog.set_level(logging.INFO)
+    valkey.stop()
+    with asking(valkey.url, interval=0.3) as (remote, answers):
+        for outage in (1, 2):
+            wait_for(lambda: remote.failures >= 3, timeout=10, what="failures")
+            valkey.start()
+            with PidboxNode(valkey.url, name=f"node-{outage}@localhost") as node:
+                remote.wake()
+                answers.wait(node.facts)
+            valkey.stop()
+            remote.failures = 0
+        lines = [record.getMessage() for record in caplog.records]
+        assert lines[:3] == [AWAY, BACK, AWAY]
+        assert valkey.url.removesuffix("/0") in str(caplog.records[0].__dict__["fields"])

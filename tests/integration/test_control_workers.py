@@ -1,0 +1,88 @@
+"""What real workers answer: every pool on both brokers, and what changes while they run."""
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+from exporter.control import WorkerFacts
+from tests.integration.asking import asking
+from tests.integration.conftest import Vhost
+from tests.integration.known_tasks import APP, application, environment
+from tests.integration.servers import CeleryWorker, Valkey
+
+StartWorker = Callable[..., CeleryWorker]
+
+START_S = 60.0
+#: Concurrency of each pool that can be had here; -P solo takes the option and runs one task at a time.
+POOLS = {"prefork": 3, "threads": 4, "solo": 5} | {
+    pool: number for pool, number in (("gevent", 6), ("eventlet", 7)) if find_spec(pool)
+}
+
+
+def _start_together(stack: ExitStack, workers: list[CeleryWorker]) -> None:
+    starting = [threading.Thread(target=worker.start) for worker in workers]
+    for worker, thread in zip(workers, starting, strict=True):
+        stack.callback(worker.kill)
+        thread.start()
+    for thread in starting:
+        thread.join(START_S)
+
+
+def _check_pools(url: str, folder: Path) -> None:
+    env = environment({"broker_url": url})
+    with ExitStack() as stack:
+        workers = {
+            pool: CeleryWorker(
+                folder,
+                APP,
+                hostname=pool,
+                pool=pool,
+                concurrency=number,
+                queues=("shared", pool),
+                env=env,
+                events=False,
+            )
+            for pool, number in POOLS.items()
+        }
+        _start_together(stack, list(workers.values()))
+        _, answers = stack.enter_context(asking(url))
+        for pool, worker in workers.items():
+            size = 1 if pool == "solo" else POOLS[pool]
+            limit = 4 * POOLS[pool]  # worker_prefetch_multiplier's default, times --concurrency
+            queues = ("shared", pool)
+            answers.wait(WorkerFacts(worker.nodename, size, limit, queues, events_enabled=True), timeout=10)
+
+
+def test_pools_on_redis(valkey: Valkey, tmp_path: Path) -> None:
+    """Every kind of worker tells its pool's size, its prefetch limit and its queues, and turns task events on."""
+    _check_pools(valkey.url, tmp_path)
+
+
+def test_pools_on_amqp(rabbitmq_vhost: Vhost, tmp_path: Path) -> None:
+    """The same on RabbitMQ."""
+    _check_pools(rabbitmq_vhost.url, tmp_path)
+
+
+def test_changes_are_seen_at_the_next_question(valkey: Valkey, start_worker: StartWorker) -> None:
+    """A queue that is added, one that is dropped, and a pool that grows show without a restart."""
+    settings = {"broker_url": valkey.url, "worker_prefetch_multiplier": 0}
+    worker = start_worker(APP, concurrency=1, queues=("first", "second"), env=environment(settings))
+    control = application(settings).control
+    with asking(valkey.url, interval=0.3) as (_, answers):
+        answers.wait(WorkerFacts(worker.nodename, 1, 0, ("first", "second"), events_enabled=True))
+        control.add_consumer("third")
+        control.cancel_consumer("first")
+        control.pool_grow(2)
+        # The new processes are started within 5 s (celery/concurrency/asynpool.py, AsynPool.timers).
+        grown = WorkerFacts(worker.nodename, 3, 0, ("second", "third"), events_enabled=True)
+        answers.wait(grown, timeout=10)
+
+
+def test_a_pool_that_scales_itself(valkey: Valkey, start_worker: StartWorker) -> None:
+    """Of --autoscale the size is the number of processes that there are, not the highest."""
+    arguments = ("--autoscale", "4,2", "--without-gossip", "--without-mingle")
+    worker = start_worker(APP, env=environment({"broker_url": valkey.url}), arguments=arguments)
+    with asking(valkey.url) as (_, answers):
+        answers.wait(WorkerFacts(worker.nodename, 2, 16, ("celery",), events_enabled=True))

@@ -1,0 +1,103 @@
+"""The exporter works with users who may do no more than docs/operations.md lists."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
+from tests.integration.known_tasks import APP, environment
+from tests.integration.servers import HOST, CeleryWorker, ExporterProcess, Valkey
+from tests.waiting import wait_for
+
+StartExporter = Callable[..., ExporterProcess]
+StartWorker = Callable[..., CeleryWorker]
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+LIVELY = ("--without-gossip", "--without-mingle", "--heartbeat-interval", "1")
+PASSWORD = "known-to-nobody"
+
+
+def redis_rights() -> list[str]:
+    """The words of the ACL SETUSER command in the documentation, after the name of the user."""
+    command = re.search(r"ACL SETUSER celery-exporter (.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    assert command is not None
+    return [word.replace("PASSWORD", PASSWORD) for word in command[1].split()]
+
+
+def check(exporter: ExporterProcess, worker: CeleryWorker, url: str) -> None:
+    """Events, queues and answers of workers come."""
+    wait_until_receiving(exporter)
+    submit({"broker_url": url})
+    wait_until_counted(exporter, expected())
+    shown = (
+        ("celery_queue_length", {"queue": "celery"}),
+        ("celery_worker_pool_size", {"worker": worker.nodename}),
+        ("celery_worker_queue_info", {"worker": worker.nodename, "queue": "celery"}),
+        ("celery_worker_task_events_enabled", {"worker": worker.nodename}),
+    )
+    wait_for(
+        lambda: all(exporter.value(name, **labels) is not None for name, labels in shown),
+        timeout=15,
+        what=lambda: f"queues and answers: {exporter.process.describe()}\n{exporter.text()}",
+    )
+    assert exporter.value("celery_broker_up") == 1
+    assert "level=warning" not in exporter.stderr
+
+
+@pytest.mark.parametrize("control", [True, False])
+def test_redis(
+    valkey: Valkey, start_exporter: StartExporter, start_worker: StartWorker, *, control: bool
+) -> None:
+    """The user of the documentation suffices, and leaves no key and not one refusal."""
+    rights = redis_rights()
+    if not control:  # the last line of the command
+        rights = rights[: rights.index("&/0.celery.pidbox")]
+    with valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", "celery-exporter", *rights)
+        worker = start_worker(APP, pool="solo", env=environment({"broker_url": valkey.url}), arguments=LIVELY)
+        submit({"broker_url": valkey.url}, added=1, broken=0)
+        wait_for(lambda: not client.exists("celery", "unacked"), timeout=10, what="a task that is done")
+        before = set(client.keys())
+        url = f"redis://celery-exporter:{PASSWORD}@{HOST}:{valkey.port}/0"
+        options = () if control else ("--no-remote-control",)
+        exporter = start_exporter("--broker-url", url, "--sample-interval", "500ms", *options)
+        if control:
+            check(exporter, worker, valkey.url)
+        else:
+            wait_until_receiving(exporter)
+            submit({"broker_url": valkey.url})
+            wait_until_counted(exporter, expected())
+        exporter.stop()
+        wait_for(lambda: not client.exists("celery", "unacked"), timeout=10, what="tasks that are done")
+        assert set(client.keys()) == before
+        assert client.acl_log() == []
+        worker.kill()
+
+
+def test_a_redis_user_who_may_not_ask_workers(
+    valkey: Valkey, start_exporter: StartExporter, start_worker: StartWorker
+) -> None:
+    """A refused broadcast is said once, and costs neither events nor queues."""
+    rights = redis_rights()
+    with valkey.client() as client:
+        client.execute_command(
+            "ACL", "SETUSER", "celery-exporter", *rights[: rights.index("&/0.celery.pidbox")]
+        )
+    worker = start_worker(APP, pool="solo", env=environment({"broker_url": valkey.url}), arguments=LIVELY)
+    url = f"redis://celery-exporter:{PASSWORD}@{HOST}:{valkey.port}/0"
+    exporter = start_exporter(
+        "--broker-url", url, "--sample-interval", "500ms", "--inspect-interval", "500ms"
+    )
+    wait_until_receiving(exporter)
+    submit({"broker_url": valkey.url})
+    wait_until_counted(exporter, expected())
+    wait_for(
+        lambda: "lets us ask workers nothing" in exporter.stderr,
+        timeout=10,
+        what=lambda: f"a word about it: {exporter.process.describe()}",
+    )
+    assert exporter.value("celery_queue_length", queue="celery") == 0
+    assert exporter.stderr.count("level=warning") == 1
+    worker.kill()
