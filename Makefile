@@ -36,9 +36,10 @@ docs: .venv/stamp-dev ## Write docs/metrics.md from the code
 	$(BIN)/celery-exporter metrics --format markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
 
-bench: .venv/stamp-dev ## Measure CPU time an event against other exporters, into benchmarks/RESULTS.md (minutes)
+bench: .venv/stamp-dev ## Measure what an event and a look at queues cost, into benchmarks/*.md (minutes)
 	@scripts/install-backends
 	$(BIN)/python -m benchmarks --output benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.sampling --output benchmarks/SAMPLING.md
 
 recordings: .venv/stamp-dev ## Record events of real workers of five Celery versions anew (minutes)
 	$(BIN)/python -m tests.recordings.record

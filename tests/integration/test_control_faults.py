@@ -108,12 +108,13 @@ def test_a_frozen_broker(broker: Freezer, caplog: pytest.LogCaptureFixture) -> N
 
 def test_a_stop_while_the_broker_is_frozen(broker: Freezer) -> None:
     """It takes no longer than one answer that does not come, with the default timeout."""
-    try:
-        with PidboxNode(_guest(broker)) as node, asking(broker.url, interval=0.1, stop_s=3.5) as (_, answers):
-            wait_for(lambda: answers.of(node.name).queues, timeout=5, what="answers")
-            broker.server.pause()
-    finally:
-        broker.server.resume()
+    with PidboxNode(_guest(broker)) as node:
+        try:
+            with asking(broker.url, interval=0.1, stop_s=3.5) as (_, answers):
+                wait_for(lambda: answers.of(node.name).queues, timeout=5, what="answers")
+                broker.server.pause()
+        finally:
+            broker.server.resume()
 
 
 def test_a_broker_that_comes_later_and_restarts(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
@@ -122,7 +123,7 @@ def test_a_broker_that_comes_later_and_restarts(valkey: Valkey, caplog: pytest.L
     valkey.stop()
     with asking(valkey.url, interval=0.3) as (remote, answers):
         for outage in (1, 2):
-            wait_for(lambda: remote.failures >= 3, timeout=10, what="failures")
+            wait_for(lambda: remote.failures >= 2, timeout=10, what="failures")
             valkey.start()
             with PidboxNode(valkey.url, name=f"node-{outage}@localhost") as node:
                 remote.wake()

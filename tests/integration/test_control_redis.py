@@ -14,7 +14,7 @@ import redis
 from exporter.control import WorkerFacts
 from tests.integration.asking import PidboxNode, asking
 from tests.integration.known_tasks import APP, environment
-from tests.integration.servers import CeleryWorker, Valkey
+from tests.integration.servers import CeleryWorker, Sentinels, Valkey
 from tests.waiting import wait_for
 
 StartWorker = Callable[..., CeleryWorker]
@@ -248,3 +248,17 @@ def test_a_full_broker(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None
             answers.wait(WorkerFacts(node.name, 4, 16, ("celery", "letters")))
     (record,) = caplog.records
     assert record.getMessage() == "the broker lets workers give us no answers"
+
+
+def test_sentinel(sentinels: Sentinels) -> None:
+    """Workers are asked through the master and its successor, on both topics of kombu, and answer once."""
+    options = {"master_name": sentinels.master_name, "sentinel_fanout_compat": True}
+    with asking(sentinels.url, transport_options=options) as (remote, answers):
+        for server in (sentinels.master, sentinels.replica):
+            with PidboxNode(sentinels.url, name=f"{server.port}@host", transport_options=options) as node:
+                remote.wake()
+                answers.wait(node.facts, timeout=15)
+                _wait_for_no_answers(server)
+            if server is sentinels.master:
+                assert answers.count == 3
+                sentinels.fail_over()

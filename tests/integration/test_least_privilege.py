@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.integration.conftest import Vhost
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
-from tests.integration.servers import HOST, CeleryWorker, ExporterProcess, Valkey
+from tests.integration.servers import HOST, CeleryWorker, ExporterProcess, RabbitMQ, Valkey
 from tests.waiting import wait_for
 
 StartExporter = Callable[..., ExporterProcess]
@@ -24,6 +26,16 @@ def redis_rights() -> list[str]:
     command = re.search(r"ACL SETUSER celery-exporter (.*?)```", OPERATIONS.read_text(), re.DOTALL)
     assert command is not None
     return [word.replace("PASSWORD", PASSWORD) for word in command[1].split()]
+
+
+def rabbitmq_rights() -> dict[str, str]:
+    """The three patterns of the set_permissions command in the documentation."""
+    command = re.search(
+        r"set_permissions -p VHOST celery-exporter(.*?)```", OPERATIONS.read_text(), re.DOTALL
+    )
+    assert command is not None
+    configure, write, read = re.findall(r"'([^']+)'", command[1])
+    return {"configure": configure, "write": write, "read": read}
 
 
 def check(exporter: ExporterProcess, worker: CeleryWorker, url: str) -> None:
@@ -74,6 +86,35 @@ def test_redis(
         assert set(client.keys()) == before
         assert client.acl_log() == []
         worker.kill()
+
+
+def test_rabbitmq(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker
+) -> None:
+    """The user of the documentation suffices, and leaves no queue, exchange or binding behind."""
+    rabbitmq.add_user("celery-exporter", PASSWORD)
+    rabbitmq.set_permissions(rabbitmq_vhost.name, "celery-exporter", **rabbitmq_rights())
+    settings = {"broker_url": rabbitmq_vhost.url}
+    worker = start_worker(APP, pool="solo", env=environment(settings), arguments=LIVELY)
+    before = _topology(rabbitmq, rabbitmq_vhost)
+    url = rabbitmq.vhost_url(rabbitmq_vhost.name, user="celery-exporter", password=PASSWORD)
+    exporter = start_exporter("--broker-url", url, "--sample-interval", "500ms")
+    check(exporter, worker, rabbitmq_vhost.url)
+    exporter.stop()
+    wait_for(
+        lambda: _topology(rabbitmq, rabbitmq_vhost) == before,
+        timeout=10,
+        what=lambda: f"{before}; there is {_topology(rabbitmq, rabbitmq_vhost)}",
+    )
+    worker.kill()
+
+
+def _topology(rabbitmq: RabbitMQ, vhost: Vhost) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for kind, key in (("queues", "name"), ("exchanges", "name"), ("bindings", "destination")):
+        items: Any = rabbitmq.api("GET", f"{kind}/{vhost.name}")
+        found[kind] = {item[key] for item in items}
+    return found
 
 
 def test_a_redis_user_who_may_not_ask_workers(
