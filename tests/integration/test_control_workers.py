@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
 from exporter.control import WorkerFacts
@@ -15,10 +14,8 @@ from tests.integration.servers import CeleryWorker, Valkey
 StartWorker = Callable[..., CeleryWorker]
 
 START_S = 60.0
-#: Concurrency of each pool that can be had here; -P solo takes the option and runs one task at a time.
-POOLS = {"prefork": 3, "threads": 4, "solo": 5} | {
-    pool: number for pool, number in (("gevent", 6), ("eventlet", 7)) if find_spec(pool)
-}
+#: Concurrency of each pool; -P solo takes the option and runs one task at a time.
+POOLS = {"prefork": 3, "threads": 4, "solo": 5, "gevent": 6, "eventlet": 7}
 
 
 def _start_together(stack: ExitStack, workers: list[CeleryWorker]) -> None:
