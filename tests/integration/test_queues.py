@@ -125,6 +125,30 @@ def test_a_stalled_queue(broker_url: str, start_exporter: StartExporter, start_w
     expect(second, OLDEST, None, queue="celery")
 
 
+def test_a_worker_that_is_paused_and_resumed(
+    broker_url: str, start_exporter: StartExporter, start_worker: StartWorker
+) -> None:
+    """While it stands still its queue grows and has no worker that is up; then all is as before."""
+    settings = environment({"broker_url": broker_url, "worker_prefetch_multiplier": 1})
+    worker = start_worker(APP, pool="solo", queues=("mail",), env=settings, arguments=LIVELY)
+    arguments = ("--sample-interval", "500ms", "--worker-timeout", "3s")
+    exporter = start_exporter("--broker-url", broker_url, *arguments)
+    expect(exporter, "celery_queue_workers", 1, queue="mail")
+    worker.pause()
+    submit(broker_url, "mail", 20)
+    wait_for(
+        lambda: (exporter.value("celery_queue_length", queue="mail") or 0) >= 18,
+        timeout=10,
+        what=lambda: f"a queue that grows: {exporter.text()}",
+    )
+    expect(exporter, "celery_queue_workers", 0, queue="mail")
+    worker.resume()
+    expect(exporter, "celery_queue_length", 0, queue="mail")
+    expect(exporter, "celery_queue_workers", 1, queue="mail")
+    expect(exporter, "celery_task_succeeded_total", 20, task="known.add", queue="mail")
+    worker.kill()
+
+
 def test_tasks_are_labelled_by_their_workers_only_queue(
     broker_url: str, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:
