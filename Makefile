@@ -4,12 +4,16 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
+SOAK_SECONDS ?= 600
+SOAK_ARGS ?=
+FUZZ_MESSAGES ?= 1000000
+FUZZ_ARGS ?=
 BIN := .venv/bin
 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint format docs bench recordings clean
+.PHONY: help .venv demo test lint format docs bench soak fuzz recordings clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +44,13 @@ bench: .venv/stamp-dev ## Measure what an event and a look at queues cost, into 
 	@scripts/install-backends
 	$(BIN)/python -m benchmarks --output benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.sampling --output benchmarks/SAMPLING.md
+
+soak: .venv/stamp-dev ## Load the exporter for SOAK_SECONDS like a busy cluster, into benchmarks/SOAK.md
+	@scripts/install-backends
+	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS) --output benchmarks/SOAK.md $(SOAK_ARGS)
+
+fuzz: .venv/stamp-dev ## Send FUZZ_MESSAGES mutants of real messages through the exporter, into tests/fuzz/RESULTS.md
+	$(BIN)/python -m tests.fuzz --messages $(FUZZ_MESSAGES) --output tests/fuzz/RESULTS.md $(FUZZ_ARGS)
 
 recordings: .venv/stamp-dev ## Record events of real workers of five Celery versions anew (minutes)
 	$(BIN)/python -m tests.recordings.record

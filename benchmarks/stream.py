@@ -37,7 +37,7 @@ _EXCEPTIONS: Final = (
     "KeyError('total')",
 )
 _FRAME: Final = '  File "/srv/shop/lib/python3.11/site-packages/{}", line {}, in {}\n    {}\n'
-_TRACEBACK: Final = "Traceback (most recent call last):\n" + "".join(
+TRACEBACK: Final = "Traceback (most recent call last):\n" + "".join(
     _FRAME.format(*frame)
     for frame in (
         ("celery/app/trace.py", 564, "trace_task", "R = retval = fun(*args, **kwargs)"),
@@ -173,7 +173,7 @@ def _life(
     worker.starts.append(started)
     if chance.random() < FAILING:
         exception = chance.choice(_EXCEPTIONS)
-        traceback = f"{_TRACEBACK}{exception.replace('(', ': ', 1).rstrip(')')}\n"
+        traceback = f"{TRACEBACK}{exception.replace('(', ': ', 1).rstrip(')')}\n"
         yield worker.event("task-failed", done, {**identity, "exception": exception, "traceback": traceback})
     else:
         fields = {"result": "{'ok': True}", "runtime": done - started}

@@ -41,15 +41,8 @@ class RedisWire:
         database = parts.path.strip("/") or "0"
         self._socket = socket.create_connection((parts.hostname or "", parts.port or 0))
         self.send = self._socket.sendall
-        self.send(_command(b"CLIENT", b"REPLY", b"OFF"))
-        self.messages = [
-            _command(
-                b"PUBLISH",
-                f"/{database}.{EXCHANGE}/{message.routing_key}".encode(),
-                dumps(_envelope(message)).encode(),
-            )
-            for message in messages
-        ]
+        self.send(redis_command(b"CLIENT", b"REPLY", b"OFF"))
+        self.messages = [redis_publication(message, database) for message in messages]
 
 
 class AmqpWire:
@@ -60,20 +53,23 @@ class AmqpWire:
         channel = self._connection.channel()
         Exchange(EXCHANGE, type="topic", channel=channel).declare()
         self.send = self._connection.connection.transport.write
-        recorder = _Recorder()
+        self._channel = channel
+        self._recorder = recorder = _Recorder()
         self._connection.connection.frame_writer = frame_writer(self._connection.connection, recorder)
-        self.messages = []
-        for message in messages:
-            content = amqp.Message(
-                message.body.encode(),
-                content_type="application/json",
-                content_encoding="utf-8",
-                application_headers={"hostname": message.hostname},
-                delivery_mode=1,
-                priority=0,
-            )
-            channel.basic_publish(content, exchange=EXCHANGE, routing_key=message.routing_key)
-            self.messages.append(recorder.take())
+        self.messages = [self.encode(message) for message in messages]
+
+    def encode(self, message: Message) -> bytes:
+        """The frames of a message."""
+        content = amqp.Message(
+            message.body.encode(),
+            content_type="application/json",
+            content_encoding="utf-8",
+            application_headers={"hostname": message.hostname},
+            delivery_mode=1,
+            priority=0,
+        )
+        self._channel.basic_publish(content, exchange=EXCHANGE, routing_key=message.routing_key)
+        return self._recorder.take()
 
 
 class _Recorder:
@@ -93,7 +89,13 @@ class _Recorder:
         return taken
 
 
-def _command(*words: bytes) -> bytes:
+def redis_publication(message: Message, database: str) -> bytes:
+    """The command that publishes a message."""
+    channel = f"/{database}.{EXCHANGE}/{message.routing_key}".encode()
+    return redis_command(b"PUBLISH", channel, dumps(_envelope(message)).encode())
+
+
+def redis_command(*words: bytes) -> bytes:
     """A command in Redis' protocol (RESP)."""
     return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
 

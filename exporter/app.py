@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import celery
@@ -19,10 +20,12 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from exporter.brokers.celery_app import broker_of
 from exporter.brokers.choosing import reader_for
 from exporter.clock import Clock
+from exporter.control.probe import reaches
 from exporter.control.remote import RemoteControl
 from exporter.logs import Redaction, fields
 from exporter.pipeline import Pipeline
 from exporter.receivers.choosing import receiver_for
+from exporter.receivers.watchdog import PATIENCE_SECONDS, Watchdog
 from exporter.sampler import Sampler
 from exporter.status import ExporterStatus
 from exporter.subscription import Subscription
@@ -61,8 +64,8 @@ class _WakingLink:
         self._subscription.up()
         self._wake()
 
-    def down(self, error: str | None) -> None:
-        self._subscription.down(error)
+    def down(self, error: str | None, *, since: float | None = None) -> None:
+        self._subscription.down(error, since=since)
 
 
 class Exporter:
@@ -92,6 +95,7 @@ class Exporter:
         GCCollector(registry=self.registry)
         activities: dict[str, _Activity] = {}
         link: Link = subscription
+        prober: RemoteControl | None = None
         if config.remote_control:
             control = RemoteControl(
                 broker,
@@ -101,11 +105,20 @@ class Exporter:
                 inspect=config.inspect_workers,
             )
             pipeline.control(control)
+            if reaches(config.event_queue.routing_key):
+                prober = control
             link = _WakingLink(subscription, control.wake)
             activities["remote control"] = control
-        activities["receiver"] = receiver_for(
-            broker, pipeline.dispatcher, link, routing_key=config.event_queue.routing_key
+        activities["receiver"] = self._watchdog = Watchdog(
+            broker.name,
+            pipeline.dispatcher,
+            link,
+            partial(receiver_for, broker, routing_key=config.event_queue.routing_key),
+            on_restart=subscription.restarted,
+            # Each address of a failover list, each Sentinel may take its time.
+            patience=PATIENCE_SECONDS * (broker.url.count(";") + 1),
         )
+        pipeline.delivery.connect(renew=self._watchdog.renew, prober=prober)
         reader = reader_for(
             broker,
             management_url=config.management_url,
@@ -119,8 +132,12 @@ class Exporter:
         self._activities = tuple(activities.values())
         self._stopping = threading.Event()
         self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
+        self._over = threading.Event()
+        self._asked = False
         self._threads = tuple(
-            threading.Thread(target=activity.run, name=name, daemon=True)
+            threading.Thread(
+                target=self._receive if name == "receiver" else activity.run, name=name, daemon=True
+            )
             for name, activity in activities.items()
         )
         status = ExporterStatus(subscription, (*self._threads, self._sweeping))
@@ -153,14 +170,23 @@ class Exporter:
         log.info("stopped")
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT; returns the exit code."""
-        wanted = threading.Event()
+        """Run until SIGTERM or SIGINT, or until nothing can be received any more; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: wanted.set())
+            signal.signal(number, self._on_signal)
         self.start()
-        wanted.wait()
+        self._over.wait()
         self.stop()
-        return 0
+        return 0 if self._asked else 1
+
+    def _on_signal(self, *_: object) -> None:
+        self._asked = True
+        self._over.set()
+
+    def _receive(self) -> None:
+        try:
+            self._watchdog.run()
+        finally:
+            self._over.set()
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from exporter.ledger import Ledger
 
+#: Earlier events of one kind, and starts without a task-sent, that an attempt remembers. A message that is delivered
+#: again and again (``visibility_timeout`` shorter than an eta) has more.
+MAX_PAST = 32
 #: ``Attempt.ended`` of an attempt that will have no outcome.
 NO_OUTCOME = -1.0
 
@@ -26,11 +29,11 @@ class Attempt:
         worker: nodename of the last worker that told of it.
         eta: earliest start asked for.
         sent, received, started, ended, returned: timestamp of the last event of the kind; ``ended`` is an outcome,
-            ``returned`` a message given back to the broker. Earlier ones are in ``past``.
+            ``returned`` a message given back to the broker. The latest of the earlier ones are in ``past``.
         open: starts without an outcome; above 1 when a message was delivered twice.
         goes_on: it ended in a retry, the next attempt follows.
         reserved: delivered and not started since.
-        unpaired: starts that wait for their task-sent, to tell the queue wait.
+        unpaired: the latest starts that wait for their task-sent, to tell the queue wait.
         seen: monotonic time at which it was first seen.
         ledger: where it is counted; None until the first entry.
         older: the attempt before it under the same uuid.
@@ -146,9 +149,16 @@ class Attempt:
         if before:
             if self.noted(field, timestamp):
                 return False
-            self.past += ((field, before),)
+            self._remember(field, before)
         setattr(self, field, timestamp)
         return True
+
+    def _remember(self, field: str, before: float) -> None:
+        self.past = (*self.past[1 - MAX_PAST :], (field, before))
+
+    def wait_for_sent(self, started: float) -> None:
+        """Keep a start until its task-sent comes."""
+        self.unpaired = (*self.unpaired[1 - MAX_PAST :], started)
 
     def insert_older(self) -> Attempt:
         """Put an attempt of the same name before this one, of which an outcome is all that came."""
@@ -158,7 +168,7 @@ class Attempt:
 
     def reopen(self) -> None:
         """The message was delivered again after an outcome: there will be another one."""
-        self.past += (("ended", self.ended),)
+        self._remember("ended", self.ended)
         self.ended = 0.0
         self.goes_on = False
 

@@ -11,6 +11,7 @@ to :data:`WAIT_SECONDS`; when they are known to be off, nothing waits.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from exporter.ledger import HeldLedger
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: How long an attempt's entries wait for its task-sent.
 WAIT_SECONDS: Final = 2.0
+#: Attempts that wait at the same time; beyond, the first of them waits no longer.
+MAX_WAITING: Final = 100_000
 #: Without any task-sent for this long, one vain wait shows that they are off.
 SENT_SILENCE_SECONDS: Final = 60.0
 #: The label value of what cannot be known.
@@ -72,8 +75,10 @@ class Attribution:
             return attempt.ledger
         if attempt.sent or attempt.ledger is not None or self._sent_is_off:
             return self._settle(attempt)
-        attempt.ledger = ledger = HeldLedger()
+        attempt.ledger = ledger = HeldLedger(partial(self._settle, attempt))
         self._waiting.append((self._monotonic() + WAIT_SECONDS, attempt))
+        if len(self._waiting) > MAX_WAITING:
+            self._settle_next()
         return ledger
 
     def sweep(self) -> None:
@@ -81,11 +86,17 @@ class Attribution:
         now = self._monotonic()
         waiting = self._waiting
         while waiting and waiting[0][0] <= now:
-            _, attempt = waiting.popleft()
-            if isinstance(attempt.ledger, HeldLedger):
-                if self._last_sent is None or now - self._last_sent > SENT_SILENCE_SECONDS:
-                    self._sent_is_off = True
-                self._settle(attempt)
+            waited_in_vain = self._settle_next()
+            if waited_in_vain and (self._last_sent is None or now - self._last_sent > SENT_SILENCE_SECONDS):
+                self._sent_is_off = True
+
+    def _settle_next(self) -> bool:
+        """Settle the attempt that has waited longest, unless that is done; whether it was not."""
+        _, attempt = self._waiting.popleft()
+        if not isinstance(attempt.ledger, HeldLedger):
+            return False
+        self._settle(attempt)
+        return True
 
     def _settle(self, attempt: Attempt) -> Ledger:
         ledger = self._find_ledger(attempt.name or UNKNOWN, self._queue(attempt))

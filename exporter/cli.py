@@ -4,6 +4,7 @@ Owns what each command calls and how the program ends: 0 for a clean end, also b
 outside hinders us, such as a port in use; 2 for bad usage. An error is one line on standard error.
 """
 
+import atexit
 import logging
 import os
 import signal
@@ -57,6 +58,7 @@ class _End:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's own arguments) and return the exit code."""
     end = _End()
+    atexit.register(_ignore_signals)
     signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as by nohup
         signal.signal(signal.SIGINT, end)
@@ -76,6 +78,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
+
+
+def _ignore_signals() -> None:
+    """Let nothing interrupt the interpreter's own end.
+
+    Before that is over it gives signals that are not ignored their default action back (CPython's
+    Modules/signalmodule.c, _PySignal_Fini): who presses Ctrl-C twice would see us killed after a clean stop.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def commands() -> Commands:

@@ -1,7 +1,14 @@
 """The way of a body: decoded, each event to its handlers, every loss counted.
 
-Owns: the table event type -> handlers, the lock under which event state is written, and the end of every event that
-does not reach a handler. Must not know: which metrics there are, where bodies come from.
+Owns: the table event type -> handlers, the lock under which event state is written, the end of every event that does
+not reach a handler, and what becomes of timestamps that cannot be. Must not know: which metrics there are, where bodies
+come from.
+
+An event may be late (a durable queue keeps it while the exporter is away), and clocks of workers are hours off where a
+time zone was mistaken. A timestamp within a day ahead of our clock and thirty days behind it is the sender's and stays:
+times of one sender belong together, and a repeated event is known by it. One beyond is no time at which anything
+happened, and would stand in a gauge for years. The event did happen, so it counts as of its receipt, the handlers are
+told by a :class:`exporter.events.Retimed` after it, and a line of log names the sender.
 """
 
 from __future__ import annotations
@@ -10,7 +17,10 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from exporter.events import Undecodable, decode
+from msgspec.structs import replace
+
+from exporter.events import Retimed, Undecodable, UnknownEvent, decode
+from exporter.logs import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,11 +28,20 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.collectors.family import EventT
+    from exporter.events import AnyEvent, Event
 
 log = logging.getLogger(__name__)
 
 #: At most one log line for each reason in this time.
 LOG_INTERVAL_SECONDS = 60.0
+#: How far a timestamp may be ahead of our clock ...
+MAX_AHEAD_SECONDS = 24 * 3600.0
+#: ... and behind it.
+MAX_BEHIND_SECONDS = 30 * 24 * 3600.0
+#: Characters of foreign text in a line of log.
+MAX_SHOWN = 200
+#: Between two events of one body, so that they stay apart and in order.
+_APART_SECONDS = 1e-6
 
 
 class Drops(Protocol):
@@ -42,6 +61,7 @@ class Dispatcher:
     def __init__(self, drops: Drops, clock: Clock) -> None:
         self._drops = drops
         self._monotonic = clock.monotonic
+        self._wall = clock.wall
         self._lock = threading.Lock()
         self._handlers: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
         self._sweeps: list[Callable[[], None]] = []
@@ -58,15 +78,48 @@ class Dispatcher:
     def feed(self, body: bytes) -> None:
         """Handle the events of one message body, see :func:`exporter.events.decode`. Never raises."""
         with self._lock:
-            for event in decode(body):
-                if type(event) is Undecodable:
-                    self._drop(event.reason, event.detail)
-                    continue
-                for handler in self._handlers.get(type(event), ()):
+            try:
+                self._handle_all(body)
+            except Exception:  # noqa: BLE001 - a bug of ours costs one message, never the stream
+                self._drop("handler_error", "message not handled", body[:100], trace=True)
+
+    def _handle_all(self, body: bytes) -> None:
+        now = self._wall()
+        earliest, latest = now - MAX_BEHIND_SECONDS, now + MAX_AHEAD_SECONDS
+        handlers_of = self._handlers.get
+        for event in decode(body):
+            if earliest < event.timestamp < latest:
+                for handler in handlers_of(type(event), ()):
                     try:
                         handler(event)
                     except Exception:  # noqa: BLE001 - a handler's bug costs one event, never the stream
-                        self._drop("handler_error", f"{type(event).__name__} not handled", trace=True)
+                        self._failed(event)
+            elif isinstance(event, Undecodable):
+                self._drop(event.reason, event.detail, event.excerpt)
+            elif isinstance(event, UnknownEvent):
+                self._handle(event)
+            else:
+                now += _APART_SECONDS
+                self._handle_retimed(event, now)
+
+    def _handle(self, event: AnyEvent) -> None:
+        for handler in self._handlers.get(type(event), ()):
+            try:
+                handler(event)
+            except Exception:  # noqa: BLE001 - see _handle_all, which does the same without a call
+                self._failed(event)
+
+    def _failed(self, event: AnyEvent) -> None:
+        self._drop("handler_error", f"{type(event).__name__} not handled", trace=True)
+
+    def _handle_retimed(self, event: Event, now: float) -> None:
+        self._handle(replace(event, timestamp=now))
+        self._handle(Retimed(event.hostname, event.timestamp))
+        if self._may_log("retimed"):
+            log.warning(
+                "an impossible timestamp was taken for the time of receipt",
+                extra=fields(sender=_printable(event.hostname), timestamp=event.timestamp),
+            )
 
     def drop(self, reason: str, detail: str) -> None:
         """Count a message that could not even be turned into a body."""
@@ -83,9 +136,20 @@ class Dispatcher:
             for sweep in self._sweeps:
                 sweep()
 
-    def _drop(self, reason: str, detail: str, *, trace: bool = False) -> None:
+    def _drop(self, reason: str, detail: str, excerpt: bytes = b"", *, trace: bool = False) -> None:
         self._drops.dropped(reason)
+        if self._may_log(reason):
+            shown = fields(excerpt=_printable(excerpt.decode(errors="replace"))) if excerpt else None
+            log.warning("event dropped: %s: %s", reason, _printable(detail), exc_info=trace, extra=shown)
+
+    def _may_log(self, reason: str) -> bool:
         now = self._monotonic()
-        if now - self._logged.get(reason, -LOG_INTERVAL_SECONDS) >= LOG_INTERVAL_SECONDS:
-            self._logged[reason] = now
-            log.warning("event dropped: %s: %s", reason, detail[:200], exc_info=trace)
+        if now - self._logged.get(reason, -LOG_INTERVAL_SECONDS) < LOG_INTERVAL_SECONDS:
+            return False
+        self._logged[reason] = now
+        return True
+
+
+def _printable(text: str) -> str:
+    """The beginning of a text that anybody may have written, as one plain line."""
+    return ascii(text[:MAX_SHOWN])[1:-1][:MAX_SHOWN]

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+#: The type of the events by which exporters try their own subscriptions.
+PROBE: Final = "exporter-probe"
 
 _NONE: Mapping[int, int] = MappingProxyType({})
 

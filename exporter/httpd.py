@@ -5,7 +5,8 @@ Owns everything that is particular to cheroot. Must not know: pages, metrics, co
 Clients are not trusted to be quick. cheroot hands a fresh connection to a worker thread and reads there
 (cheroot/connections.py, ConnectionManager._run), so that a few silent clients stop it. Here a connection
 waits for its first byte without a thread, a request's head and the taking of its answer have a deadline, and
-when too many connections are open the one that has been idle longest goes.
+when too many connections are open the one that has been idle longest goes. While requests wait for a thread, a
+client that holds one has to hurry: so that stuck clients, however many, delay a scrape by seconds.
 """
 
 import errno
@@ -40,8 +41,9 @@ class Limits:
     Times in seconds. ``idle``: between requests, and before the first; longer than usual scrape intervals, so
     that Prometheus keeps its connection. ``head``: from a request's first byte to its last header; less than
     Prometheus' scrape timeout (10), so that slow clients delay a scrape but do not fail it. ``answer``: from
-    there until the client has taken its answer. ``stall``: one send of the answer without progress. No page
-    has a use for a body; one of up to ``body_bytes`` is read and forgotten.
+    there until the client has taken its answer. ``stall``: one send of the answer without progress. ``hurry``: what
+    is left of all these, for sending a head or taking an answer, while others wait for a thread. No page has a use
+    for a body; one of up to ``body_bytes`` is read and forgotten.
     """
 
     threads: int = 12
@@ -52,7 +54,8 @@ class Limits:
     head: float = 5.0
     answer: float = 60.0
     stall: float = 10.0
-    tick: float = 1.0  # how often the deadlines of ``head`` and ``answer`` are looked at
+    hurry: float = 0.5
+    tick: float = 0.25  # how often the deadlines of ``head``, ``answer`` and ``hurry`` are looked at
 
 
 class _Connection(server.HTTPConnection):
@@ -64,6 +67,7 @@ class _Connection(server.HTTPConnection):
         super().__init__(httpd, sock, makefile)
         self.answering = False
         self.deadline = math.inf  # monotonic
+        self.held_since = math.inf  # monotonic time from which on its client has kept a thread waiting
         httpd.opened(self)
 
     def communicate(self) -> bool:
@@ -73,16 +77,18 @@ class _Connection(server.HTTPConnection):
         limits = self.server.limits
         self.socket.settimeout(limits.head)
         # A client that stalls gets cheroot's 408 first; one that drips bytes is cut a little later.
-        self.deadline = time.monotonic() + limits.head + limits.tick
+        self.held_since = now = time.monotonic()
+        self.deadline = now + limits.head + limits.tick
         try:
             return bool(super().communicate())  # type: ignore[no-untyped-call]  # cheroot's types are incomplete
         finally:
             self.answering = False
-            self.deadline = math.inf
+            self.deadline = self.held_since = math.inf
 
     def head_is_read(self) -> None:
         """The request is known: from here on the answer's limits hold."""
         self.answering = True
+        self.held_since = math.inf
         self.socket.settimeout(self.server.limits.stall)
         self.deadline = time.monotonic() + self.server.limits.answer
 
@@ -107,6 +113,11 @@ class _Gateway(wsgi.Gateway_10):
             # cheroot leaves such a body unread and takes it for the next request (HTTPRequest.send_headers).
             self.req.close_connection = True
         super().respond()
+
+    def start_response(self, *args: Any) -> Any:
+        """Answer from here on: the client has to take it."""
+        self.req.conn.held_since = time.monotonic()
+        return super().start_response(*args)
 
 
 class HttpServer(wsgi.Server):
@@ -168,7 +179,9 @@ class HttpServer(wsgi.Server):
 
     def _watch_deadlines(self) -> None:
         while not self._halted.wait(self.limits.tick):
-            self._cut(lambda connection: connection.deadline < time.monotonic())
+            now = time.monotonic()
+            hurry = self.limits.hurry if self.requests.qsize else math.inf
+            self._cut(lambda each: each.deadline < now or now - each.held_since > hurry)  # noqa: B023 - called at once
 
     def _cut(self, chosen: Callable[[_Connection], bool]) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ task-started and the outcomes are matched by worker and by what their attempt ha
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from exporter.attempt import Attempt, parse_eta
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 #: An attempt more than this many publications old is forgotten: a task that is retried for days stays small.
 MAX_CHAIN = 8
+#: Of a full table one task in so many leaves at once.
+EVICTED_AT_ONCE = 1000
 #: Ended tasks are kept this long, for the task-sent, the repeated outcome or the redelivery that may still come.
 TOMBSTONE_SECONDS = 60.0
 #: ... but not more of them than this.
@@ -118,6 +121,7 @@ class Inflight:
             if final:
                 return None
             attempt = head.insert_older()  # a retry before the outcome that we know
+            _trim(head)
         attempt.stamp("ended", event.timestamp)
         attempt.goes_on = not final
         attempt.release(event.hostname)
@@ -158,10 +162,12 @@ class Inflight:
             head = heads.get(uuid)
             if head is not None and head.is_over:
                 self._forget(uuid)
-        while heads:
-            uuid, head = next(iter(heads.items()))
+        old = []
+        for uuid, head in heads.items():  # one walk: finding the first takes the longer the more have left
             if now - head.seen < ATTEMPT_TTL_SECONDS:
                 break
+            old.append((uuid, head))
+        for uuid, head in old:
             if head.open:  # still running: look at it again when it has grown as old once more
                 head.seen = now
                 heads[uuid] = heads.pop(uuid)
@@ -178,8 +184,9 @@ class Inflight:
         follows = event.parent_id == event.uuid
         if head is not None and not follows and head.oldest().follows:
             oldest = head.oldest()
-            oldest.older = Attempt(oldest.seen)
-            return oldest.older
+            oldest.older = attempt = Attempt(oldest.seen)
+            _trim(head)
+            return attempt
         attempt = self._open(event.uuid, head)
         attempt.follows = follows
         return attempt
@@ -189,19 +196,18 @@ class Inflight:
         if head is not None:
             del heads[uuid]  # the table stays in the order of ``seen``
         elif len(heads) >= self._max_tasks:
-            self._forget(next(iter(heads)))
-            self.evicted["capacity"] += 1
+            self._make_room()
         attempt = heads[uuid] = Attempt(self._monotonic(), head)
         attempt.name = name
-        last = attempt
-        for _ in range(MAX_CHAIN - 1):
-            if last.older is None:
-                return attempt
-            last = last.older
-        if last.older is not None:
-            last.older.leave()
-            last.older = None
+        if head is not None:
+            _trim(attempt)
         return attempt
+
+    def _make_room(self) -> None:
+        """Forget the oldest tasks, a few at a time: finding the first of a dict takes the longer the more have left."""
+        for uuid in list(islice(self._heads, 1 + self._max_tasks // EVICTED_AT_ONCE)):
+            self.evicted["capacity"] += not self._heads[uuid].is_over
+            self._forget(uuid)
 
     def _forget(self, uuid: str) -> None:
         for attempt in self._heads.pop(uuid).chain():
@@ -209,3 +215,16 @@ class Inflight:
 
     def _bury(self, uuid: str) -> None:
         self._tombstones.append((self._monotonic() + TOMBSTONE_SECONDS, uuid))
+
+
+def _trim(head: Attempt) -> None:
+    """Cut the chain behind the last attempt that is remembered."""
+    last: Attempt | None = head
+    for _ in range(MAX_CHAIN - 1):
+        if last is None:
+            return
+        last = last.older
+    if last is not None and last.older is not None:
+        for forgotten in last.older.chain():
+            forgotten.leave()
+        last.older = None

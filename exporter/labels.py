@@ -29,7 +29,7 @@ _NO_CLASS = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
 
 def clean(value: str) -> str:
     """Return ``value`` as it may stand in a label: no control characters, no surrogates, bounded, never empty."""
-    if value.isprintable() and 0 < len(value) <= MAX_LENGTH:
+    if 0 < len(value) <= MAX_LENGTH and value.isprintable():
         return value
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value[:MAX_LENGTH]) or "unknown"
 

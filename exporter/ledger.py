@@ -8,12 +8,15 @@ is in ``collectors/task_ledger.py``. Must not know: events, metrics, brokers.
 from __future__ import annotations
 
 from operator import methodcaller
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from exporter.attempt import Attempt
+
+#: Entries that wait for the labels of one attempt; a message that comes back without end makes more.
+MAX_ENTRIES: Final = 100
 
 
 class Ledger(Protocol):
@@ -62,52 +65,64 @@ class Ledger(Protocol):
 class HeldLedger:
     """Remembers every entry, in order, to make it in another ledger later."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_heir", "_on_full")
 
-    def __init__(self) -> None:
+    def __init__(self, on_full: Callable[[], object]) -> None:
+        """``on_full`` is called when there are too many entries, and has to have them replayed."""
         self._entries: list[Callable[[Ledger], None]] = []
+        self._heir: Ledger | None = None
+        self._on_full = on_full
 
     def replay(self, ledger: Ledger) -> None:
-        """Make the entries in ``ledger``."""
+        """Make the entries in ``ledger``, those that are still to come too."""
+        self._heir = ledger
         for entry in self._entries:
             entry(ledger)
         self._entries.clear()
 
+    def _enter(self, entry: Callable[[Ledger], None]) -> None:
+        if self._heir is not None:
+            entry(self._heir)
+            return
+        self._entries.append(entry)
+        if len(self._entries) >= MAX_ENTRIES:
+            self._on_full()
+
     def sent(self) -> None:
-        self._entries.append(methodcaller("sent"))
+        self._enter(methodcaller("sent"))
 
     def received(self) -> None:
-        self._entries.append(methodcaller("received"))
+        self._enter(methodcaller("received"))
 
     def started(self) -> None:
-        self._entries.append(methodcaller("started"))
+        self._enter(methodcaller("started"))
 
     def queue_wait(self, seconds: float) -> None:
-        self._entries.append(methodcaller("queue_wait", seconds))
+        self._enter(methodcaller("queue_wait", seconds))
 
     def prefetch_wait(self, seconds: float) -> None:
-        self._entries.append(methodcaller("prefetch_wait", seconds))
+        self._enter(methodcaller("prefetch_wait", seconds))
 
     def begin(self, attempt: Attempt, started: float) -> None:
-        self._entries.append(methodcaller("begin", attempt, started))
+        self._enter(methodcaller("begin", attempt, started))
 
     def end(self, attempt: Attempt) -> None:
-        self._entries.append(methodcaller("end", attempt))
+        self._enter(methodcaller("end", attempt))
 
     def succeeded(self, timestamp: float, runtime: float | None) -> None:
-        self._entries.append(methodcaller("succeeded", timestamp, runtime))
+        self._enter(methodcaller("succeeded", timestamp, runtime))
 
     def failed(self, timestamp: float, exception: str, runtime: float | None) -> None:
-        self._entries.append(methodcaller("failed", timestamp, exception, runtime))
+        self._enter(methodcaller("failed", timestamp, exception, runtime))
 
     def retried(self, exception: str, runtime: float | None) -> None:
-        self._entries.append(methodcaller("retried", exception, runtime))
+        self._enter(methodcaller("retried", exception, runtime))
 
     def rejected(self, requeue: str) -> None:
-        self._entries.append(methodcaller("rejected", requeue))
+        self._enter(methodcaller("rejected", requeue))
 
     def revoked(self, reason: str) -> None:
-        self._entries.append(methodcaller("revoked", reason))
+        self._enter(methodcaller("revoked", reason))
 
     def cancelled(self) -> None:
-        self._entries.append(methodcaller("cancelled"))
+        self._enter(methodcaller("cancelled"))

@@ -15,6 +15,7 @@ from exporter import __version__
 from exporter.brokers.internal import is_internal
 from exporter.collectors import ExporterCollector, Guard, QueueCollector, TaskCollector, WorkerCollector
 from exporter.collectors.task_ledger import Buckets
+from exporter.delivery import Delivery
 from exporter.dispatch import Dispatcher
 from exporter.inflight import Inflight
 from exporter.movements import Movements
@@ -45,6 +46,7 @@ class Pipeline:
 
     Attributes:
         dispatcher: the sink for bodies; its ``sweep`` is due every quarter of a second or so.
+        delivery: watches whether anything comes.
         registry: serves every family of the exporter.
     """
 
@@ -113,7 +115,8 @@ class Pipeline:
         self.dispatcher = Dispatcher(exporter, clock)
         for collector in (exporter, workers, tasks):
             collector.subscribe(self.dispatcher.on)
-        for sweep in (workers.sweep, tasks.sweep, known.sweep):
+        self.delivery = Delivery(subscription, clock, heard=exporter.heard)
+        for sweep in (self.delivery.sweep, workers.sweep, tasks.sweep, known.sweep):
             self.dispatcher.every_sweep(sweep)
         self.registry = CollectorRegistry()
         self.registry.register(Guard((tasks, workers, queue, exporter), clock))

@@ -118,10 +118,14 @@ class Roster:
             worker for worker in workers if worker.presence is not Presence.OFFLINE or worker.since >= past
         ]
 
-    def lose(self) -> list[str]:
-        """Forget workers that are long gone; returns those found silent for too long just now."""
+    def lose(self) -> tuple[list[str], list[str]]:
+        """Find workers that fell silent, and forget those that are long gone.
+
+        Returns:
+            The names of those found lost just now, and of those forgotten just now.
+        """
         now = self._clock.monotonic()
-        lost = []
+        lost, forgotten = [], []
         for name, worker in tuple(self._workers.items()):
             worker.capacity.expire(now)
             if worker.presence is Presence.UP:
@@ -131,4 +135,5 @@ class Roster:
                     lost.append(name)
             elif now - worker.since > self._retention:
                 del self._workers[name]
-        return lost
+                forgotten.append(name)
+        return lost, forgotten

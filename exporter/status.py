@@ -29,8 +29,10 @@ class ExporterStatus:
         return (False, f"dead: {', '.join(dead)}") if dead else (True, "healthy")
 
     def ready(self) -> tuple[bool, str]:
-        """Whether the subscription to the event stream stands."""
+        """Whether the subscription to the event stream stands and, as far as we know, delivers."""
         state = self._subscription.state()
-        if state.connected:
-            return True, "receiving events"
-        return False, f"not receiving events: {state.last_error or 'connecting'}"
+        if not state.connected:
+            return False, f"not receiving events: {state.last_error or 'connecting'}"
+        if state.deafness is not None:
+            return False, f"connected but nothing arrives: {state.deafness}"
+        return True, "receiving events"

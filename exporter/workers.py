@@ -16,6 +16,8 @@ from exporter.capacity import Capacity
 
 #: Weight of the newest heartbeat in the smoothed clock offset.
 OFFSET_WEIGHT = 0.2
+#: A clock that is found this far, in seconds, from where it was has been set.
+OFFSET_JUMP = 3600.0
 #: Worker processes under one name whose ``processed`` is followed; older ones are forgotten.
 MAX_PROCESSES = 4
 
@@ -136,4 +138,7 @@ class Worker:
     def measure_offset(self, timestamp: float, received: float) -> None:
         """Smooth the offset of its clock: the event's timestamp less our receipt, in seconds."""
         offset = timestamp - received
-        self.offset = offset if self.offset is None else self.offset + OFFSET_WEIGHT * (offset - self.offset)
+        if self.offset is None or abs(offset - self.offset) > OFFSET_JUMP:
+            self.offset = offset
+        else:
+            self.offset += OFFSET_WEIGHT * (offset - self.offset)

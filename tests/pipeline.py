@@ -21,19 +21,20 @@ T0 = 1_700_000_000.0
 class FakeTime:
     """Both clocks of a `Clock`, moved by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: float = T0) -> None:
+        self.start = start
         self.elapsed = 0.0
 
     def clock(self) -> Clock:
         """The clock to inject."""
-        return Clock(wall=lambda: T0 + self.elapsed, monotonic=lambda: 1000.0 + self.elapsed)
+        return Clock(wall=lambda: self.start + self.elapsed, monotonic=lambda: 1000.0 + self.elapsed)
 
 
 class Bench:
     """A pipeline to feed and to scrape."""
 
-    def __init__(self, *, connected: bool = True, **settings: Any) -> None:
-        self.time = FakeTime()
+    def __init__(self, *, connected: bool = True, start: float = T0, **settings: Any) -> None:
+        self.time = FakeTime(start)
         clock = self.time.clock()
         self.subscription = Subscription(clock)
         if connected:

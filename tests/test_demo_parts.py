@@ -65,6 +65,9 @@ def test_figures_are_sums_of_the_registry() -> None:
     wait = Histogram("celery_task_queue_wait_seconds", "Waited.", ["task", "queue"], registry=registry)
     wait.labels("a", "x").observe(0.5)
     wait.labels("b", "y").observe(1.0)
+    length = Gauge("celery_queue_length", "Length.", ["queue"], registry=registry)
+    length.labels("x").set(4)
+    length.labels("y").set(5)
     up = Gauge("celery_worker_up", "Up.", ["worker"], registry=registry)
     up.labels("shop@here").set(1)
     up.labels("media@here").set(0)
@@ -72,6 +75,7 @@ def test_figures_are_sums_of_the_registry() -> None:
     figures = read_figures(registry)
 
     assert (figures.started, figures.waits, figures.waited, figures.workers) == (5, 2, 1.5, 1)
+    assert figures.queued == 9
 
 
 def test_rows_show_rates_since_the_row_before() -> None:
@@ -84,10 +88,10 @@ def test_rows_show_rates_since_the_row_before() -> None:
     console.row(70.0, _figures(started=650, waits=20, waited=20.25))
 
     assert out.getvalue().splitlines() == [
-        "  time  tasks/s  succeeded  failed  retried  rejected  revoked  running   wait  workers",
-        "  0:05     10.0          1       2        3         4        5        6   25ms        2",
-        "  1:05     10.0          1       2        3         4        5        6   2.0s        2",
-        "  1:10      0.0          1       2        3         4        5        6      -        2",
+        "  time  tasks/s  succeeded  failed  retried  rejected  revoked  running  queued   wait  workers",
+        "  0:05     10.0          1       2        3         4        5        6       7   25ms        2",
+        "  1:05     10.0          1       2        3         4        5        6       7   2.0s        2",
+        "  1:10      0.0          1       2        3         4        5        6       7      -        2",
     ]
 
 
@@ -127,6 +131,7 @@ def _figures(*, started: int, waits: int, waited: float) -> Figures:
         rejected=4,
         revoked=5,
         running=6,
+        queued=7,
         waits=waits,
         waited=waited,
         workers=2,

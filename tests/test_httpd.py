@@ -50,6 +50,33 @@ def test_more_stuck_clients_than_threads_delay_a_scrape_only() -> None:
             assert read_until_closed(client).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(HALF_A_HEAD, id="half a head"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", id="missing body"),
+        pytest.param(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", id="not reading"),
+    ],
+)
+def test_stuck_clients_have_to_hurry_while_a_scrape_waits(data: bytes) -> None:
+    """Clients that would hold every thread for a minute are cut when somebody else waits for one."""
+    limits = Limits(threads=3, head=60.0, answer=60.0, stall=60.0, idle=60, hurry=0.2, tick=0.1)
+    with serving(registry_of(Big()), limits=limits) as server, ExitStack() as stuck:
+        for _ in range(9):
+            stuck.enter_context(raw_client(url_of(server), data))
+        assert fetch(url_of(server), "/-/healthy").status == 200
+
+
+def test_slow_client_is_let_be_while_nobody_waits() -> None:
+    """A client that holds a thread which nobody else needs has its whole time."""
+    limits = Limits(threads=2, head=60.0, hurry=0.1, tick=0.05)
+    with serving(limits=limits) as server, raw_client(url_of(server), HALF_A_HEAD) as client:
+        until = time.monotonic() + 5 * (limits.hurry + limits.tick)
+        wait_for(lambda: time.monotonic() > until, timeout=TIMEOUT_S, what="some time")
+        client.sendall(b"x\r\nConnection: close\r\n\r\n")
+        assert read_until_closed(client).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 def test_client_that_drips_is_cut() -> None:
     """A client that sends a byte whenever it would time out still has to finish its head in time."""
     with serving(limits=SWIFT) as server, raw_client(url_of(server), HALF_A_HEAD) as client:

@@ -26,7 +26,7 @@ class Diary:
         """The link is up."""
         self.entries.append("up")
 
-    def down(self, error: str | None) -> None:
+    def down(self, error: str | None, *, since: float | None = None) -> None:
         """The link is down."""
         self.entries.append(f"down: {error}")
 
@@ -64,6 +64,10 @@ class Scripted:
         self.diary.entries.append(f"close: clean={clean}")
         if self.closing:
             raise self.closing
+
+    def cut(self) -> None:
+        """Say so."""
+        self.diary.entries.append("cut")
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +137,23 @@ def test_a_farewell_that_fails_is_made_up_for(diary: Diary) -> None:
     """A broker that goes away while it is left in good order is dropped, and the receiver ends all the same."""
     run(diary, [Scripted(diary, closing=OSError("gone"))], "open", "up", "poll")
     assert diary.entries[3:] == ["close: clean=True", "close: clean=False", "down: OSError: gone"]
+
+
+def test_a_renewal(diary: Diary) -> None:
+    """What is to be renewed is left without a farewell, and replaced without a pause; nothing else is disturbed."""
+    receiver = Receiver("the-broker", diary, lambda: Scripted(diary))
+    receiver.renew("not yet")
+    thread = threading.Thread(target=receiver.run, daemon=True)
+    thread.start()
+    diary.wait_for("open", "up", "poll")
+    receiver.renew("nothing arrives")
+    diary.wait_for(
+        *("open", "up", "poll", "close: clean=False", "down: nothing arrives"),
+        *("open", "up", "poll"),
+    )
+    receiver.stop()
+    thread.join(WAIT_S)
+    assert diary.entries[-2:] == ["close: clean=True", "down: stopped"]
 
 
 def test_a_stop_ends_the_pause(diary: Diary, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,18 @@ def test_deaf_time_is_counted() -> None:
     assert values[PREFIX + "reconnects_total"] == 1
 
 
+def test_a_link_that_is_found_dead_late() -> None:
+    """Seconds count from the last time it was heard, though never twice."""
+    bench = Bench()
+    bench.time.elapsed = 20
+    bench.subscription.down("silent", since=bench.time.clock().monotonic() - 15)
+    bench.subscription.up()
+    assert bench.samples(PREFIX)[PREFIX + "disconnected_seconds_total"] == 15
+    bench.time.elapsed = 22
+    bench.subscription.down("silent", since=bench.time.clock().monotonic() - 15)
+    assert bench.samples(PREFIX)[PREFIX + "disconnected_seconds_total"] == 17
+
+
 def test_errors_are_redacted() -> None:
     """The last error, which /-/ready shows, is free of secrets."""
     subscription = Subscription(FakeTime().clock(), redact=lambda text: text.replace("hunter2", "***"))

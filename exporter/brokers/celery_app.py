@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _REDIS_OPTIONS: Final = {"socket_connect_timeout": 5, "socket_timeout": 10, "health_check_interval": 10}
 _CONNECT_TIMEOUT: Final = 5.0
 #: AMQP heartbeats, seconds; the broker and we each give the other up after two that are missed.
-_HEARTBEAT: Final = 10.0
+_HEARTBEAT: Final = 8.0
 _REDIS: Final = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
 _WITHOUT_NETWORK: Final = frozenset({"memory", "filesystem"})
 _REDIS_TIMEOUTS: Final = ("socket_connect_timeout", "socket_timeout")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from exporter import events
 from exporter.collectors.family import Distribution, Family
+from exporter.facts import PROBE
 from exporter.labels import OTHER
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ _BUILD = Family(
 _EVENTS = Family(
     "celery_exporter_events_total",
     "counter",
-    "Events handled, by type; those without a handler of their own as other.",
+    "Events handled, by type; those that exporters send to try their subscription as exporter-probe, those without "
+    "a handler as other.",
     ("event",),
 )
 _DROPPED = Family(
@@ -42,16 +44,34 @@ _DROPPED = Family(
     "Events or messages that could not be handled, by reason.",
     ("reason",),
 )
+_RETIMED = Family(
+    "celery_exporter_events_retimed_total",
+    "counter",
+    "Events whose timestamp cannot be, by our clock, and that count as of the time of their receipt.",
+)
 _LAG = Family(
     "celery_exporter_event_lag_seconds", "histogram", "Time of receipt less timestamp of each event."
 )
 _LAST_EVENT = Family(
-    "celery_exporter_last_event_timestamp_seconds", "gauge", "Time at which the latest event was received."
+    "celery_exporter_last_event_timestamp_seconds",
+    "gauge",
+    "Time at which the latest event was received, other than those of exporters.",
 )
 _CONNECTED = Family(
     "celery_exporter_receiver_connected",
     "gauge",
     "1 while the subscription to the event stream stands, else 0.",
+)
+_DELIVERING = Family(
+    "celery_exporter_receiver_delivering",
+    "gauge",
+    "1 while events, at least our own, arrive through the subscription, 0 when they do not, absent while that is "
+    "not known.",
+)
+_RESTARTS = Family(
+    "celery_exporter_receiver_restarts_total",
+    "counter",
+    "Receivers that were given up because they were stuck, and replaced.",
 )
 _RECONNECTS = Family(
     "celery_exporter_receiver_reconnects_total", "counter", "Subscriptions made again after one was lost."
@@ -59,7 +79,8 @@ _RECONNECTS = Family(
 _DISCONNECTED = Family(
     "celery_exporter_receiver_disconnected_seconds_total",
     "counter",
-    "Time without a subscription, in which events may have been missed, from the start of the process on.",
+    "Time without a subscription that delivers, in which events may have been missed, from the start of the process "
+    "on.",
 )
 _IN_FLIGHT = Family(
     "celery_exporter_in_flight_tasks",
@@ -91,9 +112,12 @@ class ExporterCollector:
         _BUILD,
         _EVENTS,
         _DROPPED,
+        _RETIMED,
         _LAG,
         _LAST_EVENT,
         _CONNECTED,
+        _DELIVERING,
+        _RESTARTS,
         _RECONNECTS,
         _DISCONNECTED,
         _IN_FLIGHT,
@@ -118,9 +142,12 @@ class ExporterCollector:
         self._build.labels(**versions).set(1)
         self._handled = dict.fromkeys(events.WIRE_NAMES, 0)
         self._unknown = 0
+        self._probes = 0
+        self._lost = 0
         self._dropped = _DROPPED.counter()
         for reason in DROP_REASONS:
             self._dropped.labels(reason)
+        self._retimed = 0
         self._lag = Distribution(LAG_BUCKETS)
         self._overflowed = _OVERFLOWED.counter()
 
@@ -129,6 +156,7 @@ class ExporterCollector:
         for kind in events.WIRE_NAMES:
             on(kind, self.on_event)
         on(events.UnknownEvent, self.on_unknown)
+        on(events.Retimed, self.on_retimed)
 
     def on_event(self, event: events.Event) -> None:
         """Count it and measure how late it is."""
@@ -136,13 +164,25 @@ class ExporterCollector:
         self._last_event = now = self._wall()
         self._lag.observe(max(0.0, now - event.timestamp))
 
-    def on_unknown(self, _event: events.UnknownEvent) -> None:
+    def on_unknown(self, event: events.UnknownEvent) -> None:
         """Count an event of a type that nothing handles."""
+        if event.type == PROBE:  # a day without Celery's events stays one
+            self._probes += 1
+            return
         self._unknown += 1
         self._last_event = self._wall()
 
+    def heard(self) -> int:
+        """How many events have come so far, good or bad, of anybody."""
+        return sum(self._handled.values()) + self._unknown + self._probes + self._lost
+
+    def on_retimed(self, _event: events.Retimed) -> None:
+        """Count an event of which the time is not known."""
+        self._retimed += 1
+
     def dropped(self, reason: str) -> None:
         """Count an event that died of ``reason``."""
+        self._lost += 1
         self._dropped.labels(reason).inc()
 
     def overflowed(self, family: str) -> None:
@@ -160,14 +200,19 @@ class ExporterCollector:
         handled = _EVENTS.empty()
         for kind, name in events.WIRE_NAMES.items():
             handled.add_metric((name,), self._handled[kind])
+        handled.add_metric((PROBE,), self._probes)
         handled.add_metric((OTHER,), self._unknown)
         yield handled
         values = {
+            _RETIMED: float(self._retimed),
             _CONNECTED: float(state.connected),
+            _RESTARTS: state.restarts,
             _RECONNECTS: max(0, state.connections - 1),
             _DISCONNECTED: state.disconnected_seconds,
             _IN_FLIGHT: len(self._inflight),
         }
+        if state.delivering is not None:
+            values[_DELIVERING] = float(state.delivering)
         if self._last_event:
             values[_LAST_EVENT] = self._last_event
         for declared, value in values.items():

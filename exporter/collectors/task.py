@@ -82,6 +82,7 @@ class TaskCollector:
         on_overflow: told the family of each label set that was folded.
         """
         self._inflight = inflight
+        self._wall = clock.wall
         self._running = Running()
         self._attribution = Attribution(self._ledger, clock, only_queue=only_queue, max_tasks=max_series)
         self._settings = LedgerSettings(buckets, self._running, self._admit_exception)
@@ -143,7 +144,7 @@ class TaskCollector:
         if attempt.sent:
             ledger.queue_wait(max(0.0, started - attempt.due))
         else:
-            attempt.unpaired += (started,)
+            attempt.wait_for_sent(started)
         if attempt.received:
             ledger.prefetch_wait(_prefetch_wait(attempt))
         if attempt.open:
@@ -154,7 +155,7 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is None:
             return
-        self._ledger_of(attempt).succeeded(event.timestamp, event.runtime)
+        self._ledger_of(attempt).succeeded(self._past(event.timestamp), event.runtime)
         self._on_outcome(event.hostname, "succeeded")
 
     def on_failed(self, event: events.TaskFailed) -> None:
@@ -163,7 +164,8 @@ class TaskCollector:
         if attempt is None:
             return
         exception = exception_class(event.exception, event.traceback)
-        self._ledger_of(attempt).failed(event.timestamp, exception, _runtime(attempt, event.timestamp))
+        runtime = _runtime(attempt, event.timestamp)
+        self._ledger_of(attempt).failed(self._past(event.timestamp), exception, runtime)
         self._on_outcome(event.hostname, "failed")
 
     def on_retried(self, event: events.TaskRetried) -> None:
@@ -220,18 +222,24 @@ class TaskCollector:
         in_progress, oldest = _IN_PROGRESS.empty(), _OLDEST_RUNNING.empty()
         last_succeeded, last_failed = _LAST_SUCCEEDED.empty(), _LAST_FAILED.empty()
         starts: dict[Ledger, list[float]] = {}
+        now = self._wall()  # no clock that is ahead of ours makes a time to come of what has happened
         for ledger, started in self._running.snapshot():
             starts.setdefault(ledger, []).append(started)
         for ledger in ledgers:
             running = starts.get(ledger, ())
             in_progress.add_metric(ledger.labels, len(running))
             if running:
-                oldest.add_metric(ledger.labels, min(running))
+                oldest.add_metric(ledger.labels, min(now, *running))
             if ledger.last_succeeded:
                 last_succeeded.add_metric(ledger.labels, ledger.last_succeeded)
             if ledger.last_failed:
                 last_failed.add_metric(ledger.labels, ledger.last_failed)
         yield from (in_progress, oldest, last_succeeded, last_failed)
+
+    def _past(self, timestamp: float) -> float:
+        """The time of what has happened, by a clock that may be ahead of ours."""
+        now = self._wall()
+        return timestamp if timestamp < now else now
 
     def _ledger_of(self, attempt: Attempt) -> Ledger:
         return attempt.ledger or self._attribution.met(attempt)

@@ -167,6 +167,7 @@ class WorkerCollector:
         on(events.TaskRevoked, self.on_task_event)
         on(events.TaskCancelled, self.on_task_event)
         on(events.UnknownEvent, self.on_unknown)
+        on(events.Retimed, self.on_retimed)
 
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note it; in a new process nothing runs that was started in an old one."""
@@ -226,14 +227,21 @@ class WorkerCollector:
         if event.hostname in self._roster:
             self._roster.hear(event.hostname)
 
+    def on_retimed(self, event: events.Retimed) -> None:
+        """The offset of a clock that is far off is not smoothed: its events came with our time instead."""
+        if event.hostname in self._roster:
+            worker = self._roster.of(event.hostname)
+            worker.offset = event.timestamp - worker.last_seen
+
     def on_outcome(self, worker: str, outcome: str) -> None:
         """Count a task's outcome on a worker (its nodename)."""
         self._roster.of(worker).outcomes[outcome] += 1
 
     def sweep(self) -> None:
-        """Find workers that fell silent."""
-        for name in self._roster.lose():
-            self._lost.inc()
+        """Find workers that fell silent, and those that said goodbye and were killed over their last tasks."""
+        lost, forgotten = self._roster.lose()
+        self._lost.inc(len(lost))
+        for name in (*lost, *forgotten):
             self._on_idle(name, math.inf)
 
     def collect(self) -> Iterator[Metric]:

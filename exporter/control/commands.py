@@ -29,6 +29,8 @@ EVENTS_SECONDS: Final = 2.0
 DEBOUNCE_SECONDS: Final = 1.0
 #: Seconds between two requested inspections, however many workers come meanwhile.
 INSPECTION_SECONDS: Final = 5.0
+#: The longest pause.
+IDLE_SECONDS: Final = 30.0
 #: Questions with missing answers that are kept count of.
 _MAX_OPEN: Final = 1_000
 
@@ -115,7 +117,7 @@ class Schedule:
         with self._lock:
             dues = [*self._due.values(), *((self._next_question,) if self._inspect else ())]
             due = max(min(dues, default=float("inf")), self._held_until)
-            return max(0.0, min(due - self._monotonic(), self._interval))
+            return max(0.0, min(due - self._monotonic(), IDLE_SECONDS))
 
 
 class Tickets:

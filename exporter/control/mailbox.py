@@ -20,6 +20,7 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError
 
 from exporter.control.commands import Tickets
 from exporter.control.post import AmqpPost, Letter, VirtualPost
+from exporter.control.probe import send_through
 from exporter.control.redis_post import RedisPost
 
 if TYPE_CHECKING:
@@ -114,10 +115,19 @@ class Mailbox:
         if answered and taken is not None:
             self._tickets.expect(ticket, taken)
 
-    def take(self) -> list[Letter]:
-        """The answers that came, oldest first, a batch at most."""
+    def probe(self) -> bool:
+        """Send an event that comes back to whoever receives events here; False: with this kind of broker it need not.
+
+        Raises:
+            RefusedError: the broker lets us send no events.
+        """
         with _Refusal():
-            return self.connect().take()
+            return send_through(self.connect(), self._broker.app)
+
+    def take(self) -> list[Letter]:
+        """The answers that came, oldest first, a batch at most; none without a connection."""
+        with _Refusal():
+            return [] if self._post is None else self._post.take()
 
     def read(self, letter: Letter) -> tuple[str, Any]:
         """Find the command that an answer belongs to, and deserialize it.
@@ -138,14 +148,15 @@ class Mailbox:
 
     def discard(self) -> None:
         """Throw away the answers that came."""
-        with _Refusal():
-            self.connect().discard()
+        if self._post is not None:
+            with _Refusal():
+                self._post.discard()
 
     def rest(self) -> None:
         """Nothing more is asked for a while."""
-        if self.settled:
+        if self._post is not None and self.settled:
             with _Refusal():
-                self.connect().leave()
+                self._post.leave()
 
     def drop(self) -> None:
         """Forget the connection at once, without a word to a broker that may be gone."""

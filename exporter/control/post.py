@@ -10,8 +10,8 @@ has to be declared but the queue, and nothing bound.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import amqp
@@ -19,6 +19,8 @@ import amqp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: As kombu/pidbox.py, Mailbox._publish: workers read "clock"; "expires" is for other readers of answers.
+_FOR_WORKERS: Final[Mapping[str, object]] = MappingProxyType({"clock": 0, "expires": 0})
 #: Answers that are taken at once, so that a flood cannot keep us from everything else.
 BATCH: Final = 500
 #: Answers that a queue keeps for us at most.
@@ -47,6 +49,11 @@ class Post(Protocol):
     def send(self, letter: Letter) -> int | None:
         """Send to all workers; returns how many took it, if that is known."""
 
+    def send_event(
+        self, letter: Letter, exchange: str, routing_key: str, headers: Mapping[str, object]
+    ) -> bool:
+        """Send to those who receive events; False: it was not sent, for with this transport that proves nothing."""
+
     def take(self) -> list[Letter]:
         """The answers that came, oldest first, a batch at most."""
 
@@ -63,14 +70,13 @@ def ticket_in(headers: Mapping[str, object]) -> str:
     return ticket if isinstance(ticket, str) else ""
 
 
-def prepared(channel: Any, letter: Letter) -> Any:
+def prepared(channel: Any, letter: Letter, headers: Mapping[str, object] = _FOR_WORKERS) -> Any:
     """A message as this channel sends it."""
-    # As kombu/pidbox.py, Mailbox._publish: workers read "clock"; "expires" is for other readers of answers.
     return channel.prepare_message(
         letter.body,
         content_type=letter.content_type,
         content_encoding=letter.content_encoding,
-        headers={"clock": 0, "expires": 0},
+        headers=dict(headers),
         properties={"delivery_mode": 1},
     )
 
@@ -92,6 +98,10 @@ class VirtualPost:
     def send(self, letter: Letter) -> None:
         """Send to all workers."""
         self._channel.basic_publish(prepared(self._channel, letter), exchange=self._exchange, routing_key="")
+
+    def send_event(self, *_: object) -> bool:
+        """Do nothing: some of these transports bring no events to other clients."""
+        return False
 
     def take(self) -> list[Letter]:
         """The answers that came."""
@@ -143,15 +153,32 @@ class AmqpPost:
 
     def send(self, letter: Letter) -> int | None:
         """Send to all workers; it is known only that nobody takes what has no exchange."""
+        return None if self._publish(self._exchange, "", letter, _FOR_WORKERS) else 0
+
+    def send_event(
+        self, letter: Letter, exchange: str, routing_key: str, headers: Mapping[str, object]
+    ) -> bool:
+        """Send to those who receive events. Without an exchange nobody does, which is for others to find out."""
+        self._publish(exchange, routing_key, letter, headers)
+        return True
+
+    def _publish(
+        self, exchange: str, routing_key: str, letter: Letter, headers: Mapping[str, object]
+    ) -> bool:
+        """Whether there is such an exchange; it is not ours to declare."""
         channel = self._connection.channel()
         try:
-            channel.basic_publish_confirm(prepared(channel, letter), exchange=self._exchange, routing_key="")
+            channel.basic_publish_confirm(
+                prepared(channel, letter, headers), exchange=exchange, routing_key=routing_key
+            )
         except amqp.NotFound:  # no worker was ever here
-            return 0
-        finally:
-            with contextlib.suppress(amqp.AMQPError, OSError):
-                channel.close()
-        return None
+            channel.close()
+            return False
+        except amqp.AccessRefused:
+            channel.close()
+            raise
+        channel.close()
+        return True
 
     def take(self) -> list[Letter]:
         """The answers that came."""

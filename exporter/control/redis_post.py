@@ -20,6 +20,8 @@ from redis import Redis
 from exporter.control.post import BATCH, Letter, prepared
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from exporter.control.commands import Tickets
 
 #: Seconds for which late answers find the list after our end: longer than a solo worker is busy with one task.
@@ -70,18 +72,28 @@ class RedisPost:
 
     def send(self, letter: Letter) -> int:
         """Send to all workers; returns how many are subscribed."""
+        return self._publish(prepared(self._channel, letter), self._exchange, "")
+
+    def send_event(
+        self, letter: Letter, exchange: str, routing_key: str, headers: Mapping[str, object]
+    ) -> bool:
+        """Send to those who receive events."""
+        self._channel.exchange_declare(exchange, "fanout")  # in this process alone
+        self._publish(prepared(self._channel, letter, headers), exchange, routing_key)
+        return True
+
+    def _publish(self, message: Any, exchange: str, routing_key: str) -> int:
         batch = self._channel.create_publish_batch(10)  # at so many it would send them, and drop the answers
         try:
-            batch.publish(prepared(self._channel, letter), exchange=self._exchange, routing_key="")
+            batch.publish(message, exchange=exchange, routing_key=routing_key)
             taken: list[Any] = batch.pipeline.execute(raise_on_error=False)
         finally:
             batch.close()
         for error in taken:
             if isinstance(error, Exception):
                 raise error
-        return int(
-            max(taken)
-        )  # with sentinel_fanout_compat on two topics, which the same workers subscribe to
+        # With sentinel_fanout_compat there are two topics, which the same clients subscribe to.
+        return int(max(taken))
 
     def take(self) -> list[Letter]:
         """The answers that came."""

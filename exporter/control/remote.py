@@ -21,6 +21,7 @@ from exporter.control.answers import facts_of
 from exporter.control.commands import HEARTBEAT, INSPECTION, Schedule
 from exporter.control.mailbox import Mailbox, RefusedError, UnreadableError
 from exporter.control.post import MAX_ANSWERS
+from exporter.control.probing import Probes
 from exporter.logs import fields
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from exporter.brokers.celery_app import Broker
     from exporter.control import WorkerFacts
     from exporter.control.post import Letter
+    from exporter.control.probe import Probed
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +85,7 @@ class RemoteControl:
         self._backoff = BACKOFF_SECONDS[0]
         self._last_error: type[Exception] | None = None
         self._refused = False
+        self._probes = Probes(self._mailbox, broker.name)
         self.failures = 0
         self.invalid_answers = 0
 
@@ -99,6 +102,14 @@ class RemoteControl:
     def request_inspection(self) -> None:
         """Some worker is new: ask all about pools and queues, soon."""
         self._schedule.request_inspection()
+        self._nudge.set()
+
+    def probe(self, told: Probed, *, anew: bool = False) -> None:
+        """Send an event that comes back to whoever receives events, and tell ``told`` what became of that.
+
+        ``anew``: over a new connection, to where the next subscription would go.
+        """
+        self._probes.want(told, anew=anew)
         self._nudge.set()
 
     def stop(self) -> None:
@@ -122,6 +133,7 @@ class RemoteControl:
         return pause if self._listening_until is None else min(pause, self._poll)
 
     def _work(self) -> None:
+        self._probes.send()
         commands = self._schedule.take()
         if commands:
             self._ask(commands)
@@ -148,9 +160,10 @@ class RemoteControl:
             self._schedule.postpone(left, 0.0 if kept else self._next_backoff())
             if not kept:
                 raise
-            # Idle connections are dropped by firewalls and brokers. Nothing was sent over it but what is repeated.
-            log.debug("a kept connection was dead, connecting anew", exc_info=error)
+            # Idle connections are dropped by firewalls and brokers; what is left to send goes over a new one at once.
+            log.debug("the connection was dead, connecting anew", exc_info=error)
             self._mailbox.drop()
+            self._listening_until = None
             return
         self._recover()
 
@@ -168,10 +181,8 @@ class RemoteControl:
 
     def _listen(self, until: float) -> None:
         """Take the answers that are there; ends the time of listening when it is over."""
-        try:
-            letters = self._mailbox.take()
-        except RefusedError as error:
-            self._refuse("the broker lets workers give us no answers", error)
+        letters = self._take()
+        if letters is None:
             self._listening_until = None
             return
         facts = [fact for fact in map(self._read, letters) if fact is not None]
@@ -189,6 +200,18 @@ class RemoteControl:
             return
         self._listening_until = None
         self._mailbox.rest()
+
+    def _take(self) -> list[Letter] | None:
+        try:
+            return self._mailbox.take()
+        except RefusedError as error:
+            self._refuse("the broker lets workers give us no answers", error)
+        except Exception as error:  # whether there still is a broker shows at the next question
+            self.failures += 1
+            log.debug("the connection was lost, perhaps with answers: asking again soon", exc_info=error)
+            self._mailbox.drop()
+            self._schedule.request_inspection()
+        return None
 
     def _read(self, letter: Letter) -> WorkerFacts | None:
         try:

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from prometheus_client import CollectorRegistry
 
-_HEADER = "  time  tasks/s  succeeded  failed  retried  rejected  revoked  running   wait  workers"
+_HEADER = "  time  tasks/s  succeeded  failed  retried  rejected  revoked  running  queued   wait  workers"
 _HEADER_EVERY = 20  # rows, in a terminal
 
 
@@ -27,16 +27,17 @@ class Figures:
     rejected: int
     revoked: int
     running: int
+    queued: int
     waits: int
     waited: float
     workers: int
 
 
 def read_figures(registry: CollectorRegistry) -> Figures:
-    """Sum the registry's task and worker families."""
+    """Sum the registry's task, worker and queue families."""
     totals: Counter[str] = Counter()
     for family in registry.collect():
-        if family.name.startswith(("celery_task_", "celery_worker_")):
+        if family.name.startswith(("celery_task_", "celery_worker_", "celery_queue_")):
             for sample in family.samples:
                 totals[sample.name] += sample.value  # type: ignore[assignment] # a Counter adds floats just as well
     return Figures(
@@ -47,6 +48,7 @@ def read_figures(registry: CollectorRegistry) -> Figures:
         rejected=int(totals["celery_task_rejected_total"]),
         revoked=int(totals["celery_task_revoked_total"]),
         running=int(totals["celery_task_in_progress"]),
+        queued=int(totals["celery_queue_length"]),
         waits=int(totals["celery_task_queue_wait_seconds_count"]),
         waited=float(totals["celery_task_queue_wait_seconds_sum"]),
         workers=int(totals["celery_worker_up"]),
@@ -62,7 +64,7 @@ class Console:
         bold = self._terminal and os.environ.get("TERM") != "dumb" and "NO_COLOR" not in os.environ
         self._header = f"\033[1m{_HEADER}\033[0m" if bold else _HEADER
         self._rows = 0
-        self._before = (0.0, Figures(0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0))
+        self._before = (0.0, Figures(0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0))
         self.gone = False
 
     def welcome(self, urls: Sequence[str], workers: int, *, endless: bool) -> None:
@@ -70,7 +72,7 @@ class Console:
         for url in urls:
             self._line(f"\n  metrics      {url}/metrics\n  status page  {url}/\n  ready        {url}/-/ready")
         self._line(
-            f"\nA broker, {workers} workers and a client run on this machine; the exporter watches their events."
+            f"\nA broker, {workers} workers and a client run on this machine; the exporter watches them."
             "\nThe figures come from these metrics; wait is the mean time from due to started since the row before."
             + ("\nCtrl-C ends the demo and removes everything." if endless else "")
             + "\n"
@@ -89,7 +91,7 @@ class Console:
         self._line(
             f"{int(elapsed) // 60:3}:{int(elapsed) % 60:02} {rate:8.1f} {figures.succeeded:10} {figures.failed:7} "
             f"{figures.retried:8} {figures.rejected:9} {figures.revoked:8} {figures.running:8} "
-            f"{wait:>6} {figures.workers:8}"
+            f"{figures.queued:7} {wait:>6} {figures.workers:8}"
         )
 
     def say(self, text: str) -> None:

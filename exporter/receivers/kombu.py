@@ -13,10 +13,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from amqp import ConnectionForced
 from celery.events.receiver import EventReceiver
 from celery.utils import uuid
 
-from exporter.receivers.bodies import Bodies
+from exporter.receivers import SilentError
+from exporter.receivers.amqp_bounds import bound_messages
+from exporter.receivers.bodies import Bodies, seal
+from exporter.receivers.cutting import shut
 
 if TYPE_CHECKING:
     from exporter.brokers.celery_app import Broker
@@ -43,13 +47,21 @@ class KombuSubscription:
         self._routing_key = routing_key
         self._bodies = Bodies(sink, broker.app.conf.event_serializer)
         self._connection: Any = None
+        self._transport: Any = None  # what kombu's connection stands on, such as an ``amqp.Connection``
         self._consumer: Any = None
+        self._redis: Any = None
+        self._reconnected = False
+        self._received = -1
+        self._heard = 0.0  # monotonic time at which the broker was last heard, by AMQP
         self._next_tick = 0.0
 
     def open(self) -> None:
         """Connect, declare the event queue and consume it; returns when the broker has confirmed that."""
         app = self._broker.app
         self._connection = connection = self._broker.connect()
+        self._transport = connection.connection
+        bound_messages(self._transport)
+        seal(connection.default_channel)
         receiver = _RawReceiver(
             connection.default_channel,
             app=app,
@@ -83,6 +95,10 @@ class KombuSubscription:
         else:
             self._connection.collect()  # closing in good order could wait for a broker that is gone
 
+    def cut(self) -> None:
+        """Shut the socket, where there is one of py-amqp's; other transports have none that we know."""
+        shut(getattr(getattr(self._transport, "transport", None), "sock", None))
+
     def _confirm(self) -> None:
         """Wait for Redis' answer to PSUBSCRIBE, which nothing but the first drain sends.
 
@@ -92,16 +108,35 @@ class KombuSubscription:
             self._connection.drain_events(timeout=CONFIRM_SECONDS)
         except TimeoutError:
             raise TimeoutError(f"no answer to PSUBSCRIBE for {CONFIRM_SECONDS:g} s") from None
+        self._redis = self._connection.default_channel.subclient.connection
+        self._redis.register_connect_callback(self._on_reconnect)
+
+    def _on_reconnect(self, _connection: Any) -> None:
+        self._reconnected = True
 
     def _tick(self) -> None:
         connection = self._connection
+        if self._reconnected:
+            # kombu/transport/redis.py, MultiChannelPoller.maybe_check_subclient_health: it gives up a half-open
+            # connection and subscribes anew without a word to us, though events were missed
+            raise ConnectionError("kombu found the connection dead and made another one")
         if connection.supports_heartbeats:
-            connection.heartbeat_check()
+            self._check_heartbeats()
         check_redis = getattr(
             getattr(connection.transport, "cycle", None), "maybe_check_subclient_health", None
         )
         if check_redis is not None:
             check_redis()
+
+    def _check_heartbeats(self) -> None:
+        received = self._transport.bytes_recv  # of ``amqp.Connection``, which counts frames
+        if received != self._received:
+            self._received = received
+            self._heard = time.monotonic()
+        try:
+            self._connection.heartbeat_check()
+        except ConnectionForced as error:
+            raise SilentError(error.message, since=self._heard) from error
 
 
 class _RawReceiver(EventReceiver):  # type: ignore[misc]  # celery is untyped

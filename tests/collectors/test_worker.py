@@ -123,6 +123,19 @@ def test_a_draining_worker_still_counts() -> None:
     assert (up(bench), bench.value("celery_worker_lost_total")) == (None, 0)
 
 
+def test_a_worker_that_is_killed_while_it_drains_runs_nothing_for_ever() -> None:
+    """What a worker did not end long after its worker-offline is not in progress any more; it may yet end."""
+    bench = Bench(worker_retention=600.0)
+    bench.feed(worker_event("online"), sent(), received(), task("started"), worker_event("offline", 3.0))
+    bench.wait(599)
+    assert bench.value("celery_task_in_progress", task="t", queue="q") == 1
+    bench.wait(2)
+    assert bench.value("celery_task_in_progress", task="t", queue="q") == 0
+    bench.feed(task("succeeded", at=900.0, runtime=898.0))
+    assert bench.counts()["succeeded"] == 1
+    assert bench.value("celery_worker_lost_total") == 0
+
+
 def test_a_worker_comes_back() -> None:
     """After a loss or a goodbye, a new heartbeat brings the worker back."""
     bench = Bench()

@@ -70,12 +70,17 @@ def asking(
     *,
     wake: bool = True,
     transport_options: Mapping[str, object] | None = None,
+    conf: Mapping[str, object] | None = None,
     stop_s: float = _STOP_S,
     **settings: Any,
 ) -> Iterator[tuple[RemoteControl, Answers]]:
-    """Ask the workers of a broker in a thread; asserts at the end that it stops in time."""
+    """Ask the workers of a broker in a thread; asserts at the end that it stops in time.
+
+    ``conf`` is Celery's, ``settings`` are RemoteControl's.
+    """
     answers = Answers()
     broker = broker_of(Config(broker_url=url, transport_options=dict(transport_options or {})))
+    broker.app.conf.update(conf or {})
     remote = RemoteControl(broker, answers.report, **settings)
     thread = threading.Thread(target=remote.run)
     thread.start()
@@ -104,13 +109,16 @@ class PidboxNode:
         *,
         name: str = "node@localhost",
         answers: Mapping[str, object] = ANSWERS,
+        serializer: str = "json",
         transport_options: Mapping[str, object] | None = None,
     ) -> None:
         self.name = name
         self.commands: list[str] = []
         self._url = url
         self._answers = answers
+        self._serializer = serializer
         self._options = dict(transport_options or {})
+        self._busy = threading.Lock()
         self._ready = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -127,6 +135,12 @@ class PidboxNode:
             timeout=timeout,
             what=lambda: f"{list(commands)}; there were {self.commands}",
         )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """It is busy meanwhile: what it is asked waits."""
+        with self._busy:
+            yield
 
     def __enter__(self) -> Self:
         """Listen to the broker."""
@@ -156,8 +170,8 @@ class PidboxNode:
                 "celery",
                 type="fanout",
                 connection=connection,
-                accept=["json"],
-                serializer="json",
+                accept=["json", self._serializer],
+                serializer=self._serializer,
                 producer_pool=ProducerPool(pool, 1),
             )
             handlers = {command: self._handler(command) for command in self._answers}
@@ -167,7 +181,8 @@ class PidboxNode:
                 self._drain(connection)  # a Redis subscription is asked for by the first of these
                 self._ready.set()
                 while not self._stopping.is_set():
-                    self._drain(connection)
+                    with self._busy:
+                        self._drain(connection)
                 consumer.cancel()
         pool.force_close_all()
 

@@ -11,12 +11,21 @@ from tests.integration.known_tasks import application
 
 
 class EventSender:
-    """A connection that events are sent over; a context manager. ``settings`` are Celery's."""
+    """A connection that events are sent over; a context manager. ``settings`` are Celery's.
 
-    def __init__(self, settings: Mapping[str, Any], *, hostname: str = "sender@localhost") -> None:
+    With ``patient``, what cannot be sent waits for the next event, as in a worker; else that raises.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], *, hostname: str = "sender@localhost", patient: bool = True
+    ) -> None:
         app = application(settings)
         self._connection = app.connection_for_write()
-        self._dispatcher = app.events.Dispatcher(self._connection, hostname=hostname)
+        if not patient:
+            self._connection.ensure_connection(max_retries=1, interval_start=0.1)
+        self._dispatcher = app.events.Dispatcher(
+            self._connection, hostname=hostname, buffer_while_offline=patient
+        )
         self._exchange = get_exchange(self._connection, app.conf.event_exchange)
 
     def send(self, kind: str, **fields: Any) -> None:

@@ -13,6 +13,7 @@ from exporter.config import Config
 from exporter.receivers import Sink, Subscription
 from exporter.receivers.choosing import receiver_for
 from exporter.receivers.reconnecting import Receiver
+from exporter.receivers.watchdog import Watchdog
 from tests.waiting import wait_for
 
 #: What a stop may take: the universal receiver waits a second for messages.
@@ -43,7 +44,7 @@ class Received:
         self.connections += 1
         self.connected = True
 
-    def down(self, error: str | None) -> None:
+    def down(self, error: str | None, *, since: float | None = None) -> None:
         """Keep the reason."""
         self.connected = False
         self.errors.append(error)
@@ -91,7 +92,7 @@ class Received:
 
 
 @contextmanager
-def running(receiver: Receiver) -> Iterator[None]:
+def running(receiver: Receiver | Watchdog) -> Iterator[None]:
     """Run it in a thread; at the end it must stop in time."""
     thread = threading.Thread(target=receiver.run, name="receiver", daemon=True)
     thread.start()

@@ -132,6 +132,25 @@ def test_a_worker_that_knows_no_such_command(broker_url: str) -> None:
         wait_for(lambda: remote.invalid_answers == 1, timeout=5, what="an answer that tells nothing")
 
 
+def test_workers_that_speak_msgpack(valkey: Valkey) -> None:
+    """An application's serializer is used, both ways."""
+    conf = {"task_serializer": "msgpack", "accept_content": ["msgpack"]}
+    with PidboxNode(valkey.url, serializer="msgpack") as node, asking(valkey.url, conf=conf) as (_, answers):
+        answers.wait(node.facts)
+
+
+def test_workers_that_speak_pickle(valkey: Valkey) -> None:
+    """They are asked in JSON, and their answers are never loaded."""
+    conf = {"task_serializer": "pickle", "accept_content": ["pickle", "json"]}
+    with (
+        PidboxNode(valkey.url, serializer="pickle") as node,
+        asking(valkey.url, conf=conf) as (remote, answers),
+    ):
+        wait_for(lambda: remote.invalid_answers == 3, timeout=5, what="answers that are not loaded")
+        assert node.commands == ["heartbeat", "enable_events", "stats", "active_queues"]
+        assert answers.workers == set()
+
+
 def test_answers_of_strangers(broker_url: str) -> None:
     """Whatever anybody sends to the queue of answers: it is dropped, and workers' answers are read."""
     envelopes = [

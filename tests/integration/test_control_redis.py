@@ -111,6 +111,7 @@ def test_a_worker_that_is_busy(valkey: Valkey, start_worker: StartWorker) -> Non
         worker.resume()
         answers.wait(facts)
         _wait_for_no_answers(valkey)
+    worker.kill()
 
 
 def test_a_worker_that_answers_after_our_end(valkey: Valkey, start_worker: StartWorker) -> None:
@@ -131,6 +132,7 @@ def test_a_worker_that_answers_after_our_end(valkey: Valkey, start_worker: Start
         worker.resume()
         wait_for(lambda: client.llen(key) == 4, timeout=5, what=lambda: f"answers: {client.llen(key)}")
         assert 0 < client.ttl(key) <= DAY
+    worker.kill()
 
 
 def test_a_worker_that_never_answers(valkey: Valkey) -> None:
@@ -253,7 +255,7 @@ def test_a_full_broker(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None
 def test_sentinel(sentinels: Sentinels) -> None:
     """Workers are asked through the master and its successor, on both topics of kombu, and answer once."""
     options = {"master_name": sentinels.master_name, "sentinel_fanout_compat": True}
-    with asking(sentinels.url, transport_options=options) as (remote, answers):
+    with asking(sentinels.url, wake=False, transport_options=options) as (remote, answers):
         for server in (sentinels.master, sentinels.replica):
             with PidboxNode(sentinels.url, name=f"{server.port}@host", transport_options=options) as node:
                 remote.wake()

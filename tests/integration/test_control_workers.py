@@ -27,7 +27,7 @@ def _start_together(stack: ExitStack, workers: list[CeleryWorker]) -> None:
         thread.join(START_S)
 
 
-def _check_pools(url: str, folder: Path) -> None:
+def _check_pools(url: str, folder: Path, *pools: str) -> None:
     env = environment({"broker_url": url})
     with ExitStack() as stack:
         workers = {
@@ -36,12 +36,12 @@ def _check_pools(url: str, folder: Path) -> None:
                 APP,
                 hostname=pool,
                 pool=pool,
-                concurrency=number,
+                concurrency=POOLS[pool],
                 queues=("shared", pool),
                 env=env,
                 events=False,
             )
-            for pool, number in POOLS.items()
+            for pool in pools
         }
         _start_together(stack, list(workers.values()))
         _, answers = stack.enter_context(asking(url))
@@ -54,32 +54,27 @@ def _check_pools(url: str, folder: Path) -> None:
 
 def test_pools_on_redis(valkey: Valkey, tmp_path: Path) -> None:
     """Every kind of worker tells its pool's size, its prefetch limit and its queues, and turns task events on."""
-    _check_pools(valkey.url, tmp_path)
+    _check_pools(valkey.url, tmp_path, *POOLS)
 
 
 def test_pools_on_amqp(rabbitmq_vhost: Vhost, tmp_path: Path) -> None:
-    """The same on RabbitMQ."""
-    _check_pools(rabbitmq_vhost.url, tmp_path)
+    """The same on RabbitMQ, for a worker with an event loop, and one that answers over a connection of its own."""
+    _check_pools(rabbitmq_vhost.url, tmp_path, "prefork", "gevent")
 
 
 def test_changes_are_seen_at_the_next_question(valkey: Valkey, start_worker: StartWorker) -> None:
-    """A queue that is added, one that is dropped, and a pool that grows show without a restart."""
+    """A queue that is added and one that is dropped show without a restart; a pool counts the processes there are."""
     settings = {"broker_url": valkey.url, "worker_prefetch_multiplier": 0}
-    worker = start_worker(APP, concurrency=1, queues=("first", "second"), env=environment(settings))
+    worker = start_worker(
+        APP,
+        queues=("first", "second"),
+        env=environment(settings),
+        arguments=("--autoscale", "4,2", "--without-gossip", "--without-mingle"),
+    )
     control = application(settings).control
     with asking(valkey.url, interval=0.3) as (_, answers):
-        answers.wait(WorkerFacts(worker.nodename, 1, 0, ("first", "second"), events_enabled=True))
+        answers.wait(WorkerFacts(worker.nodename, 2, 0, ("first", "second"), events_enabled=True))
         control.add_consumer("third")
         control.cancel_consumer("first")
-        control.pool_grow(2)
-        # The new processes are started within 5 s (celery/concurrency/asynpool.py, AsynPool.timers).
-        grown = WorkerFacts(worker.nodename, 3, 0, ("second", "third"), events_enabled=True)
-        answers.wait(grown, timeout=10)
-
-
-def test_a_pool_that_scales_itself(valkey: Valkey, start_worker: StartWorker) -> None:
-    """Of --autoscale the size is the number of processes that there are, not the highest."""
-    arguments = ("--autoscale", "4,2", "--without-gossip", "--without-mingle")
-    worker = start_worker(APP, env=environment({"broker_url": valkey.url}), arguments=arguments)
-    with asking(valkey.url) as (_, answers):
-        answers.wait(WorkerFacts(worker.nodename, 2, 16, ("celery",), events_enabled=True))
+        answers.wait(WorkerFacts(worker.nodename, 2, 0, ("second", "third"), events_enabled=True))
+    worker.kill()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Vhost
+from tests.integration.impatient import IMPATIENT
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
 from tests.integration.servers import HOST, CeleryWorker, ExporterProcess, RabbitMQ, Valkey
@@ -55,6 +56,11 @@ def check(exporter: ExporterProcess, worker: CeleryWorker, url: str) -> None:
         what=lambda: f"queues and answers: {exporter.process.describe()}\n{exporter.text()}",
     )
     assert exporter.value("celery_broker_up") == 1
+    wait_for(
+        lambda: exporter.value("celery_exporter_events_total", event="exporter-probe"),
+        timeout=15,
+        what=lambda: f"an event of its own: {exporter.process.describe()}",
+    )
     assert "level=warning" not in exporter.stderr
 
 
@@ -74,7 +80,9 @@ def test_redis(
         before = set(client.keys())
         url = f"redis://celery-exporter:{PASSWORD}@{HOST}:{valkey.port}/0"
         options = () if control else ("--no-remote-control",)
-        exporter = start_exporter("--broker-url", url, "--sample-interval", "500ms", *options)
+        exporter = start_exporter(
+            "0", "--broker-url", url, "--sample-interval", "500ms", *options, command=IMPATIENT
+        )
         if control:
             check(exporter, worker, valkey.url)
         else:
@@ -98,7 +106,7 @@ def test_rabbitmq(
     worker = start_worker(APP, pool="solo", env=environment(settings), arguments=LIVELY)
     before = _topology(rabbitmq, rabbitmq_vhost)
     url = rabbitmq.vhost_url(rabbitmq_vhost.name, user="celery-exporter", password=PASSWORD)
-    exporter = start_exporter("--broker-url", url, "--sample-interval", "500ms")
+    exporter = start_exporter("0", "--broker-url", url, "--sample-interval", "500ms", command=IMPATIENT)
     check(exporter, worker, rabbitmq_vhost.url)
     exporter.stop()
     wait_for(

@@ -119,21 +119,6 @@ def test_redis_that_restarts(
     worker.kill()
 
 
-def test_amqp_connection_that_the_broker_closes(
-    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
-) -> None:
-    """An operator who closes the connection sees the exporter come back with a queue of its own."""
-    exporter = start_exporter("--broker-url", rabbitmq_vhost.url)
-    wait_until_receiving(exporter)
-    rabbitmq.ctl("close_all_connections", "--vhost", rabbitmq_vhost.name, "closed by the test")
-    wait_until_receiving(exporter, times=2)
-    assert exporter.value(CONNECTED) == 1
-    assert exporter.value(RECONNECTS) == 1
-    (line,) = _warnings(exporter)
-    assert "CONNECTION_FORCED" in line
-    assert "closed by the test" in line
-
-
 def test_amqp_virtual_host_that_comes_later(
     rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
 ) -> None:

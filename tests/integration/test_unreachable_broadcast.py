@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.integration.asking import ANSWERS, PidboxNode
 from tests.integration.conftest import Vhost
 from tests.integration.cutting_front import CuttingFront
 from tests.integration.event_sender import EventSender
@@ -39,14 +40,13 @@ def _wait_for_an_event(exporter: ExporterProcess, broker_url: str) -> None:
 
 
 def test_a_broadcast_that_breaks_costs_no_events(broker_url: str, start_exporter: StartExporter) -> None:
-    """A broadcast into a dead connection shows as a lost subscription, and the exporter subscribes again.
+    """A line that is cut by a broadcast shows as a lost subscription; the exporter subscribes and asks again.
 
-    kombu.pidbox publishes with ``retry=True``: left to itself it reconnects, for ever if need be, below the
-    subscription and without it.
+    kombu.pidbox publishes with ``retry=True``: left to itself it reconnects, for ever if need be, and says nothing.
     """
     port = urlsplit(broker_url).port
     assert port
-    with CuttingFront(port, b"celery.pidbox") as front:
+    with PidboxNode(broker_url) as node, CuttingFront(port, b"celery.pidbox") as front:
         exporter = start_exporter("--broker-url", broker_url.replace(f":{port}/", f":{front.port}/"))
         assert front.was_cut.wait(10), exporter.process.describe()
         wait_for(
@@ -55,9 +55,11 @@ def test_a_broadcast_that_breaks_costs_no_events(broker_url: str, start_exporter
             what=lambda: f"a lost subscription: {exporter.process.describe()}",
         )
         assert fetch(exporter.url, "/-/ready").status == 503
+        assert not node.commands
         front.heal()
         wait_until_receiving(exporter, times=2)
         _wait_for_an_event(exporter, broker_url)
+        wait_for(lambda: set(node.commands) == set(ANSWERS), timeout=5, what="all questions")
         exporter.kill()
 
 

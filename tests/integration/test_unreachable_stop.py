@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.integration.conftest import Vhost
 from tests.integration.known_counts import wait_until_receiving
-from tests.integration.servers import HOST, ExporterProcess, Valkey, free_port
+from tests.integration.servers import HOST, ExporterProcess, RabbitMQ, Valkey, free_port
 from tests.waiting import wait_for
 
 StartExporter = Callable[..., ExporterProcess]
@@ -63,6 +64,19 @@ def test_redis_that_hangs(valkey: Valkey, start_exporter: StartExporter) -> None
     wait_until_receiving(exporter)
     valkey.pause()
     _stop(exporter)
+
+
+def test_rabbitmq_that_hangs(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
+) -> None:
+    """The same with RabbitMQ: the run's own server, which others find again as it was."""
+    exporter = start_exporter("--broker-url", rabbitmq_vhost.url)
+    wait_until_receiving(exporter)
+    rabbitmq.pause()
+    try:
+        _stop(exporter)
+    finally:
+        rabbitmq.resume()
 
 
 def _established(pid: int, port: int) -> bool:

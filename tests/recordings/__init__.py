@@ -22,6 +22,8 @@ class Recording:
     """Exact versions, by name: python, celery, kombu, billiard, redis."""
     bodies: tuple[bytes, ...]
     """Message bodies in order of arrival, byte for byte: JSON objects, and lists of them."""
+    ended: float
+    """Epoch seconds of its last event."""
     expected: Mapping[Label, Truth]
     """(task, queue) -> what the exporter must have counted in the end."""
 
@@ -34,9 +36,15 @@ def path(version: str) -> Path:
 def load(version: str) -> Recording:
     """Read the recording of a Celery version, one of ``VERSIONS``."""
     head, *messages = path(version).read_text().splitlines()
+    bodies = tuple(json.loads(line)["body"].encode() for line in messages)
+    contents = [json.loads(body) for body in bodies]
+    events = [
+        event for content in contents for event in (content if isinstance(content, list) else [content])
+    ]
     return Recording(
         version=version,
         meta=json.loads(head)["meta"],
-        bodies=tuple(json.loads(line)["body"].encode() for line in messages),
+        bodies=bodies,
+        ended=max(event["timestamp"] for event in events),
         expected=expected(version),
     )

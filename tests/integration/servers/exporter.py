@@ -19,6 +19,9 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
+#: How the exporter is run.
+COMMAND = (sys.executable, "-m", "exporter")
+
 _START_S = 30.0
 _STOP_S = 10.0
 _REQUEST_S = 10.0
@@ -38,10 +41,16 @@ class ExporterProcess:
     """``python -m exporter`` with ``arguments``; a context manager that starts it and asserts exit code 0.
 
     It listens on a free port of 127.0.0.1 unless the arguments say otherwise; what it writes goes to ``folder``.
+    ``command`` runs it in another way.
     """
 
     def __init__(
-        self, folder: Path, arguments: Sequence[str], *, env: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
@@ -49,7 +58,7 @@ class ExporterProcess:
         self._stopped = True
         where = () if "--web.listen-address" in arguments else ("--web.listen-address", f"{HOST}:0")
         self.process = ServerProcess(
-            [sys.executable, "-m", "exporter", *arguments, *where],
+            [*command, *arguments, *where],
             log=folder / "exporter.log",
             env=clean_environment(env),
             cwd=folder,

@@ -44,6 +44,10 @@ class Sentinels:
     def fail_over(self) -> None:
         """Kill the master and wait until the sentinels have promoted the replica."""
         self.master.kill()
+        self.wait_for_failover()
+
+    def wait_for_failover(self) -> None:
+        """Wait until the sentinels have promoted the replica."""
         wait_for(
             lambda: self.master_port == self.replica.port,
             timeout=_FAILOVER_S,

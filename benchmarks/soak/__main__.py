@@ -1,0 +1,202 @@
+"""Runs a soak: a broker, the exporter and a publisher as processes, a reading every five seconds, a verdict."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+from benchmarks.soak.brokers import amqp_broker, redis_broker
+from benchmarks.soak.pods import QUEUES, passing_queues
+from benchmarks.soak.readings import Ending, Reading, judge
+from benchmarks.soak.report import header, page, row, verdict
+from benchmarks.soak.watch import counted, take_reading
+from tests.integration.servers import ExporterProcess, why_missing
+from tests.integration.servers.exporter import REPOSITORY
+from tests.waiting import wait_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.soak.brokers import Broker
+
+_BROKERS: Final = {"valkey": redis_broker, "rabbitmq": amqp_broker}
+_READING_SECONDS: Final = 5.0
+_ROW_SECONDS: Final = 30.0
+_SETTLE_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.5
+#: So small that tasks are evicted, workers are lost and forgotten all the time.
+_SETTINGS: Final = ("--max-in-flight", "50000", "--worker-timeout", "10s", "--worker-retention", "60s")
+#: On a machine that is busy otherwise the exporter may lag: neither broker is to throw away what it has yet to read.
+_PATIENCE: Final = {"valkey": (), "rabbitmq": ("--event-queue-ttl", "10m")}
+
+
+class Publisher:
+    """The publisher's process."""
+
+    def __init__(self, orders: IO[str], lines: IO[str]) -> None:
+        self._orders = orders
+        self._lines = lines
+
+    @classmethod
+    @contextmanager
+    def started(cls, broker: Broker, arguments: argparse.Namespace) -> Iterator[Publisher]:
+        """It waits for its first order; it ends with the context."""
+        command = [sys.executable, "-m", "benchmarks.soak.publisher", broker.url]
+        for name in ("rate", "pods", "life"):
+            command += [f"--{name}", str(getattr(arguments, name))]
+        with subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            if process.stdin is None or process.stdout is None:
+                raise RuntimeError("a process without pipes")
+            try:
+                yield cls(process.stdin, process.stdout)
+            finally:
+                process.kill()
+
+    def order(self, word: str) -> dict[str, float]:
+        """Give an order; returns what was published up to then."""
+        self._orders.write(f"{word}\n")
+        self._orders.flush()
+        line = self._lines.readline()
+        if not line:
+            raise RuntimeError("the publisher ended before its time")
+        counts: dict[str, float] = json.loads(line)
+        return counts
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, broker: Broker, exporter: ExporterProcess, publisher: Publisher) -> None:
+        self._broker = broker
+        self._exporter = exporter
+        self._publisher = publisher
+        self._began = time.monotonic()
+        self.readings: list[Reading] = []
+        self.rows: list[str] = []
+
+    def run(self, seconds: float, cut_seconds: float) -> None:
+        """Publish for so long; the last reading is made when all is counted."""
+        self._publisher.order("go")
+        print(header(), flush=True)
+        last_row: Reading | None = None
+        next_cut = cut_seconds
+        for number in range(1, max(2, int(seconds / _READING_SECONDS)) + 1):
+            at = number * _READING_SECONDS
+            self._broker.set_queues((*QUEUES, *passing_queues(at)))
+            time.sleep(max(0.0, self._began + at - time.monotonic()))
+            if at >= next_cut and at < seconds:
+                next_cut += cut_seconds
+                self._cut()
+            reading = self._read()
+            if number % round(_ROW_SECONDS / _READING_SECONDS) == 0:
+                self._print(reading, last_row)
+                last_row = reading
+        self._hold()
+        last = self._read()
+        self._print(last, last_row)
+
+    def end(self) -> Ending:
+        """Stop the exporter."""
+        began = time.monotonic()
+        code = self._exporter.process.stop()
+        seconds = time.monotonic() - began
+        complaints = self._exporter.stderr.count("Traceback")
+        return Ending(code=code, seconds=seconds, leftovers=self._broker.remains(), complaints=complaints)
+
+    def _cut(self) -> None:
+        self._hold()
+        self._broker.cut()
+        if self._broker.holds:
+            wait_for(
+                lambda: not self._broker.subscribed(), timeout=_SETTLE_SECONDS, what="a lost subscription"
+            )
+            wait_for(self._broker.subscribed, timeout=_SETTLE_SECONDS, what="a subscription made anew")
+        self._publisher.order("go")
+
+    def _hold(self) -> None:
+        """Publish no more until everything is counted, or never will be."""
+        published = self._publisher.order("hold")
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while counted(self._exporter.url) < published["delivered"] and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+
+    def _read(self) -> Reading:
+        at = time.monotonic() - self._began
+        exporter, publisher = self._exporter, self._publisher
+        reading = take_reading(at, exporter.pid, exporter.url, self._broker, lambda: publisher.order("tell"))
+        self.readings.append(reading)
+        return reading
+
+    def _print(self, reading: Reading, before: Reading | None) -> None:
+        self.rows.append(row(reading, before))
+        print(self.rows[-1], flush=True)
+
+
+def main() -> int:
+    """Run it; the exit code is 1 when something grew, was lost, or went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--broker", choices=_BROKERS, default="valkey")
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--rate", type=float, default=5000.0, help="events a second")
+    parser.add_argument("--pods", type=int, default=200, help="workers at a time")
+    parser.add_argument("--life", type=float, default=120.0, help="seconds that a worker lives")
+    parser.add_argument("--cut", type=float, default=60.0, help="seconds between two cuts of the connections")
+    parser.add_argument("--readings", type=Path, help="write every reading to this file, a line of JSON each")
+    parser.add_argument("--output", type=Path, help="also write the page to this file")
+    arguments = parser.parse_args()
+    reason = why_missing(arguments.broker)
+    if reason is not None:
+        print(reason, file=sys.stderr)
+        return 1
+    with (
+        tempfile.TemporaryDirectory(prefix="celery-exporter-soak-") as folder,
+        _BROKERS[arguments.broker](Path(folder) / "broker") as broker,
+        Publisher.started(broker, arguments) as publisher,
+    ):
+        publisher.order("tell")
+        broker.meet_publisher()
+        settings = ["--broker-url", broker.url, *_SETTINGS, *_PATIENCE[arguments.broker]]
+        exporter = ExporterProcess(Path(folder) / "exporter", settings)
+        try:
+            exporter.start()
+            wait_for(broker.subscribed, timeout=_SETTLE_SECONDS, what="a subscription")
+            soak = Soak(broker, exporter, publisher)
+            soak.run(arguments.seconds, arguments.cut)
+            ending = soak.end()
+        except BaseException:
+            print(exporter.process.describe(), file=sys.stderr)
+            raise
+        finally:
+            exporter.kill()
+    findings = judge(soak.readings, ending)
+    print(verdict(findings))
+    if arguments.readings:
+        lines = [json.dumps(asdict(reading)) for reading in soak.readings]
+        arguments.readings.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    if arguments.output:
+        command = " ".join(["python -m benchmarks.soak", *sys.argv[1:]])
+        text = page(
+            soak.rows,
+            soak.readings[-1],
+            findings,
+            cut=arguments.cut,
+            command=command,
+            arguments=" ".join(settings[2:]),
+            broker=broker.version,
+        )
+        arguments.output.write_text(text, encoding="utf-8")
+    return int(not all(finding.good for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

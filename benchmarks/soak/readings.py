@@ -1,0 +1,138 @@
+"""What a soak looks at, and whether it stands still.
+
+Owns: one reading of everything, and the verdict on a row of them. Must not know: how a reading is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MEGABYTE: Final = 1e6
+#: Memory is flat when it grows by less than so many megabytes a minute over the second half.
+FLAT_MB_A_MINUTE: Final = 1.0
+STOP_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Everything at one moment.
+
+    Attributes:
+        at: seconds since the start.
+        sent, delivered: events published, and those of them for which there was a subscriber.
+        counted, dropped: by the exporter's metrics.
+        rss: bytes.
+        threads, files: of the exporter's process.
+        leftovers: keys or queues of the exporter's on the broker.
+        cpu: seconds of the exporter's process since its start.
+        lag: seconds between an event's timestamp and its receipt, summed over all events.
+        series: samples on the metrics page.
+        scrape: seconds that reading it took.
+        in_flight, evicted, workers, reconnects: by the exporter's metrics.
+        names, answers: of workers so far, and of theirs to remote control.
+    """
+
+    at: float
+    sent: int
+    delivered: int
+    counted: int
+    dropped: int
+    rss: int
+    threads: int
+    files: int
+    leftovers: int
+    cpu: float
+    lag: float
+    series: int
+    scrape: float
+    in_flight: int
+    evicted: int
+    workers: int
+    reconnects: int
+    names: int
+    answers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that had to hold, and how it was."""
+
+    good: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How the exporter ended: its exit code, the seconds that it took, what will stay on the broker
+    for ever, the tracebacks that it wrote."""
+
+    code: int | None
+    seconds: float
+    leftovers: Sequence[str]
+    complaints: int
+
+
+def megabytes_a_minute(readings: Sequence[Reading]) -> float:
+    """The slope of the straight line that fits the memory best (least squares)."""
+    count = len(readings)
+    mean_at = sum(reading.at for reading in readings) / count
+    mean_rss = sum(reading.rss for reading in readings) / count
+    spread = sum((reading.at - mean_at) ** 2 for reading in readings)
+    if not spread:
+        return 0.0
+    common = sum((reading.at - mean_at) * (reading.rss - mean_rss) for reading in readings)
+    return common / spread * 60 / MEGABYTE
+
+
+def grows(figures: Sequence[int]) -> bool:
+    """Whether even the lowest figure of the last quarter is above the highest of the second one.
+
+    What comes and goes, such as the files of a connection that is being made anew, does not count as growth; one file
+    or thread that is lost every two minutes of ten does.
+    """
+    quarter = max(1, len(figures) // 4)
+    return min(figures[-quarter:]) > max(figures[quarter : 2 * quarter] or figures[:1])
+
+
+def judge(readings: Sequence[Reading], ending: Ending) -> list[Finding]:
+    """Say what held and what did not."""
+    half = readings[len(readings) // 2 :]
+    slope, last = megabytes_a_minute(half), readings[-1]
+    findings = [
+        Finding(
+            slope < FLAT_MB_A_MINUTE,
+            f"memory: {slope:+.2f} MB a minute over the second half ({half[0].rss / MEGABYTE:.1f} to "
+            f"{last.rss / MEGABYTE:.1f} MB; highest {max(reading.rss for reading in readings) / MEGABYTE:.1f} MB)",
+        )
+    ]
+    for name, figures in (
+        ("threads", [reading.threads for reading in readings]),
+        ("file descriptors", [reading.files for reading in readings]),
+        ("keys or queues on the broker", [reading.leftovers for reading in readings]),
+    ):
+        later = figures[len(figures) // 4 :]
+        findings.append(
+            Finding(
+                not grows(figures), f"{name}: {min(later)} to {max(later)} after warm-up, {later[-1]} at last"
+            )
+        )
+    findings += [
+        Finding(
+            last.counted == last.delivered and not last.dropped,
+            f"events: {last.counted:,} counted and {last.dropped:,} dropped of {last.delivered:,} while subscribed "
+            f"({last.sent - last.delivered:,} more fell into {last.reconnects} gaps)",
+        ),
+        Finding(
+            ending.code == 0 and ending.seconds < STOP_SECONDS,
+            f"stop: exit code {ending.code} after {ending.seconds:.1f} s",
+        ),
+        Finding(
+            not ending.leftovers, f"left on the broker for ever: {', '.join(ending.leftovers) or 'nothing'}"
+        ),
+        Finding(not ending.complaints, f"tracebacks in the log: {ending.complaints}"),
+    ]
+    return findings

@@ -1,0 +1,1 @@
+"""Messages as nobody should send them, made of real ones, through the whole way from envelope to scrape."""

@@ -1,0 +1,1 @@
+"""The fault matrix: what happens to a running exporter when its broker, or the way there, fails."""

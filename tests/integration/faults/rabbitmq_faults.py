@@ -1,0 +1,184 @@
+"""Faults of RabbitMQ: those of a connection, a user or a virtual host, and those of the whole server."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import quote
+
+import amqp
+
+from tests.integration.faults import network
+from tests.integration.faults.front import Front
+from tests.integration.faults.trial import Fault, Outcome, Scene, Stage, run_trial
+from tests.integration.servers import HOST, RabbitMQ
+from tests.waiting import wait_for
+
+PASSWORD: Final = "known-to-nobody"
+FIXED_QUEUE: Final = "celeryev.celery-exporter"
+#: The exporter's for events, samples and remote control, and the one that events are sent over.
+_CONNECTIONS: Final = 4
+
+
+@contextmanager
+def closed(scene: Scene) -> Iterator[None]:
+    """An operator closes the connections."""
+    _close_connections(*_server(scene))
+    yield
+
+
+@contextmanager
+def password(scene: Scene) -> Iterator[None]:
+    """The password is changed, all connections are closed, and the password is what it was again."""
+    server, vhost = _server(scene)
+    server.add_user(vhost, "another")
+    _close_connections(server, vhost)
+    yield
+    server.add_user(vhost, PASSWORD)
+
+
+@contextmanager
+def vhost_deleted(scene: Scene) -> Iterator[None]:
+    """The virtual host is deleted, and made again."""
+    server, vhost = _server(scene)
+    server.delete_vhost(vhost)
+    yield
+    server.add_vhost(vhost)
+    server.set_permissions(vhost, vhost)
+
+
+@contextmanager
+def queue_deleted(scene: Scene) -> Iterator[None]:
+    """The event queue is deleted."""
+    server, vhost = _server(scene)
+    queues: Any = server.api("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true")
+    (queue,) = (each["name"] for each in queues if each["name"].startswith("celeryev."))
+    server.api("DELETE", f"queues/{quote(vhost, safe='')}/{queue}")
+    yield
+
+
+@contextmanager
+def queue_taken(scene: Scene) -> Iterator[None]:
+    """Somebody else has an exclusive queue of the name that ours has."""
+    server, vhost = _server(scene)
+    connection = amqp.Connection(f"{HOST}:{server.port}", "guest", "guest", virtual_host=vhost)
+    connection.connect()
+    channel = connection.channel()
+    channel.queue_delete(FIXED_QUEUE)
+    channel.queue_declare(FIXED_QUEUE, exclusive=True)
+    yield
+    connection.close()
+
+
+@contextmanager
+def restart(scene: Scene) -> Iterator[None]:
+    """The broker stops in good order, and starts."""
+    server, _ = _server(scene)
+    server.ctl("stop_app")
+    yield
+    server.ctl("start_app")
+
+
+@contextmanager
+def kill(scene: Scene) -> Iterator[None]:
+    """The broker is killed and started."""
+    server, _ = _server(scene)
+    server.kill()
+    yield
+    server.start()
+
+
+@contextmanager
+def stall(scene: Scene) -> Iterator[None]:
+    """The broker is frozen and goes on."""
+    server, _ = _server(scene)
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+@contextmanager
+def memory_alarm(scene: Scene) -> Iterator[None]:
+    """The broker has no memory left and lets nobody publish."""
+    server, _ = _server(scene)
+    server.ctl("set_vm_memory_high_watermark", "absolute", "1")
+    try:
+        yield
+    finally:
+        server.ctl("set_vm_memory_high_watermark", "0.4")
+
+
+def _server(scene: Scene) -> tuple[RabbitMQ, str]:
+    """The server, and the name of the virtual host, which is that of the user as well."""
+    server: RabbitMQ = scene.stage.server
+    return server, scene.stage.url.rpartition("/")[2]
+
+
+def _close_connections(server: RabbitMQ, vhost: str) -> None:
+    """Close all, which takes ``rabbitmqctl close_all_connections`` seconds."""
+
+    def names() -> list[str]:
+        found: Any = server.api("GET", f"vhosts/{quote(vhost, safe='')}/connections")
+        return [each["name"] for each in found]
+
+    wait_for(lambda: len(names()) >= _CONNECTIONS, timeout=10, what=f"connections to {vhost}")
+    for name in names():
+        server.api("DELETE", f"connections/{quote(name, safe='')}")
+
+
+_MISSED: Final = ("heartbeat",)
+
+FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
+    {
+        "half-open-to-client": Fault(network.half_open_to_client, says=_MISSED, broker_down=True, mute=True),
+        "half-open-to-server": Fault(network.half_open_to_server, says=("onnection",), broker_down=True),
+        "half-open": Fault(network.half_open, says=_MISSED, broker_down=True, mute=True),
+        "reset": Fault(network.reset, says=("reset",), broker_down=False),
+        "address": Fault(network.moved, says=("refused",), seconds=2, broker_down=True),
+        "closed": Fault(closed, says=("CONNECTION_FORCED", "Closed via management plugin")),
+        "password": Fault(password, says=("ACCESS_REFUSED",), seconds=2, broker_down=True),
+        "vhost-deleted": Fault(vhost_deleted, says=("vhost",), seconds=2, broker_down=True),
+        "queue-deleted": Fault(queue_deleted, says=("Basic.cancel",), broker_down=False),
+        "queue-taken": Fault(queue_taken, says=("RESOURCE_LOCKED",), seconds=2, broker_down=False),
+    }
+)
+SERVER_FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
+    {
+        "stall": Fault(stall, seconds=10, broker_down=True, lossless=True),
+        "memory-alarm": Fault(memory_alarm, seconds=6, broker_down=False, lossless=True),
+        "restart": Fault(restart, says=("refused",), seconds=2, broker_down=True),
+        "kill": Fault(kill, says=("refused",), seconds=2, broker_down=True),
+    }
+)
+_THROUGH_FRONT: Final = frozenset({"half-open-to-client", "half-open-to-server", "half-open", "reset"})
+_ARGUMENTS: Final = {
+    "queue-taken": ("--event-queue-durable", "--no-event-queue-exclusive"),
+    "queue-deleted": ("--no-event-queue-exclusive",),
+}
+
+
+def trial(name: str, server: RabbitMQ, folder: Path) -> Outcome:
+    """Run the trial of a fault, in a virtual host and as a user of its own."""
+    fault = {**FAULTS, **SERVER_FAULTS}[name]
+    vhost = f"fault-{name}"
+    hosts = folder / "hosts"
+    server.add_user(vhost, PASSWORD)
+    settings = {"broker_url": server.add_vhost(vhost)}
+    server.set_permissions(vhost, vhost)
+    with Front(server.port) as front:
+        url = server.vhost_url(vhost, user=vhost, password=PASSWORD)
+        stage = partial(Stage, settings, server=server, front=front, secret=PASSWORD)
+        fronted = url.replace(f":{server.port}/", f":{front.port}/")
+        if fault.inject is network.moved:
+            network.name(hosts, HOST)
+            url = fronted.replace(HOST, network.MOVING)
+            outcome = run_trial(fault, stage(url=url, hosts=hosts, command=network.with_hosts(hosts)), folder)
+        else:
+            url = fronted if name in _THROUGH_FRONT else url
+            outcome = run_trial(fault, stage(url=url, arguments=_ARGUMENTS.get(name, ())), folder)
+    server.delete_vhost(vhost)
+    return outcome

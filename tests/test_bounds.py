@@ -1,0 +1,139 @@
+"""Whatever is sent, what is kept has a limit, and finding room stays cheap."""
+
+import time
+import tracemalloc
+from itertools import count
+from typing import Any
+
+import pytest
+
+from exporter import attribution, inflight, ledger
+from exporter.attempt import MAX_PAST
+from exporter.events import TaskStarted
+from exporter.inflight import MAX_CHAIN, Inflight
+from exporter.workers import MAX_PROCESSES
+from tests.pipeline import T0, Bench, FakeTime, received, sent, task, worker_event
+
+
+def attempts(bench: Bench) -> dict[str, Any]:
+    """The attempts by uuid, newest first."""
+    tasks = bench.pipeline._tasks
+    return {uuid: list(head.chain()) for uuid, head in tasks._inflight._heads.items()}
+
+
+@pytest.mark.parametrize("kind", ["received", "started", "rejected", "cancelled", "retried", "succeeded"])
+def test_one_uuid_again_and_again(kind: str) -> None:
+    """A message that comes back for days is counted each time and stays small."""
+    bench, at = Bench(), count()
+    bench.feed(received())
+    for _ in range(50):
+        bench.feed([task(kind, at=next(at) * 0.01 + 2, name="t", requeue=True) for _ in range(20)])
+    bench.wait(3)
+    chain = attempts(bench)["u"]
+    assert len(chain) <= MAX_CHAIN
+    assert all(len(attempt.past) <= MAX_PAST and len(attempt.unpaired) <= MAX_PAST for attempt in chain)
+    if kind in ("received", "started", "cancelled", "retried"):
+        counted = sum(bench.samples(f"celery_task_{kind}_total").values())
+        assert counted == 1000 + (kind == "received")
+
+
+def test_one_uuid_with_any_attempts() -> None:
+    """Attempts of one uuid are limited whichever events open them, and what is forgotten does not run for ever."""
+    bench, at = Bench(), count(1)
+    for turn in range(60):
+        for kind in ("started", "retried", "received", "started", "failed"):
+            bench.feed(
+                task(
+                    kind,
+                    at=next(at),
+                    name=f"t{turn % 3}",
+                    retries=turn,
+                    parent_id="u",
+                    worker=f"w{turn % 5}@h",
+                )
+            )
+        bench.feed(sent(at=next(at), retries=turn, parent_id="u" if turn % 2 else None))
+    bench.wait(3)
+    chain = attempts(bench)["u"]
+    assert len(chain) <= MAX_CHAIN
+    running = set(bench.pipeline._tasks._running._entries)
+    assert running <= set(chain)
+
+
+def test_a_redelivered_message_takes_no_time() -> None:
+    """Thousands of starts of one task in one message are no reason to stand still."""
+    bench = Bench()
+    bench.feed([task("started", at=n / 1000) for n in range(20_000)])
+    assert len(attempts(bench)["u"][0].past) == MAX_PAST
+
+
+def test_what_waits_is_settled_when_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries that wait for their labels, and attempts that do, have limits; beyond, they are counted at once, all."""
+    monkeypatch.setattr(ledger, "MAX_ENTRIES", 10)
+    monkeypatch.setattr(attribution, "MAX_WAITING", 5)
+    bench = Bench()
+    bench.feed([received(at=n) for n in range(25)])
+    assert bench.counts(queue="unknown") == {"received": 25}
+    bench.feed(*(received(f"v{n}") for n in range(9)))
+    assert bench.counts(queue="unknown") == {"received": 29}  # five wait
+    bench.wait(3)
+    assert bench.counts(queue="unknown") == {"received": 34}
+
+
+def test_a_full_table_makes_room_quickly() -> None:
+    """Each task beyond the limit costs about what one below it does, however many have left already."""
+    limit = 40_000
+    table = Inflight(FakeTime().clock(), max_tasks=limit)
+    seconds = []
+    for turn in range(4):
+        events = [TaskStarted(f"{turn}-{n}", T0, "w@h") for n in range(limit // 2)]
+        began = time.process_time()
+        for event in events:
+            table.started(event)
+        seconds.append(time.process_time() - began)
+    assert len(table) == pytest.approx(limit, rel=0.01)
+    assert table.evicted["capacity"] == pytest.approx(limit, rel=0.01)
+    assert seconds[3] < 5 * seconds[1]
+
+
+def test_processes_of_a_worker() -> None:
+    """A worker that restarts for ever is one worker."""
+    bench = Bench()
+    bench.feed(*(worker_event("heartbeat", pid=pid) for pid in range(1, 200)))
+    assert len(bench.pipeline._roster.of("w@h").processes) == MAX_PROCESSES
+
+
+def test_graves_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit the tasks that ended first are forgotten at the next sweep."""
+    monkeypatch.setattr(inflight, "MAX_TOMBSTONES", 10)
+    bench = Bench()
+    bench.feed([task("succeeded", f"u{n}") for n in range(100)])
+    bench.wait(0.1)
+    assert bench.value("celery_exporter_in_flight_tasks") == 10
+
+
+def test_names_of_any_number_and_length() -> None:
+    """A hundred thousand tasks, queues, workers, exceptions and ids of the greatest length take what was reserved."""
+    limit, length = 50, 499
+    bench = Bench(max_series=limit, max_in_flight=1000)
+    tracemalloc.start()
+    for n in range(3000):
+        long = f"{n:0>{length}}"
+        bench.feed(
+            sent(long, name="t" + long, queue="q" + long),
+            task(
+                "failed",
+                long,
+                exception=f"E{n}()",
+                traceback="x" * 10_000,
+                worker="w" + long,
+                name="t" + long,
+            ),
+            worker_event("heartbeat", worker="w" + long, sw_ver=long, sw_ident=long, sw_sys=long),
+        )
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    samples = bench.samples()
+    for name in ("task_failed_total", "worker_up", "task_exceptions_total"):
+        assert sum(sample.startswith(f"celery_{name}{{") for sample in samples) <= limit + 1
+    assert kept < 20_000_000
