@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 #: Arrivals of this many samples are told apart in one queue; beyond, the two newest are counted as one.
-MAX_BATCHES: Final = 1000
+MAX_BATCHES: Final = 200
 
 
 class Heads:

@@ -93,7 +93,7 @@ class Dispatcher:
                     try:
                         handler(event)
                     except Exception:  # noqa: BLE001 - a handler's bug costs one event, never the stream
-                        self._failed(event)
+                        self._failed(type(event))
             elif isinstance(event, Undecodable):
                 self._drop(event.reason, event.detail, event.excerpt)
             elif isinstance(event, UnknownEvent):
@@ -107,10 +107,10 @@ class Dispatcher:
             try:
                 handler(event)
             except Exception:  # noqa: BLE001 - see _handle_all, which does the same without a call
-                self._failed(event)
+                self._failed(type(event))
 
-    def _failed(self, event: AnyEvent) -> None:
-        self._drop("handler_error", f"{type(event).__name__} not handled", trace=True)
+    def _failed(self, kind: type[Any]) -> None:
+        self._drop("handler_error", f"{kind.__name__} not handled", trace=True)
 
     def _handle_retimed(self, event: Event, now: float) -> None:
         self._handle(replace(event, timestamp=now))

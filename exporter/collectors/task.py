@@ -238,8 +238,7 @@ class TaskCollector:
 
     def _past(self, timestamp: float) -> float:
         """The time of what has happened, by a clock that may be ahead of ours."""
-        now = self._wall()
-        return timestamp if timestamp < now else now
+        return min(timestamp, self._wall())
 
     def _ledger_of(self, attempt: Attempt) -> Ledger:
         return attempt.ledger or self._attribution.met(attempt)

@@ -7,7 +7,8 @@ lives is worked out from the time of receipt by our own clock, never from timest
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from exporter import events
 from exporter.capacity import Capacity
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
 
 _OUTCOMES = ("succeeded", "failed", "retried")
 
-_WORKER = ("worker",)
-_UP = Family("celery_worker_up", "gauge", "1 while events of the worker come, else 0.", _WORKER)
-_LAST_SEEN = Family(
-    "celery_worker_last_seen_timestamp_seconds",
-    "gauge",
-    "Time at which the latest event of the worker was received.",
-    _WORKER,
+
+def _family(kind: Literal["counter", "gauge"], name: str, text: str) -> Family:
+    return Family(name, kind, text, ("worker",))
+
+
+_gauge = partial(_family, "gauge")
+_counter = partial(_family, "counter")
+
+_UP = _gauge("celery_worker_up", "1 while events of the worker come, else 0.")
+_LAST_SEEN = _gauge(
+    "celery_worker_last_seen_timestamp_seconds", "Time at which the latest event of the worker was received."
 )
 _INFO = Family(
     "celery_worker_info",
@@ -39,12 +44,10 @@ _INFO = Family(
     "Always 1; what the worker runs, from worker-online and worker-heartbeat.",
     ("worker", "version", "software", "system"),
 )
-_ACTIVE = Family("celery_worker_active_tasks", "gauge", "Tasks that run, from worker-heartbeat.", _WORKER)
-_PROCESSED = Family(
+_ACTIVE = _gauge("celery_worker_active_tasks", "Tasks that run, from worker-heartbeat.")
+_PROCESSED = _counter(
     "celery_worker_processed_tasks_total",
-    "counter",
     "Tasks started by the worker, from worker-heartbeat, summed over its restarts.",
-    _WORKER,
 )
 _TASKS = Family(
     "celery_worker_tasks_total",
@@ -52,47 +55,30 @@ _TASKS = Family(
     "Outcomes on the worker, one a task-succeeded, task-failed or task-retried event that counts.",
     ("worker", "outcome"),
 )
-_MISSED = Family(
+_MISSED = _counter(
     "celery_worker_missed_tasks_total",
-    "counter",
     "Tasks started by the worker, by two worker-heartbeat events, whose task-started event never came.",
-    _WORKER,
 )
 _LOADS = tuple(
-    Family(
-        f"celery_worker_load{minutes}",
-        "gauge",
-        f"Load average of {minutes} min, from worker-heartbeat.",
-        _WORKER,
-    )
+    _gauge(f"celery_worker_load{minutes}", f"Load average of {minutes} min, from worker-heartbeat.")
     for minutes in (1, 5, 15)
 )
-_OFFSET = Family(
+_OFFSET = _gauge(
     "celery_worker_clock_offset_seconds",
-    "gauge",
     "Timestamp of worker-heartbeat less the time of its receipt, smoothed.",
-    _WORKER,
 )
-_INTERVAL = Family(
-    "celery_worker_heartbeat_interval_seconds", "gauge", "Interval announced by worker-heartbeat.", _WORKER
-)
-_EVENTS_ENABLED = Family(
+_INTERVAL = _gauge("celery_worker_heartbeat_interval_seconds", "Interval announced by worker-heartbeat.")
+_EVENTS_ENABLED = _gauge(
     "celery_worker_task_events_enabled",
-    "gauge",
     "1 if the worker sends task events, 0 if its worker-heartbeat tells of tasks and no task event does.",
-    _WORKER,
 )
-_POOL_SIZE = Family(
+_POOL_SIZE = _gauge(
     "celery_worker_pool_size",
-    "gauge",
     "Tasks that the worker can run at once, by its answer to the remote control command stats.",
-    _WORKER,
 )
-_PREFETCH_LIMIT = Family(
+_PREFETCH_LIMIT = _gauge(
     "celery_worker_prefetch_limit",
-    "gauge",
     "Messages that the worker holds at most, 0 for no limit, by its answer to the remote control command stats.",
-    _WORKER,
 )
 _QUEUE_INFO = Family(
     "celery_worker_queue_info",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Beyond what a pool or a prefetch limit can be.
 _Number = Annotated[int, Meta(ge=0, le=10_000_000)]
-_Name = Annotated[str, Meta(min_length=1, max_length=1_000)]
+_Name = Annotated[str, Meta(min_length=1, max_length=255)]
 _Answer = Annotated[dict[_Name, Any], Meta(min_length=1, max_length=1)]
 
 

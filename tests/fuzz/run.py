@@ -22,7 +22,7 @@ from tests.pipeline import Bench
 from tests.recordings import load
 
 MAX_SERIES = 100
-MAX_IN_FLIGHT = 5_000
+MAX_IN_FLIGHT = 1_000
 #: Mutants between two looks at the exposition.
 LOOK_EVERY = 50_000
 MARKER = "marker"

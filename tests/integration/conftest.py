@@ -77,6 +77,16 @@ def rabbitmq_vhost(rabbitmq: RabbitMQ) -> Iterator[Vhost]:
     rabbitmq.delete_vhost(name)
 
 
+@pytest.fixture(params=["redis", "amqp"])
+def broker_url(request: pytest.FixtureRequest) -> str:
+    """A broker for this test alone, on Redis and on RabbitMQ in turn."""
+    if request.param == "redis":
+        valkey: Valkey = request.getfixturevalue("valkey")
+        return valkey.url
+    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
+    return vhost.url
+
+
 @pytest.fixture
 def start_exporter(tmp_path: Path) -> Iterator[Callable[..., ExporterProcess]]:
     """Start the exporter with the given arguments; all are stopped, with exit code 0, after the test."""

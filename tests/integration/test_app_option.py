@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Vhost
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
 from tests.integration.servers import HOST, CeleryWorker, ExporterProcess, Valkey, free_port
@@ -22,16 +21,6 @@ PROJECT = "tests.integration.project"
 PASSWORD = "known-to-nobody"
 
 _PACK = "from tests.integration.project.tasks import pack; [pack.delay(number) for number in range(4)]"
-
-
-@pytest.fixture(params=["redis", "amqp"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """A broker for this test alone."""
-    if request.param == "redis":
-        valkey: Valkey = request.getfixturevalue("valkey")
-        return valkey.url
-    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
-    return vhost.url
 
 
 def _nowhere(user: str = "") -> str:

@@ -18,16 +18,6 @@ Listing = Callable[[], object]
 HOUR = 3600.0
 
 
-@pytest.fixture(params=["redis", "amqp"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """A broker for this test alone."""
-    if request.param == "redis":
-        valkey: Valkey = request.getfixturevalue("valkey")
-        return valkey.url
-    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
-    return vhost.url
-
-
 @pytest.fixture
 def listing(request: pytest.FixtureRequest, broker_url: str) -> Listing:
     """Lists everything that is on the broker."""

@@ -10,27 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Vhost
 from tests.integration.event_sender import EventSender
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
-from tests.integration.servers import CeleryWorker, ExporterProcess, Valkey
+from tests.integration.servers import CeleryWorker, ExporterProcess
 from tests.waiting import wait_for
 
 StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
 
 TASK = {"uuid": "1", "name": "sent.task", "queue": "letters"}
-
-
-@pytest.fixture(params=["redis", "amqp"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """A broker for this test alone."""
-    if request.param == "redis":
-        valkey: Valkey = request.getfixturevalue("valkey")
-        return valkey.url
-    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
-    return vhost.url
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 import time
 from collections.abc import Callable
 
-import pytest
-
 from tests.integration.conftest import Vhost
 from tests.integration.known_counts import wait_until_receiving
 from tests.integration.known_tasks import APP, application, environment
-from tests.integration.servers import CeleryWorker, ExporterProcess, RabbitMQ, Valkey
+from tests.integration.servers import CeleryWorker, ExporterProcess, RabbitMQ
 from tests.waiting import wait_for
 
 StartExporter = Callable[..., ExporterProcess]
@@ -16,16 +14,6 @@ StartWorker = Callable[..., CeleryWorker]
 
 OLDEST = "celery_queue_oldest_message_timestamp_seconds"
 LIVELY = ("--without-gossip", "--without-mingle", "--heartbeat-interval", "1")
-
-
-@pytest.fixture(params=["redis", "amqp"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """A broker for this test alone."""
-    if request.param == "redis":
-        valkey: Valkey = request.getfixturevalue("valkey")
-        return valkey.url
-    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
-    return vhost.url
 
 
 def submit(url: str, queue: str, number: int) -> tuple[float, float]:

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import pytest
-
 from tests.integration.asking import ANSWERS, PidboxNode
 from tests.integration.conftest import Vhost
 from tests.integration.cutting_front import CuttingFront
@@ -17,16 +15,6 @@ from tests.waiting import wait_for
 StartExporter = Callable[..., ExporterProcess]
 
 CONNECTED = "celery_exporter_receiver_connected"
-
-
-@pytest.fixture(params=["redis", "amqp"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """A broker for this test alone."""
-    if request.param == "redis":
-        valkey: Valkey = request.getfixturevalue("valkey")
-        return valkey.url
-    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
-    return vhost.url
 
 
 def _wait_for_an_event(exporter: ExporterProcess, broker_url: str) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.conftest import Vhost
 from tests.integration.event_sender import EventSender
 from tests.integration.known_counts import (
     expected,
@@ -25,16 +24,6 @@ StartWorker = Callable[..., CeleryWorker]
 #: No heartbeat comes by itself within a test.
 SILENT = ("--without-gossip", "--without-mingle", "--heartbeat-interval", "3600")
 LIVELY = ("--without-gossip", "--without-mingle", "--heartbeat-interval", "1")
-
-
-@pytest.fixture(params=["redis", "amqp"])
-def broker_url(request: pytest.FixtureRequest) -> str:
-    """A broker for this test alone."""
-    if request.param == "redis":
-        valkey: Valkey = request.getfixturevalue("valkey")
-        return valkey.url
-    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
-    return vhost.url
 
 
 @pytest.mark.parametrize("option", ["--enable-events", "--no-enable-events"])
