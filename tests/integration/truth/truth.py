@@ -119,8 +119,10 @@ LIVES: Mapping[Behaviour, tuple[Attempt, ...]] = {
 
 ALWAYS_ZERO = (
     "celery_exporter_events_dropped_total",
+    "celery_exporter_events_retimed_total",
     "celery_exporter_in_flight_evicted_total",
     "celery_exporter_receiver_reconnects_total",
+    "celery_exporter_receiver_restarts_total",
     "celery_exporter_series_overflowed_total",
     "celery_worker_lost_total",
 )
