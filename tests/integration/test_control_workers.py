@@ -10,6 +10,7 @@ from tests.integration.asking import asking
 from tests.integration.conftest import Vhost
 from tests.integration.known_tasks import APP, application, environment
 from tests.integration.servers import CeleryWorker, Valkey
+from tests.waiting import wait_for
 
 StartWorker = Callable[..., CeleryWorker]
 
@@ -44,12 +45,23 @@ def _check_pools(url: str, folder: Path, *pools: str) -> None:
             for pool in pools
         }
         _start_together(stack, list(workers.values()))
-        _, answers = stack.enter_context(asking(url))
-        for pool, worker in workers.items():
-            size = 1 if pool == "solo" else POOLS[pool]
-            limit = 4 * POOLS[pool]  # worker_prefetch_multiplier's default, times --concurrency
-            queues = ("shared", pool)
-            answers.wait(WorkerFacts(worker.nodename, size, limit, queues, events_enabled=True), timeout=10)
+        remote, answers = stack.enter_context(asking(url, interval=1.0))
+        expected = {
+            worker.nodename: WorkerFacts(
+                worker.nodename,
+                1 if pool == "solo" else POOLS[pool],
+                4 * POOLS[pool],  # worker_prefetch_multiplier's default, times --concurrency
+                ("shared", pool),
+                events_enabled=True,
+            )
+            for pool, worker in workers.items()
+        }
+
+        def told() -> dict[str, WorkerFacts]:
+            remote.request_events()  # a greenlet subscribes to commands some time after its worker is ready
+            return {name: answers.of(name) for name in expected}
+
+        wait_for(lambda: told() == expected, timeout=30, what=lambda: f"{expected}; there is {told()}")
 
 
 def test_pools_on_redis(valkey: Valkey, tmp_path: Path) -> None:
