@@ -24,6 +24,8 @@ SUPPORTED = {
     "filesystem": "filesystem",
 }
 LOCAL = frozenset({"socket", "memory", "filesystem"})
+#: The families that speak Redis' protocol.
+REDIS = frozenset({"redis", "socket", "sentinel"})
 
 # kombu's virtual transports keep the bindings of an exchange in the memory of one process, unless they say
 # otherwise (kombu/transport/virtual/base.py, BrokerState); a broadcast, as events are, needs those of others.

@@ -157,7 +157,6 @@ def test_pickle_is_never_loaded(way: Callable[..., Send], serializer: str, tmp_p
 @each_way
 def test_yaml_is_loaded_only_where_it_is_configured(way: Callable[..., Send], tmp_path: Path) -> None:
     """Without the setting it is refused; with it no object is made, and no alias unfolds without bound."""
-    pytest.importorskip("yaml")
     file = tmp_path / "loaded"
     trap = f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{file}]]"
     bomb = "a0: &a0 [1, 2, 3, 4, 5, 6, 7, 8, 9]\n"

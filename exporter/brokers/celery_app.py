@@ -23,7 +23,7 @@ from kombu.serialization import dumps
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from exporter.broker_url import check_broker_url, masked_text
+from exporter.broker_url import REDIS, SUPPORTED, check_broker_url, masked_text
 from exporter.config import Config, masked_url, secrets
 from exporter.errors import ConfigError
 
@@ -35,7 +35,7 @@ _REDIS_OPTIONS: Final = {"socket_connect_timeout": 5, "socket_timeout": 10, "hea
 _CONNECT_TIMEOUT: Final = 5.0
 #: AMQP heartbeats, seconds; the broker and we each give the other up after two that are missed.
 _HEARTBEAT: Final = 8.0
-_REDIS: Final = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
+_REDIS: Final = frozenset(scheme for scheme, kind in SUPPORTED.items() if kind in REDIS)
 _WITHOUT_NETWORK: Final = frozenset({"memory", "filesystem"})
 _REDIS_TIMEOUTS: Final = ("socket_connect_timeout", "socket_timeout")
 _AMQP_TIMEOUTS: Final = ("read_timeout", "write_timeout")

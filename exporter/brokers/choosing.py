@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from exporter.broker_url import SUPPORTED
+from exporter.broker_url import REDIS, SUPPORTED
 from exporter.brokers.amqp import AmqpReader
 from exporter.brokers.management import ManagementReader
 from exporter.brokers.redis import RedisReader
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_REDIS: Final = frozenset({"redis", "socket", "sentinel"})
 _VIRTUAL: Final = frozenset({"memory", "filesystem"})
 
 
@@ -52,7 +51,7 @@ def reader_for(
         return ManagementReader(broker, management_url, accepts=accepts, max_queues=max_queues)
     if transport == "amqp":
         return AmqpReader(broker)
-    if transport in _REDIS:
+    if transport in REDIS:
         return RedisReader(broker, accepts=accepts, max_queues=max_queues)
     if transport in _VIRTUAL:
         return VirtualReader(broker, accepts=accepts, max_queues=max_queues)

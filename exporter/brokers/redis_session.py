@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def packed(questions: Iterable[tuple[str | bytes | int, ...]]) -> bytes:
     """Commands as they go over the line."""
     return b"".join(
-        hiredis.pack_command(question)  # type: ignore[arg-type]  # its stub has a tuple of one argument
+        hiredis.pack_command(question)  # type: ignore[arg-type]  # its type says a tuple of one argument
         for question in questions
     )
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from exporter.broker_url import REDIS, SUPPORTED
 from exporter.logs import fields
 from exporter.receivers import redis
 from exporter.receivers.kombu import KombuSubscription
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from exporter.receivers import Link, Sink
 
 log = logging.getLogger(__name__)
-
-_REDIS: Final = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
 
 
 def receiver_for(
@@ -42,7 +41,8 @@ def receiver_for(
 
 def fastest(url: str) -> type[KombuSubscription | RedisSubscription]:
     """Which subscription is the fastest that works with this broker URL, or with each of a failover list."""
-    if not all(each.partition("://")[0].strip().lower() in _REDIS for each in url.split(";")):
+    schemes = (each.partition("://")[0].strip().lower() for each in url.split(";"))
+    if not all(SUPPORTED.get(scheme) in REDIS for scheme in schemes):
         return KombuSubscription
     missing = redis.missing()
     if missing is None:
