@@ -10,6 +10,9 @@ HOST = "127.0.0.1"
 _PORTS = range(20_000, 32_000)
 _ATTEMPTS = 200
 
+# Handed out already: a port stays free until its server starts, while another thread may ask for one.
+_given: set[int] = set()
+
 
 def free_port() -> int:
     """Find a TCP port on 127.0.0.1 that nobody listens on; by chance, so that parallel runs do not meet."""
@@ -22,6 +25,8 @@ def free_port() -> int:
                 probe.bind((HOST, port))
             except OSError:
                 continue
+        if port not in _given:  # each step is one operation of the interpreter: no thread gets the same port
+            _given.add(port)
             return port
     message = f"no free port between {_PORTS.start} and {_PORTS.stop}"
     raise RuntimeError(message)

@@ -132,8 +132,10 @@ class Valkey:
     def _answers(self) -> bool:
         with self.client() as client:
             try:
-                return bool(client.ping())
+                answering = client.info("server")["process_id"]
             except redis.exceptions.AuthenticationError:
                 raise
             except redis.exceptions.RedisError:
                 return False
+        assert answering == self.pid, f"process {answering} has port {self.plain_port}, {self.pid} cannot"
+        return True
