@@ -19,8 +19,8 @@ from exporter.ledger import HeldLedger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.attempt import Attempt
-    from exporter.clock import Clock
+    from exporter.attempt import Attempt, Kind
+    from exporter.clock import Moment
     from exporter.ledger import Ledger
 
 #: How long an attempt's entries wait for its task-sent.
@@ -40,21 +40,21 @@ class Attribution:
 
     def __init__(
         self,
-        find_ledger: Callable[[str, str], Ledger],
-        clock: Clock,
+        find_ledger: Callable[[Kind], Ledger],
+        now: Moment,
         *,
         only_queue: Callable[[str | None], str | None],
         max_tasks: int,
     ) -> None:
         """Args:
-        find_ledger: gives the ledger of a (task, queue).
-        clock: for what waits.
+        find_ledger: gives the ledger of a (task, queue), either of which may be unknown.
+        now: for what waits.
         only_queue: gives the queue that a worker (its nodename) consumes, if it is known to consume just one.
         max_tasks: names of tasks whose queues are remembered.
         """
         self._find_ledger = find_ledger
         self._only_queue = only_queue
-        self._monotonic = clock.monotonic
+        self._now = now
         self._max_tasks = max_tasks
         self._queue_of: dict[str, object] = {}  # task name -> its only queue, or _SEVERAL
         self._waiting: deque[tuple[float, Attempt]] = deque()
@@ -63,10 +63,16 @@ class Attribution:
 
     def published(self, attempt: Attempt) -> Ledger:
         """The ledger of an attempt whose task-sent has come; entries made elsewhere so far are moved or made."""
-        self._last_sent = self._monotonic()
+        self._last_sent = self._now.monotonic
         self._sent_is_off = False
-        if attempt.name is not None and attempt.queue is not None:
-            self._learn(attempt.name, attempt.queue)
+        name, queue = kind = attempt.kind
+        if name is None or queue is None:
+            return self._settle(attempt)
+        if self._queue_of.get(name) != queue:
+            self._learn(name, queue)
+        if attempt.ledger is None:
+            attempt.ledger = ledger = self._find_ledger(kind)
+            return ledger
         return self._settle(attempt)
 
     def met(self, attempt: Attempt) -> Ledger:
@@ -76,14 +82,14 @@ class Attribution:
         if attempt.sent or attempt.ledger is not None or self._sent_is_off:
             return self._settle(attempt)
         attempt.ledger = ledger = HeldLedger(partial(self._settle, attempt))
-        self._waiting.append((self._monotonic() + WAIT_SECONDS, attempt))
+        self._waiting.append((self._now.monotonic + WAIT_SECONDS, attempt))
         if len(self._waiting) > MAX_WAITING:
             self._settle_next()
         return ledger
 
     def sweep(self) -> None:
         """Settle what has waited long enough."""
-        now = self._monotonic()
+        now = self._now.monotonic
         waiting = self._waiting
         while waiting and waiting[0][0] <= now:
             waited_in_vain = self._settle_next()
@@ -99,13 +105,10 @@ class Attribution:
         return True
 
     def _settle(self, attempt: Attempt) -> Ledger:
-        ledger = self._find_ledger(attempt.name or UNKNOWN, self._queue(attempt))
+        ledger = self._find_ledger((attempt.name, self._queue(attempt)))
         before, attempt.ledger = attempt.ledger, ledger
         if isinstance(before, HeldLedger):
             before.replay(ledger)
-        elif before is not None and before is not ledger and attempt.open:
-            before.end(attempt)
-            ledger.begin(attempt, attempt.started)
         return ledger
 
     def _queue(self, attempt: Attempt) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.structs import replace
@@ -23,10 +24,9 @@ from exporter.events import Retimed, Undecodable, UnknownEvent, decode
 from exporter.logs import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
 
-    from exporter.clock import Clock
+    from exporter.clock import Moment
     from exporter.collectors.family import EventT
     from exporter.events import AnyEvent, Event
 
@@ -58,10 +58,10 @@ class Dispatcher:
     read without it.
     """
 
-    def __init__(self, drops: Drops, clock: Clock) -> None:
+    def __init__(self, drops: Drops, now: Moment) -> None:
+        """``drops`` counts what dies; ``now`` is kept at the time of receipt."""
         self._drops = drops
-        self._monotonic = clock.monotonic
-        self._wall = clock.wall
+        self._now = now
         self._lock = threading.Lock()
         self._handlers: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
         self._sweeps: list[Callable[[], None]] = []
@@ -78,13 +78,14 @@ class Dispatcher:
     def feed(self, body: bytes) -> None:
         """Handle the events of one message body, see :func:`exporter.events.decode`. Never raises."""
         with self._lock:
+            self._now.read()
             try:
                 self._handle_all(body)
             except Exception:  # noqa: BLE001 - a bug of ours costs one message, never the stream
                 self._drop("handler_error", "message not handled", body[:100], trace=True)
 
     def _handle_all(self, body: bytes) -> None:
-        now = self._wall()
+        now = self._now.wall
         earliest, latest = now - MAX_BEHIND_SECONDS, now + MAX_AHEAD_SECONDS
         handlers_of = self._handlers.get
         for event in decode(body):
@@ -123,16 +124,19 @@ class Dispatcher:
 
     def drop(self, reason: str, detail: str) -> None:
         """Count a message that could not even be turned into a body."""
-        with self._lock:
+        with self.writing():
             self._drop(reason, detail)
 
-    def writing(self) -> AbstractContextManager[bool]:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
         """What is held while event state is written from elsewhere."""
-        return self._lock
+        with self._lock:
+            self._now.read()
+            yield
 
     def sweep(self) -> None:
         """Do the work that time asks for, whether or not events come."""
-        with self._lock:
+        with self.writing():
             for sweep in self._sweeps:
                 sweep()
 
@@ -143,7 +147,7 @@ class Dispatcher:
             log.warning("event dropped: %s: %s", reason, _printable(detail), exc_info=trace, extra=shown)
 
     def _may_log(self, reason: str) -> bool:
-        now = self._monotonic()
+        now = self._now.monotonic
         if now - self._logged.get(reason, -LOG_INTERVAL_SECONDS) < LOG_INTERVAL_SECONDS:
             return False
         self._logged[reason] = now

@@ -14,11 +14,13 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from exporter.attempt import Attempt, parse_eta
+from exporter.attempt import PLAIN, Attempt, parse_eta
 from exporter.matching import delivered, endable, published, repeats, startable, supersede
+from exporter.sharing import Shared
 
 if TYPE_CHECKING:
-    from exporter.clock import Clock
+    from exporter.attempt import Kind
+    from exporter.clock import Moment
     from exporter.events import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
 
 #: An attempt more than this many publications old is forgotten: a task that is retried for days stays small.
@@ -29,8 +31,12 @@ EVICTED_AT_ONCE = 1000
 TOMBSTONE_SECONDS = 60.0
 #: ... but not more of them than this.
 MAX_TOMBSTONES = 200_000
-#: An attempt that does not run this long after it was first seen is given up.
+#: An attempt that does not run this long after it was first seen is given up ...
 ATTEMPT_TTL_SECONDS = 24 * 3600.0
+#: ... by a look that is taken as often as this.
+WALK_SECONDS = 60.0
+#: Pairs of name and queue, and nodenames, that are kept once for all attempts; more of them are kept in each.
+MAX_SHARED = 10_000
 
 
 class Inflight:
@@ -40,13 +46,21 @@ class Inflight:
     very same event was seen before (uuid, type and timestamp), or its attempt already has an outcome. Celery 5.7 sends
     two task-failed for a hard time limit (``celery/worker/request.py``, ``on_timeout`` then ``on_failure``), up to 5.0
     a terminated task was revoked twice.
+
+    Most tasks are sent, received, started and ended once, in this order. Each method takes that way first, in as few
+    steps as it has, and leaves everything else to the rules.
     """
 
-    def __init__(self, clock: Clock, *, max_tasks: int) -> None:
-        self._monotonic = clock.monotonic
+    def __init__(self, now: Moment, *, max_tasks: int) -> None:
+        self._now = now
         self._max_tasks = max_tasks
         self._heads: dict[str, Attempt] = {}
-        self._tombstones: deque[tuple[float, str]] = deque()
+        self._kinds: Shared[Kind] = Shared(MAX_SHARED)
+        self._workers: Shared[str] = Shared(MAX_SHARED)
+        self._ended: list[str] = []  # since the last sweep
+        self._tombstones: deque[tuple[float, list[str]]] = deque()  # when to forget which
+        self._buried = 0  # how many these are
+        self._next_walk = now.monotonic
         self.evicted = {"capacity": 0, "expired": 0}
 
     def __len__(self) -> int:
@@ -60,27 +74,51 @@ class Inflight:
 
     def sent(self, event: TaskSent) -> Attempt | None:
         """The attempt that this task-sent published; its queue and due time are known from now on."""
-        head = self._heads.get(event.uuid)
+        uuid = event.uuid
+        head = self._heads.get(uuid)
+        if head is None and event.eta is None and event.parent_id != uuid:
+            details = PLAIN.get(event.retries)
+            if details is not None:
+                if len(self._heads) >= self._max_tasks:
+                    self._make_room()
+                first = self._heads[uuid] = Attempt(
+                    self._now.monotonic,
+                    self._kinds[event.name, event.queue],
+                    sent=event.timestamp,
+                    details=details,
+                )
+                return first
         attempt = None if head is None else published(head, event)
         if attempt is None:
             attempt = self._open_published(event, head)
         if not attempt.stamp("sent", event.timestamp):
             return None
-        attempt.identify(event.name, event.retries)
-        attempt.queue = event.queue or attempt.queue
+        self._identify(attempt, event.name, event.queue, event.retries)
         attempt.eta = parse_eta(event.eta) or attempt.eta
         return attempt
 
     def received(self, event: TaskReceived) -> Attempt | None:
         """The attempt that this task-received delivered, perhaps not for the first time."""
         head = self._heads.get(event.uuid)
+        if (
+            head is not None
+            and not head.received
+            and not head.ended
+            and head.details is PLAIN.get(event.retries, event)
+            and event.eta is None
+            and head.kind[0] == event.name
+        ):
+            head.received = event.timestamp
+            head.worker = self._workers[event.hostname]
+            head.reserved = True
+            return head
         attempt = None if head is None else delivered(head, event)
         if attempt is None:
             attempt = self._open_published(event, head)
         if not attempt.stamp("received", event.timestamp):
             return None
-        attempt.identify(event.name, event.retries)
-        attempt.worker = event.hostname
+        self._identify(attempt, event.name, None, event.retries)
+        attempt.worker = self._workers[event.hostname]
         attempt.reserved = True
         if event.eta is not None:
             attempt.eta = attempt.eta or parse_eta(event.eta)
@@ -92,7 +130,20 @@ class Inflight:
 
     def started(self, event: TaskStarted) -> Attempt | None:
         """The attempt that began to run."""
-        head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
+        head = self._heads.get(event.uuid)
+        if (
+            head is not None
+            and head.reserved
+            and not head.started
+            and not head.ended
+            and head.worker == event.hostname
+            and head.details.older is None
+        ):
+            head.started = event.timestamp
+            head.reserved = False
+            head.open = 1
+            return head
+        head = attempt = head or self._open(event.uuid, None)
         if repeats(head, "started", event.timestamp):
             return None
         if head.older is not None:
@@ -100,7 +151,7 @@ class Inflight:
         if attempt.held_elsewhere(event.hostname) or (attempt.goes_on and not attempt.reserved):
             head = attempt = self._open(event.uuid, head, attempt.name)  # its task-received was missed
         attempt.stamp("started", event.timestamp)
-        attempt.worker = event.hostname
+        attempt.worker = self._workers[event.hostname]
         attempt.reserved = False
         if not attempt.is_superseded:
             if attempt.has_outcome:
@@ -110,13 +161,30 @@ class Inflight:
 
     def ended(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
         """The attempt whose outcome this is; ``final`` unless the uuid goes on (task-retried)."""
-        head = attempt = self._heads.get(event.uuid) or self._open(event.uuid, None)
+        uuid = event.uuid
+        head = self._heads.get(uuid)
+        if (
+            head is not None
+            and final
+            and head.open == 1
+            and not head.ended
+            and head.worker == event.hostname
+            and head.details.older is None
+            and not head.details.past
+        ):
+            head.ended = event.timestamp
+            head.open = 0
+            head.reserved = False
+            head.leave()
+            self._ended.append(uuid)
+            return head
+        head = attempt = head or self._open(uuid, None)
         if repeats(head, "ended", event.timestamp):
             return None
         if head.older is not None:
             attempt = endable(head, event.hostname, final=final)
         if attempt.held_elsewhere(event.hostname) or (attempt.has_outcome and attempt.goes_on and final):
-            head = attempt = self._open(event.uuid, head, attempt.name)  # all that came before was missed
+            head = attempt = self._open(uuid, head, attempt.name)  # all that came before was missed
         elif attempt.has_outcome:
             if final:
                 return None
@@ -124,12 +192,12 @@ class Inflight:
             _trim(head)
         attempt.stamp("ended", event.timestamp)
         attempt.goes_on = not final
-        attempt.release(event.hostname)
+        attempt.release(self._workers[event.hostname])
         attempt.leave()
         if final:
             for link in head.chain():
                 link.leave()
-            self._bury(event.uuid)
+            self._ended.append(uuid)
         return attempt
 
     def returned(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
@@ -147,21 +215,42 @@ class Inflight:
             mine = (link for link in head.chain() if link.worker == event.hostname)
             attempt = next(mine, head)
         attempt.stamp("returned", event.timestamp)
-        attempt.release(event.hostname)
+        attempt.release(self._workers[event.hostname])
         attempt.leave()
         if final:
-            self._bury(event.uuid)
+            self._ended.append(event.uuid)
         return attempt
 
     def sweep(self) -> None:
         """Forget what ended a while ago, and what never ended."""
-        now = self._monotonic()
+        now = self._now.monotonic
+        self._bury(now)
+        if now >= self._next_walk:
+            self._next_walk = now + WALK_SECONDS
+            self._walk(now)
+
+    def _bury(self, now: float) -> None:
+        """Keep what ended since the last sweep for a while; then forget it, unless it goes on."""
         graves, heads = self._tombstones, self._heads
-        while graves and (graves[0][0] <= now or len(graves) > MAX_TOMBSTONES):
-            _, uuid = graves.popleft()
-            head = heads.get(uuid)
-            if head is not None and head.is_over:
-                self._forget(uuid)
+        if self._ended:
+            graves.append((now + TOMBSTONE_SECONDS, self._ended))
+            self._buried += len(self._ended)
+            self._ended = []
+        while graves and (graves[0][0] <= now or self._buried > MAX_TOMBSTONES):
+            due, uuids = graves.popleft()
+            surplus = self._buried - MAX_TOMBSTONES
+            if due > now and len(uuids) > surplus:
+                graves.appendleft((due, uuids[surplus:]))
+                uuids = uuids[:surplus]
+            self._buried -= len(uuids)
+            for uuid in uuids:
+                head = heads.get(uuid)
+                if head is not None and head.is_over:
+                    self._forget(uuid)
+
+    def _walk(self, now: float) -> None:
+        """Give up what is too old; the table is in the order of ``seen``."""
+        heads = self._heads
         old = []
         for uuid, head in heads.items():  # one walk: finding the first takes the longer the more have left
             if now - head.seen < ATTEMPT_TTL_SECONDS:
@@ -197,11 +286,17 @@ class Inflight:
             del heads[uuid]  # the table stays in the order of ``seen``
         elif len(heads) >= self._max_tasks:
             self._make_room()
-        attempt = heads[uuid] = Attempt(self._monotonic(), head)
-        attempt.name = name
+        attempt = heads[uuid] = Attempt(self._now.monotonic, self._kinds[name, None])
         if head is not None:
+            attempt.older = head
             _trim(attempt)
         return attempt
+
+    def _identify(self, attempt: Attempt, name: str | None, queue: str | None, retries: int | None) -> None:
+        """Learn what a publication or delivery tells of itself; a queue told later is the right one."""
+        attempt.kind = self._kinds[name if attempt.name is None else attempt.name, queue or attempt.queue]
+        if attempt.retries is None:
+            attempt.retries = retries
 
     def _make_room(self) -> None:
         """Forget the oldest tasks, a few at a time: finding the first of a dict takes the longer the more have left."""
@@ -210,11 +305,10 @@ class Inflight:
             self._forget(uuid)
 
     def _forget(self, uuid: str) -> None:
-        for attempt in self._heads.pop(uuid).chain():
+        attempt: Attempt | None = self._heads.pop(uuid)
+        while attempt is not None:
             attempt.leave()
-
-    def _bury(self, uuid: str) -> None:
-        self._tombstones.append((self._monotonic() + TOMBSTONE_SECONDS, uuid))
+            attempt = attempt.details.older
 
 
 def _trim(head: Attempt) -> None:

@@ -45,12 +45,19 @@ def exception_class(exception: str | None, traceback: str | None) -> str:
     Returns:
         The bare class name without module, or ``unknown``.
     """
-    line = _exception_line(traceback)
-    for text, pattern in ((exception, _REPR), (line, _LINE), (exception, _ANGLED)):
-        found = pattern.match(text.removeprefix(_RETRY)[:MAX_LENGTH].strip()) if text else None
-        if found and found[1] not in _NO_CLASS:
-            return clean(found[1])
-    return "unknown"
+    return (
+        _class(exception, _REPR)
+        or _class(_exception_line(traceback), _LINE)
+        or _class(exception, _ANGLED)
+        or "unknown"
+    )
+
+
+def _class(text: str | None, pattern: re.Pattern[str]) -> str | None:
+    found = pattern.match(text.removeprefix(_RETRY)[:MAX_LENGTH].strip()) if text else None
+    if found is None or found[1] in _NO_CLASS or not found[1].isidentifier():  # \w holds more: one half, say
+        return None
+    return clean(found[1])
 
 
 def _exception_line(traceback: str | None) -> str | None:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.attempt import Attempt
-
 #: Entries that wait for the labels of one attempt; a message that comes back without end makes more.
 MAX_ENTRIES: Final = 100
 
@@ -36,12 +34,6 @@ class Ledger(Protocol):
 
     def prefetch_wait(self, seconds: float) -> None:
         """A worker held it this long before it started."""
-
-    def begin(self, attempt: Attempt, started: float) -> None:
-        """The attempt runs since ``started``."""
-
-    def end(self, attempt: Attempt) -> None:
-        """The attempt does not run any more, if it ever did."""
 
     def succeeded(self, timestamp: float, runtime: float | None) -> None:
         """It succeeded."""
@@ -102,12 +94,6 @@ class HeldLedger:
 
     def prefetch_wait(self, seconds: float) -> None:
         self._enter(methodcaller("prefetch_wait", seconds))
-
-    def begin(self, attempt: Attempt, started: float) -> None:
-        self._enter(methodcaller("begin", attempt, started))
-
-    def end(self, attempt: Attempt) -> None:
-        self._enter(methodcaller("end", attempt))
 
     def succeeded(self, timestamp: float, runtime: float | None) -> None:
         self._enter(methodcaller("succeeded", timestamp, runtime))

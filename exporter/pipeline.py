@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from exporter import __version__
 from exporter.brokers.internal import is_internal
+from exporter.clock import Moment
 from exporter.collectors import ExporterCollector, Guard, QueueCollector, TaskCollector, WorkerCollector
 from exporter.collectors.task_ledger import Buckets
 from exporter.delivery import Delivery
@@ -70,12 +71,14 @@ class Pipeline:
         """
         # A series with its time of creation beside each counter: twice the lines, and nothing that Prometheus 2 reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
-        inflight = Inflight(clock, max_tasks=config.max_in_flight)
+        now = Moment(clock)
+        inflight = Inflight(now, max_tasks=config.max_in_flight)
         versions = {"version": __version__, "python": platform.python_version(), **libraries}
-        exporter = ExporterCollector(subscription, inflight, clock, versions=versions)
+        exporter = ExporterCollector(subscription, inflight, now, versions=versions)
         self._roster = roster = Roster(
             subscription,
             clock,
+            now,
             timeout=config.worker_timeout,
             retention=config.worker_retention,
             max_workers=config.max_series,
@@ -95,7 +98,7 @@ class Pipeline:
         self._workers = workers = WorkerCollector(roster, shows_queue=known.accepts)
         self._tasks = tasks = TaskCollector(
             inflight,
-            clock,
+            now,
             buckets=Buckets(config.runtime_buckets, config.wait_buckets),
             max_series=config.max_series,
             only_queue=roster.only_queue,
@@ -112,7 +115,7 @@ class Pipeline:
             interval=config.sample_interval,
             by_priority=config.queue_priorities,
         )
-        self.dispatcher = Dispatcher(exporter, clock)
+        self.dispatcher = Dispatcher(exporter, now)
         for collector in (exporter, workers, tasks):
             collector.subscribe(self.dispatcher.on)
         self.delivery = Delivery(subscription, clock, heard=exporter.heard)

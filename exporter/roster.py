@@ -14,12 +14,14 @@ from exporter.workers import Presence, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.clock import Clock
+    from exporter.clock import Clock, Moment
     from exporter.facts import WorkerFacts
     from exporter.subscription import Subscription
 
 #: A worker that said goodbye is shown for this long.
 OFFLINE_RETENTION_SECONDS: Final = 120.0
+
+_LOST: Final = Presence.LOST  # looking it up there costs as much as the rest of hear()
 
 
 class Roster:
@@ -29,6 +31,7 @@ class Roster:
         self,
         subscription: Subscription,
         clock: Clock,
+        now: Moment,
         *,
         timeout: float,
         retention: float,
@@ -37,14 +40,16 @@ class Roster:
     ) -> None:
         """Args:
         subscription: tells silence from deafness.
-        clock: times of receipt.
+        clock: the time of a scrape.
+        now: times of receipt.
         timeout: seconds of silence after which a worker is lost.
         retention: seconds for which a lost worker is shown.
         max_workers: further ones share one record under the name ``other``.
         on_overflow: told when one does.
         """
         self._subscription = subscription
-        self._clock = clock
+        self._monotonic = clock.monotonic
+        self._now = now
         self._timeout = timeout
         self._retention = retention
         self._max_workers = max_workers
@@ -65,15 +70,16 @@ class Roster:
                 self._on_overflow()
             worker = self._workers.get(label)
             if worker is None:
-                worker = self._workers[label] = Worker(label, self._clock.monotonic(), self._clock.wall())
+                worker = self._workers[label] = Worker(label, self._now.monotonic, self._now.wall)
         return worker
 
     def hear(self, name: str) -> Worker:
         """The record of a worker of which an event came just now."""
-        worker = self.of(name)
-        worker.heard = self._clock.monotonic()
-        worker.last_seen = self._clock.wall()
-        if worker.presence is Presence.LOST:
+        worker = self._workers.get(name) or self.of(name)
+        now = self._now
+        worker.heard = now.monotonic
+        worker.last_seen = now.wall
+        if worker.presence is _LOST:
             worker.presence = Presence.UP
         return worker
 
@@ -112,7 +118,7 @@ class Roster:
 
     def shown(self) -> list[Worker]:
         """All but those that said goodbye a while ago; they are remembered longer, for their last tasks may yet end."""
-        past = self._clock.monotonic() - OFFLINE_RETENTION_SECONDS
+        past = self._monotonic() - OFFLINE_RETENTION_SECONDS
         workers = tuple(self._workers.values())
         return [
             worker for worker in workers if worker.presence is not Presence.OFFLINE or worker.since >= past
@@ -124,7 +130,7 @@ class Roster:
         Returns:
             The names of those found lost just now, and of those forgotten just now.
         """
-        now = self._clock.monotonic()
+        now = self._now.monotonic
         lost, forgotten = [], []
         for name, worker in tuple(self._workers.items()):
             worker.capacity.expire(now)

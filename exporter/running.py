@@ -1,6 +1,6 @@
 """Which attempts run now, where and since when.
 
-Owns: the set of running attempts. Must not know: events, metrics.
+Owns: the sets of running attempts, one a worker. Must not know: events, metrics.
 """
 
 from __future__ import annotations
@@ -8,40 +8,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.attempt import Attempt
-    from exporter.ledger import Ledger
+    from exporter.attempt import Attempt, RunningHere
 
 
 class Running:
-    """Attempts between their start and their end. Written by one thread at a time, read by any."""
+    """Attempts between their start and their end. Written by one thread at a time, read by any.
+
+    An attempt knows which set it is in, and takes itself off it (``Attempt.leave``).
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[Attempt, tuple[Ledger, float, str]] = {}
-        self._on_worker: dict[str, dict[Attempt, None]] = {}
+        self._on_worker: dict[str, RunningHere] = {}
 
-    def begin(self, ledger: Ledger, attempt: Attempt, started: float) -> None:
-        """The attempt runs since ``started`` (epoch seconds) on ``attempt.worker``, and is counted in ``ledger``."""
-        self.end(attempt)
+    def begin(self, attempt: Attempt) -> None:
+        """The attempt runs on ``attempt.worker``, since ``attempt.started``."""
         worker = attempt.worker or ""
-        self._entries[attempt] = (ledger, started, worker)
-        self._on_worker.setdefault(worker, {})[attempt] = None
-
-    def end(self, attempt: Attempt) -> None:
-        """The attempt does not run any more, if it did."""
-        entry = self._entries.pop(attempt, None)
-        if entry is not None:
-            here = self._on_worker[entry[2]]
-            del here[attempt]
-            if not here:
-                del self._on_worker[entry[2]]
+        here = self._on_worker.get(worker)
+        if here is None:
+            here = self._on_worker[worker] = {}
+        if attempt.running is not here:
+            attempt.leave()
+            attempt.running = here
+            here[attempt] = None
 
     def end_all(self, worker: str, since: float) -> None:
         """End what was started on this worker before ``since`` (epoch seconds by the worker's clock)."""
         for attempt in tuple(self._on_worker.get(worker, ())):
-            if self._entries[attempt][1] < since:
+            if attempt.started < since:
                 attempt.open = 0
-                self.end(attempt)
+                attempt.leave()
 
-    def snapshot(self) -> list[tuple[Ledger, float]]:
-        """The (ledger, start in epoch seconds) of everything that runs."""
-        return [(ledger, started) for ledger, started, _ in tuple(self._entries.values())]
+    def sweep(self) -> None:
+        """Forget workers on which nothing runs."""
+        for worker, here in tuple(self._on_worker.items()):
+            if not here:
+                del self._on_worker[worker]
+
+    def snapshot(self) -> list[Attempt]:
+        """Everything that runs."""
+        return [attempt for here in tuple(self._on_worker.values()) for attempt in tuple(here)]

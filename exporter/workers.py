@@ -46,13 +46,6 @@ class Process:
     settled: int | None = None  # the deficit already accounted for
     last_deficit: int = 0
 
-    def start(self, timestamp: float) -> None:
-        """Take a task-started event."""
-        if timestamp <= self.beat_at:
-            self.starts += 1
-        else:
-            self.newer_starts += 1
-
     def heartbeat(self, processed: int, timestamp: float) -> tuple[int, int]:
         """Take a heartbeat's ``processed``.
 
@@ -102,6 +95,15 @@ class Worker:
     unheard_work: bool = False  # it worked between two heartbeats, and no task event told
     idle_since: float | None = None  # timestamp of the first of a row of heartbeats that say so
     capacity: Capacity = field(default_factory=Capacity)
+
+    def start(self, pid: int | None, timestamp: float) -> None:
+        """Take a task-started event."""
+        self.task_events += 1
+        process = self.processes.get(pid or 0) or self.process(pid)
+        if timestamp <= process.beat_at:
+            process.starts += 1
+        else:
+            process.newer_starts += 1
 
     def process(self, pid: int | None) -> Process:
         """The record of its process."""

@@ -1,5 +1,6 @@
 """Whatever is sent, what is kept has a limit, and finding room stays cheap."""
 
+import sys
 import time
 import tracemalloc
 from itertools import count
@@ -9,6 +10,7 @@ import pytest
 
 from exporter import attribution, inflight, ledger
 from exporter.attempt import MAX_PAST
+from exporter.clock import Moment
 from exporter.events import TaskStarted
 from exporter.inflight import MAX_CHAIN, Inflight
 from exporter.workers import MAX_PROCESSES
@@ -56,7 +58,7 @@ def test_one_uuid_with_any_attempts() -> None:
     bench.wait(3)
     chain = attempts(bench)["u"]
     assert len(chain) <= MAX_CHAIN
-    running = set(bench.pipeline._tasks._running._entries)
+    running = set(bench.pipeline._tasks._running.snapshot())
     assert running <= set(chain)
 
 
@@ -83,7 +85,7 @@ def test_what_waits_is_settled_when_it_is_too_much(monkeypatch: pytest.MonkeyPat
 def test_a_full_table_makes_room_quickly() -> None:
     """Each task beyond the limit costs about what one below it does, however many have left already."""
     limit = 40_000
-    table = Inflight(FakeTime().clock(), max_tasks=limit)
+    table = Inflight(Moment(FakeTime().clock()), max_tasks=limit)
     seconds = []
     for turn in range(4):
         events = [TaskStarted(f"{turn}-{n}", T0, "w@h") for n in range(limit // 2)]
@@ -137,3 +139,39 @@ def test_names_of_any_number_and_length() -> None:
     for name in ("task_failed_total", "worker_up", "task_exceptions_total"):
         assert sum(sample.startswith(f"celery_{name}{{") for sample in samples) <= limit + 1
     assert kept < 20_000_000
+
+
+def test_what_is_forgotten_is_freed() -> None:
+    """Attempts are left out of garbage collection: nothing of them may stay when the table forgets them."""
+    bench = Bench(max_in_flight=500)
+
+    def live(turn: int) -> None:
+        for n in range(1000):
+            uuid = f"{turn}-{n}"
+            bench.feed(received(uuid), task("started", uuid))  # held, and evicted while it runs
+            if n % 2:
+                bench.feed(task("retried", uuid), sent(uuid, retries=1), task("started", uuid, at=3))
+            if n % 3:
+                bench.feed(task("succeeded", uuid, at=4))
+        bench.wait(61)
+
+    tracemalloc.start()
+    live(0)
+    before = tracemalloc.get_traced_memory()[0]
+    for turn in range(1, 6):
+        live(turn)
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert after < 1.5 * before
+
+
+def test_tasks_share_what_they_have_in_common() -> None:
+    """An ordinary task keeps its id and its times; names, workers and what only odd tasks have are kept once."""
+    bench = Bench()
+    for n in range(100):
+        bench.feed(sent(f"u{n}"), received(f"u{n}"))
+    table = [chain[0] for chain in attempts(bench).values()]
+    assert len(table) == 100
+    for field in ("kind", "worker", "details", "ledger"):
+        assert len({id(getattr(attempt, field)) for attempt in table}) == 1
+    assert sys.getsizeof(table[0]) <= 112

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from exporter import events
+from exporter.clock import Moment
 from exporter.dispatch import Dispatcher
 from tests.pipeline import T0, Bench, FakeTime, received, sent, task, worker_event
 
@@ -31,7 +32,7 @@ def wire(content: object) -> bytes:
 def test_handlers_get_their_type_in_order() -> None:
     """Each handler sees the events of its type, those of one type in the order of registration."""
     seen: list[str] = []
-    dispatcher = Dispatcher(Drops(), FakeTime().clock())
+    dispatcher = Dispatcher(Drops(), Moment(FakeTime().clock()))
     dispatcher.on(events.TaskStarted, lambda event: seen.append(f"first {event.uuid}"))
     dispatcher.on(events.TaskStarted, lambda event: seen.append(f"second {event.uuid}"))
     dispatcher.on(events.UnknownEvent, lambda event: seen.append(event.type))
@@ -47,7 +48,7 @@ def test_a_broken_handler_costs_one_event(caplog: pytest.LogCaptureFixture) -> N
         raise LookupError(event.uuid)
 
     drops, time = Drops(), FakeTime()
-    dispatcher = Dispatcher(drops, time.clock())
+    dispatcher = Dispatcher(drops, Moment(time.clock()))
     dispatcher.on(events.TaskStarted, broken)
     dispatcher.on(events.TaskStarted, lambda event: seen.append(event.uuid))
     for _ in range(100):

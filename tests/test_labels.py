@@ -68,6 +68,7 @@ def test_every_name_can_be_encoded(name: str) -> None:
         (None, None, "unknown"),
         ("", "", "unknown"),
         ("ExceptionWithTraceback()", None, "unknown"),
+        ("\N{VULGAR FRACTION ONE HALF}()", None, "unknown"),
     ],
 )
 def test_exception_class(exception: str | None, traceback: str | None, expected: str | None) -> None:

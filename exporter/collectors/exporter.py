@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from exporter.clock import Clock
+    from exporter.clock import Moment
     from exporter.collectors.family import Subscribe
     from exporter.inflight import Inflight
     from exporter.subscription import Subscription
@@ -126,17 +126,17 @@ class ExporterCollector:
     )
 
     def __init__(
-        self, subscription: Subscription, inflight: Inflight, clock: Clock, *, versions: Mapping[str, str]
+        self, subscription: Subscription, inflight: Inflight, now: Moment, *, versions: Mapping[str, str]
     ) -> None:
         """Args:
         subscription: state of the receiver.
         inflight: the table whose size and evictions are shown.
-        clock: times of receipt.
+        now: times of receipt.
         versions: values of the labels of ``celery_exporter_build_info``.
         """
         self._subscription = subscription
         self._inflight = inflight
-        self._wall = clock.wall
+        self._now = now
         self._last_event = 0.0
         self._build = _BUILD.gauge()
         self._build.labels(**versions).set(1)
@@ -161,8 +161,9 @@ class ExporterCollector:
     def on_event(self, event: events.Event) -> None:
         """Count it and measure how late it is."""
         self._handled[type(event)] += 1
-        self._last_event = now = self._wall()
-        self._lag.observe(max(0.0, now - event.timestamp))
+        self._last_event = now = self._now.wall
+        lag = now - event.timestamp
+        self._lag.observe(lag if lag > 0 else 0.0)
 
     def on_unknown(self, event: events.UnknownEvent) -> None:
         """Count an event of a type that nothing handles."""
@@ -170,7 +171,7 @@ class ExporterCollector:
             self._probes += 1
             return
         self._unknown += 1
-        self._last_event = self._wall()
+        self._last_event = self._now.wall
 
     def heard(self) -> int:
         """How many events have come so far, good or bad, of anybody."""

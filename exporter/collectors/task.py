@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter import events
-from exporter.attribution import Attribution
+from exporter.attribution import UNKNOWN, Attribution
 from exporter.collectors.family import Family
 from exporter.collectors.task_ledger import LEDGER_FAMILIES, LedgerSettings, TaskLedger, collect
 from exporter.labels import OTHER, clean, exception_class
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from exporter.attempt import Attempt
-    from exporter.clock import Clock
+    from exporter.attempt import Attempt, Kind
+    from exporter.clock import Moment
     from exporter.collectors.family import Subscribe
     from exporter.collectors.task_ledger import Buckets
     from exporter.inflight import Inflight
@@ -62,7 +62,7 @@ class TaskCollector:
     def __init__(
         self,
         inflight: Inflight,
-        clock: Clock,
+        now: Moment,
         *,
         buckets: Buckets,
         max_series: int,
@@ -73,7 +73,7 @@ class TaskCollector:
     ) -> None:
         """Args:
         inflight: the table of attempts, which this collector alone writes to.
-        clock: for what expires.
+        now: when that came which is handled.
         buckets: of the histograms.
         max_series: label sets a family, the rest is folded into ``other``.
         only_queue: gives the queue that a worker (its nodename) consumes, if it is known to consume just one.
@@ -82,12 +82,12 @@ class TaskCollector:
         on_overflow: told the family of each label set that was folded.
         """
         self._inflight = inflight
-        self._wall = clock.wall
+        self._now = now
         self._running = Running()
-        self._attribution = Attribution(self._ledger, clock, only_queue=only_queue, max_tasks=max_series)
-        self._settings = LedgerSettings(buckets, self._running, self._admit_exception)
+        self._attribution = Attribution(self._ledger, now, only_queue=only_queue, max_tasks=max_series)
+        self._settings = LedgerSettings(buckets, self._admit_exception)
         self._exceptions: set[tuple[str, ...]] = set()
-        self._ledgers: dict[tuple[str, str], TaskLedger] = {}
+        self._ledgers: dict[Kind, TaskLedger] = {}
         self._max_series = max_series
         self._on_published = on_published
         self._on_outcome = on_outcome
@@ -114,7 +114,7 @@ class TaskCollector:
         ledger.sent()
         if event.queue is not None:
             self._on_published(event.queue, event.timestamp)
-        if attempt.unpaired:
+        if attempt.details.unpaired:
             for started in attempt.unpaired:
                 ledger.queue_wait(max(0.0, started - attempt.due))
             attempt.unpaired = ()
@@ -138,24 +138,26 @@ class TaskCollector:
         attempt = self._inflight.started(event)
         if attempt is None:
             return
-        ledger = self._ledger_of(attempt)
+        ledger = attempt.ledger or self._attribution.met(attempt)
         started = event.timestamp
         ledger.started()
         if attempt.sent:
-            ledger.queue_wait(max(0.0, started - attempt.due))
+            wait = started - attempt.due
+            ledger.queue_wait(wait if wait > 0 else 0.0)  # max() would be a call
         else:
             attempt.wait_for_sent(started)
         if attempt.received:
             ledger.prefetch_wait(_prefetch_wait(attempt))
         if attempt.open:
-            ledger.begin(attempt, started)
+            self._running.begin(attempt)
 
     def on_succeeded(self, event: events.TaskSucceeded) -> None:
         """Count the outcome."""
         attempt = self._inflight.ended(event, final=True)
         if attempt is None:
             return
-        self._ledger_of(attempt).succeeded(self._past(event.timestamp), event.runtime)
+        ledger = attempt.ledger or self._attribution.met(attempt)
+        ledger.succeeded(self._past(event.timestamp), event.runtime)
         self._on_outcome(event.hostname, "succeeded")
 
     def on_failed(self, event: events.TaskFailed) -> None:
@@ -214,6 +216,7 @@ class TaskCollector:
         """Settle and forget what has waited long enough."""
         self._attribution.sweep()
         self._inflight.sweep()
+        self._running.sweep()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
@@ -221,10 +224,10 @@ class TaskCollector:
         yield from collect(ledgers)
         in_progress, oldest = _IN_PROGRESS.empty(), _OLDEST_RUNNING.empty()
         last_succeeded, last_failed = _LAST_SUCCEEDED.empty(), _LAST_FAILED.empty()
-        starts: dict[Ledger, list[float]] = {}
-        now = self._wall()  # no clock that is ahead of ours makes a time to come of what has happened
-        for ledger, started in self._running.snapshot():
-            starts.setdefault(ledger, []).append(started)
+        starts: dict[Ledger | None, list[float]] = {}
+        now = self._now.wall  # no clock that is ahead of ours makes a time to come of what has happened
+        for attempt in self._running.snapshot():
+            starts.setdefault(attempt.ledger, []).append(attempt.started)
         for ledger in ledgers:
             running = starts.get(ledger, ())
             in_progress.add_metric(ledger.labels, len(running))
@@ -238,15 +241,17 @@ class TaskCollector:
 
     def _past(self, timestamp: float) -> float:
         """The time of what has happened, by a clock that may be ahead of ours."""
-        return min(timestamp, self._wall())
+        now = self._now.wall
+        return min(now, timestamp)
 
     def _ledger_of(self, attempt: Attempt) -> Ledger:
         return attempt.ledger or self._attribution.met(attempt)
 
-    def _ledger(self, task: str, queue: str) -> TaskLedger:
-        ledger = self._ledgers.get((task, queue))
+    def _ledger(self, kind: Kind) -> TaskLedger:
+        ledger = self._ledgers.get(kind)
         if ledger is None:
-            labels = (clean(task), clean(queue))
+            task, queue = kind
+            labels = (clean(task or UNKNOWN), clean(queue or UNKNOWN))
             if labels not in self._ledgers and len(self._ledgers) >= self._max_series:
                 labels = (OTHER, OTHER)
                 self._on_overflow("celery_task")
@@ -265,7 +270,8 @@ class TaskCollector:
 
 
 def _prefetch_wait(attempt: Attempt) -> float:
-    return max(0.0, attempt.started - max(attempt.received, attempt.eta))
+    wait = attempt.started - (max(attempt.received, attempt.eta) if attempt.details.eta else attempt.received)
+    return wait if wait > 0 else 0.0
 
 
 def _runtime(attempt: Attempt, ended: float) -> float | None:

@@ -14,13 +14,10 @@ from exporter.collectors.family import Distribution, Family
 from exporter.labels import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client import Metric
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-    from exporter.attempt import Attempt
-    from exporter.running import Running
 
 _TASK = ("task", "queue")
 _SENT = Family("celery_task_sent_total", "counter", "Publications of the task, one a task-sent event.", _TASK)
@@ -98,13 +95,6 @@ LEDGER_FAMILIES = (
     _PREFETCH_WAIT,
 )
 
-#: The outcomes that exist from the first moment, at 0, so that ``rate()`` and ratios work from the start.
-_ZEROS: tuple[tuple[Family, tuple[str, ...]], ...] = (
-    *((family, ()) for family in (_SENT, _RECEIVED, _STARTED, _SUCCEEDED, _FAILED, _RETRIED, _CANCELLED)),
-    *((_REJECTED, (requeue,)) for requeue in ("true", "false")),
-    *((_REVOKED, (reason,)) for reason in ("revoked", "expired", "terminated")),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
@@ -119,108 +109,149 @@ class LedgerSettings:
     """What all ledgers share."""
 
     buckets: Buckets
-    running: Running
     admit_exception: Callable[[tuple[str, ...]], bool]
 
 
 class TaskLedger:
     """Counts what happens to one task on one queue. One thread at a time writes, any may read.
 
-    Of the histograms only those of successes and prefetching exist from the first moment: the queue wait comes with the
-    first task-sent (without it nobody knows), the run time of failures with the first of them.
+    An entry is a few additions to slots: nothing is made, hashed or locked for it. All counters but those of exceptions
+    exist from the first moment, at 0, so that ``rate()`` and ratios work from the start. Of the histograms those of
+    successes and prefetching do: the queue wait comes with the first task-sent (without it nobody knows), the run time
+    of failures with the first of them.
     """
 
-    __slots__ = ("_settings", "_totals", "_waits", "labels", "last_failed", "last_succeeded")
+    __slots__ = (
+        "_cancelled",
+        "_failed",
+        "_failures",
+        "_prefetch_wait",
+        "_queue_wait",
+        "_received",
+        "_rejected",
+        "_retried",
+        "_retries",
+        "_revoked",
+        "_runtime_failed",
+        "_runtime_retried",
+        "_runtime_succeeded",
+        "_sent",
+        "_settings",
+        "_started",
+        "_succeeded",
+        "labels",
+        "last_failed",
+        "last_succeeded",
+    )
 
     def __init__(self, settings: LedgerSettings, labels: tuple[str, str]) -> None:
+        self._settings = settings
         self.labels = labels
         self.last_succeeded = self.last_failed = 0.0  # epoch seconds
-        self._settings = settings
-        self._totals: dict[tuple[Family, tuple[str, ...]], int] = dict.fromkeys(_ZEROS, 0)
-        self._waits: dict[tuple[Family, tuple[str, ...]], Distribution] = {}
-        self._histogram(_RUNTIME, ("succeeded",))
-        self._histogram(_PREFETCH_WAIT, ())
+        self._sent = self._received = self._started = self._succeeded = self._failed = self._retried = 0
+        self._cancelled = 0
+        self._rejected = {"true": 0, "false": 0}
+        self._revoked = {"revoked": 0, "expired": 0, "terminated": 0}
+        self._failures: dict[str, int] = {}  # by class of exception
+        self._retries: dict[str, int] = {}
+        self._runtime_succeeded = Distribution(settings.buckets.runtime)
+        self._runtime_failed: Distribution | None = None
+        self._runtime_retried: Distribution | None = None
+        self._queue_wait: Distribution | None = None
+        self._prefetch_wait = Distribution(settings.buckets.wait)
 
     def sent(self) -> None:
-        self._totals[_SENT, ()] += 1
-        if (_QUEUE_WAIT, ()) not in self._waits:
-            self._histogram(_QUEUE_WAIT, ())
+        self._sent += 1
+        if self._queue_wait is None:
+            self._queue_wait = Distribution(self._settings.buckets.wait)
 
     def received(self) -> None:
-        self._totals[_RECEIVED, ()] += 1
+        self._received += 1
 
     @property
     def deliveries(self) -> int:
-        return self._totals[_RECEIVED, ()]
+        return self._received
 
     def started(self) -> None:
-        self._totals[_STARTED, ()] += 1
+        self._started += 1
 
     def queue_wait(self, seconds: float) -> None:
-        self._observe(_QUEUE_WAIT, (), seconds)
+        if self._queue_wait is None:
+            self._queue_wait = Distribution(self._settings.buckets.wait)
+        self._queue_wait.observe(seconds)
 
     def prefetch_wait(self, seconds: float) -> None:
-        self._observe(_PREFETCH_WAIT, (), seconds)
-
-    def begin(self, attempt: Attempt, started: float) -> None:
-        self._settings.running.begin(self, attempt, started)
-
-    def end(self, attempt: Attempt) -> None:
-        self._settings.running.end(attempt)
+        self._prefetch_wait.observe(seconds)
 
     def succeeded(self, timestamp: float, runtime: float | None) -> None:
-        self._totals[_SUCCEEDED, ()] += 1
-        self._observe(_RUNTIME, ("succeeded",), runtime)
-        self.last_succeeded = max(self.last_succeeded, timestamp)
+        self._succeeded += 1
+        if runtime is not None:
+            self._runtime_succeeded.observe(runtime)
+        if timestamp > self.last_succeeded:  # noqa: PLR1730 - a call of max() costs as much as all else here
+            self.last_succeeded = timestamp
 
     def failed(self, timestamp: float, exception: str, runtime: float | None) -> None:
-        self._totals[_FAILED, ()] += 1
-        self._count_exception(exception, "failed")
-        self._observe(_RUNTIME, ("failed",), runtime)
-        self.last_failed = max(self.last_failed, timestamp)
+        self._failed += 1
+        self._count_exception(self._failures, exception, "failed")
+        if runtime is not None:
+            if self._runtime_failed is None:
+                self._runtime_failed = Distribution(self._settings.buckets.runtime)
+            self._runtime_failed.observe(runtime)
+        if timestamp > self.last_failed:  # noqa: PLR1730 - a call of max() costs as much as all else here
+            self.last_failed = timestamp
 
     def retried(self, exception: str, runtime: float | None) -> None:
-        self._totals[_RETRIED, ()] += 1
-        self._count_exception(exception, "retried")
-        self._observe(_RUNTIME, ("retried",), runtime)
+        self._retried += 1
+        self._count_exception(self._retries, exception, "retried")
+        if runtime is not None:
+            if self._runtime_retried is None:
+                self._runtime_retried = Distribution(self._settings.buckets.runtime)
+            self._runtime_retried.observe(runtime)
 
     def rejected(self, requeue: str) -> None:
-        self._totals[_REJECTED, (requeue,)] += 1
+        self._rejected[requeue] += 1
 
     def revoked(self, reason: str) -> None:
-        self._totals[_REVOKED, (reason,)] += 1
+        self._revoked[reason] += 1
 
     def cancelled(self) -> None:
-        self._totals[_CANCELLED, ()] += 1
+        self._cancelled += 1
 
-    def _count_exception(self, exception: str, outcome: str) -> None:
-        key = (_EXCEPTIONS, (exception, outcome))
-        if key not in self._totals:
+    def _count_exception(self, counts: dict[str, int], exception: str, outcome: str) -> None:
+        if exception not in counts:
             if not self._settings.admit_exception((*self.labels, exception, outcome)):
-                key = (_EXCEPTIONS, (OTHER, outcome))
-            self._totals.setdefault(key, 0)
-        self._totals[key] += 1
+                exception = OTHER
+            counts.setdefault(exception, 0)
+        counts[exception] += 1
 
-    def _observe(self, family: Family, extra: tuple[str, ...], seconds: float | None) -> None:
-        if seconds is not None:
-            (self._waits.get((family, extra)) or self._histogram(family, extra)).observe(seconds)
+    def totals(self) -> Iterator[tuple[Family, tuple[str, ...], int]]:
+        """(family, values of the labels beyond task and queue, number) of each counter."""
+        yield _SENT, (), self._sent
+        yield _RECEIVED, (), self._received
+        yield _STARTED, (), self._started
+        yield _SUCCEEDED, (), self._succeeded
+        yield _FAILED, (), self._failed
+        yield _RETRIED, (), self._retried
+        yield _CANCELLED, (), self._cancelled
+        for requeue, number in self._rejected.items():
+            yield _REJECTED, (requeue,), number
+        for reason, number in self._revoked.items():
+            yield _REVOKED, (reason,), number
+        for exception, number in tuple(self._failures.items()):
+            yield _EXCEPTIONS, (exception, "failed"), number
+        for exception, number in tuple(self._retries.items()):
+            yield _EXCEPTIONS, (exception, "retried"), number
 
-    def _histogram(self, family: Family, extra: tuple[str, ...]) -> Distribution:
-        buckets = self._settings.buckets
-        bounds = buckets.runtime if family is _RUNTIME else buckets.wait
-        distribution = self._waits[family, extra] = Distribution(bounds)
-        return distribution
-
-    def add_to(
-        self,
-        counters: Mapping[Family, CounterMetricFamily | GaugeMetricFamily],
-        histograms: Mapping[Family, HistogramMetricFamily],
-    ) -> None:
-        """Add the samples to their families."""
-        for (family, extra), number in tuple(self._totals.items()):
-            counters[family].add_metric((*self.labels, *extra), number)
-        for (family, extra), distribution in tuple(self._waits.items()):
-            distribution.add_to(histograms[family], (*self.labels, *extra))
+    def distributions(self) -> Iterator[tuple[Family, tuple[str, ...], Distribution]]:
+        """The same of each histogram."""
+        yield _RUNTIME, ("succeeded",), self._runtime_succeeded
+        if self._runtime_failed is not None:
+            yield _RUNTIME, ("failed",), self._runtime_failed
+        if self._runtime_retried is not None:
+            yield _RUNTIME, ("retried",), self._runtime_retried
+        if self._queue_wait is not None:
+            yield _QUEUE_WAIT, (), self._queue_wait
+        yield _PREFETCH_WAIT, (), self._prefetch_wait
 
 
 def collect(ledgers: Sequence[TaskLedger]) -> Iterator[Metric]:
@@ -230,6 +261,9 @@ def collect(ledgers: Sequence[TaskLedger]) -> Iterator[Metric]:
         family: family.empty_histogram() for family in LEDGER_FAMILIES if family.kind == "histogram"
     }
     for ledger in ledgers:
-        ledger.add_to(counters, histograms)
+        for family, extra, number in ledger.totals():
+            counters[family].add_metric((*ledger.labels, *extra), number)
+        for family, extra, distribution in ledger.distributions():
+            distribution.add_to(histograms[family], (*ledger.labels, *extra))
     yield from counters.values()
     yield from histograms.values()

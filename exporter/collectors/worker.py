@@ -200,9 +200,7 @@ class WorkerCollector:
 
     def on_started(self, event: events.TaskStarted) -> None:
         """Count the start against the worker's own count."""
-        worker = self._roster.hear(event.hostname)
-        worker.task_events += 1
-        worker.process(event.pid).start(event.timestamp)
+        self._roster.hear(event.hostname).start(event.pid, event.timestamp)
 
     def on_task_event(self, event: events.WorkerTaskEvent) -> None:
         """A sign of life, and of task events."""
