@@ -113,7 +113,12 @@ class Exporter:
             broker.name,
             pipeline.dispatcher,
             link,
-            partial(receiver_for, broker, routing_key=config.event_queue.routing_key),
+            partial(
+                receiver_for,
+                broker,
+                routing_key=config.event_queue.routing_key,
+                universal=config.receiver == "kombu",
+            ),
             on_restart=subscription.restarted,
             # Each address of a failover list, each Sentinel may take its time.
             patience=PATIENCE_SECONDS * (broker.url.count(";") + 1),

@@ -25,6 +25,7 @@ __all__ = (
     "DEFAULT_LISTEN",
     "LOG_FORMATS",
     "LOG_LEVELS",
+    "RECEIVERS",
     "BrokerTls",
     "Config",
     "ConfigError",
@@ -39,6 +40,8 @@ __all__ = (
 MAX_QUEUE_NAME = 200
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("logfmt", "json")
+#: The fastest for the broker, or the one that works with every broker.
+RECEIVERS = ("auto", "kombu")
 
 RUNTIME_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 WAIT_BUCKETS: tuple[float, ...] = (
@@ -135,6 +138,7 @@ class Config:
     )
     tls: BrokerTls | None = None
     event_queue: EventQueue = EventQueue()
+    receiver: str = "auto"
     enable_events: bool = True
     remote_control: bool = True
     inspect_workers: bool = True
@@ -176,6 +180,8 @@ class Config:
         if not self.listen:
             raise ConfigError("no address to listen on: write for example --web.listen-address :9808")
         _check_telemetry_path(self.telemetry_path)
+        if self.receiver not in RECEIVERS:
+            raise ConfigError(f"--receiver must be one of {', '.join(RECEIVERS)}")
         if self.log_level not in LOG_LEVELS:
             raise ConfigError(f"--log.level must be one of {', '.join(LOG_LEVELS)}")
         if self.log_format not in LOG_FORMATS:

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from exporter import parse
-from exporter.config import LOG_FORMATS, LOG_LEVELS, BrokerTls, Config, EventQueue
+from exporter.config import LOG_FORMATS, LOG_LEVELS, RECEIVERS, BrokerTls, Config, EventQueue
 from exporter.errors import ConfigError
 
 ENV_PREFIX = "CELERY_EXPORTER_"
@@ -29,6 +29,7 @@ _OTHERS = {
     **{name: name for name in ("remote_control", "inspect_workers", "inspect_interval", "management_url")},
     **{name: name for name in ("queue_include", "queue_exclude", "queue_priorities", "sample_interval")},
     **{name: name for name in ("worker_retention", "max_in_flight", "max_series", "log_level", "log_format")},
+    "receiver": "receiver",
     "queues": "queue",
     "listen": "web_listen_address",
     "telemetry_path": "web_telemetry_path",
@@ -94,6 +95,12 @@ def run_options() -> dict[str, list[click.Parameter]]:
             _option("--event-exchange", _TEXT, "Exchange that workers publish events to."),
             _option("--event-serializer", _TEXT, "Serializer of the events."),
             _option("--event-routing-key", _TEXT, "Events to receive, such as task.#; default: all."),
+            _option(
+                "--receiver",
+                _choice(*RECEIVERS),
+                "How to receive: the fastest way for the broker, or kombu's for every broker.",
+                "receiver",
+            ),
         ],
         "Workers": [
             _switch("--enable-events", "Keep asking workers to send task events.", default="on"),

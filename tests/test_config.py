@@ -84,6 +84,7 @@ def test_exclusive_and_durable_exclude_each_other() -> None:
         ({"telemetry_path": "/"}, "--web.telemetry-path"),
         ({"telemetry_path": "/-/healthy"}, "--web.telemetry-path"),
         ({"telemetry_path": "/a?b"}, "--web.telemetry-path"),
+        ({"receiver": "fastest"}, "--receiver"),
         ({"log_level": "loud"}, "--log.level"),
         ({"log_format": "xml"}, "--log.format"),
         ({"broker_url": "sentinel://host"}, "master_name"),

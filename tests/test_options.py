@@ -55,7 +55,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         "--broker-transport-option c=d --broker-tls-ca-file PEM --broker-tls-cert-file PEM "
         "--broker-tls-key-file PEM --broker-tls-server-name name --broker-tls-verify "
         "--event-queue-prefix p --event-queue-ttl 5m --event-queue-expires 60 --no-event-queue-exclusive "
-        "--event-queue-durable --event-exchange x --event-serializer json --event-routing-key task.# "
+        "--event-queue-durable --event-exchange x --event-serializer json --event-routing-key task.# --receiver kombu "
         "--no-enable-events --no-inspect-workers --inspect-interval 1m --no-remote-control --queue a --queue b "
         "--queue-include a* --queue-exclude b* --queue-exclude c* --queue-priorities --sample-interval 10s "
         "--management-url http://host:15672 --runtime-buckets 1,2,inf --wait-buckets 3 "
@@ -80,6 +80,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
             serializer="json",
             routing_key="task.#",
         ),
+        receiver="kombu",
         enable_events=False,
         inspect_workers=False,
         inspect_interval=60,

@@ -4,13 +4,16 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
+from exporter.receivers import amqp, redis
+from exporter.receivers.amqp import AmqpSubscription
 from exporter.receivers.choosing import fastest
 from exporter.receivers.kombu import KombuSubscription
 from exporter.receivers.reconnecting import Receiver
-from exporter.receivers.redis import RedisSubscription, missing
+from exporter.receivers.redis import RedisSubscription
 from tests.waiting import wait_for
 
 WAIT_S = 5.0
@@ -171,23 +174,44 @@ def test_a_stop_ends_the_pause(diary: Diary, monkeypatch: pytest.MonkeyPatch) ->
         ("redis+socket:///run/redis.sock", RedisSubscription),
         ("sentinel://a/0;sentinel://b/0", RedisSubscription),
         ("redis://localhost/0;amqp://localhost//", KombuSubscription),
-        ("amqp://localhost//", KombuSubscription),
+        ("amqp://localhost//", AmqpSubscription),
+        ("AMQPS://a//; pyamqp://b//", AmqpSubscription),
+        ("amqp://localhost//;redis://localhost/0", KombuSubscription),
         ("memory://", KombuSubscription),
         ("redis-like.transport:Transport://", KombuSubscription),
     ],
 )
 def test_which_broker_has_a_receiver_of_its_own(url: str, kind: Callable[..., object]) -> None:
-    """Redis by any of its schemes; a failover list with another broker in it takes the universal one."""
+    """Redis and RabbitMQ by any of their schemes; a failover list of both takes the universal one."""
     assert fastest(url) is kind
 
 
-@pytest.mark.parametrize(("library", "name"), [("Connection", "_sock"), ("Channel", "_get_publish_topics")])
+@pytest.mark.parametrize(
+    ("url", "part", "without"),
+    [
+        ("redis://localhost/0", "Connection._sock", ("exporter.receivers.redis.Connection", object)),
+        ("redis://localhost/0", "Channel._get_publish_topics", ("exporter.receivers.redis.Channel", object)),
+        ("amqp://localhost//", "TCPTransport._read_buffer", ("amqp.transport.TCPTransport", lambda _: None)),
+        ("amqp://localhost//", "Connection.on_inbound_frame", "amqp.Connection.on_inbound_frame"),
+        ("amqp://localhost//", "Connection.bytes_recv", "amqp.Connection.bytes_recv"),
+        ("amqp://localhost//", "Connection.sock", "amqp.Connection.sock"),
+        ("amqp://localhost//", "Channel.callbacks", ("amqp.Channel", lambda _: None)),
+        ("amqp://localhost//", "Message.inbound_header", ("amqp.Message", object)),
+    ],
+)
 def test_libraries_that_changed(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, library: str, name: str
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    url: str,
+    part: str,
+    without: str | tuple[str, Any],
 ) -> None:
-    """Without what the fast receiver needs of redis-py and kombu, the universal one serves, and one line says so."""
-    assert missing() is None, "the library has changed: the receiver must be looked at"
-    monkeypatch.setattr(f"exporter.receivers.redis.{library}", object)
-    assert fastest("redis://localhost/0") is KombuSubscription
+    """Without what a fast receiver needs of a library, the universal one serves, and one line names what it is."""
+    assert (redis.missing(), amqp.missing()) == (None, None), "a library has changed: look at its receiver"
+    if isinstance(without, str):
+        monkeypatch.delattr(without)
+    else:
+        monkeypatch.setattr(*without)
+    assert fastest(url) is KombuSubscription
     (record,) = caplog.records
-    assert name in str(vars(record))
+    assert part in str(vars(record))

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from exporter.broker_url import REDIS, SUPPORTED
 from exporter.logs import fields
-from exporter.receivers import redis
+from exporter.receivers import amqp, redis
+from exporter.receivers.amqp import AmqpSubscription
 from exporter.receivers.kombu import KombuSubscription
 from exporter.receivers.reconnecting import Receiver
 from exporter.receivers.redis import RedisSubscription
@@ -41,11 +42,15 @@ def receiver_for(
 
 def fastest(url: str) -> type[KombuSubscription | RedisSubscription]:
     """Which subscription is the fastest that works with this broker URL, or with each of a failover list."""
-    schemes = (each.partition("://")[0].strip().lower() for each in url.split(";"))
-    if not all(SUPPORTED.get(scheme) in REDIS for scheme in schemes):
+    families = {SUPPORTED.get(each.partition("://")[0].strip().lower()) for each in url.split(";")}
+    kind: type[AmqpSubscription | RedisSubscription]
+    if families <= REDIS:
+        kind, missing = RedisSubscription, redis.missing()
+    elif families == {"amqp"}:
+        kind, missing = AmqpSubscription, amqp.missing()
+    else:
         return KombuSubscription
-    missing = redis.missing()
     if missing is None:
-        return RedisSubscription
+        return kind
     log.warning("events are received the slow way", extra=fields(missing=missing))
     return KombuSubscription

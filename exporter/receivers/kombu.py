@@ -80,10 +80,7 @@ class KombuSubscription:
             self._connection.drain_events(timeout=TICK_SECONDS)
         except TimeoutError:
             pass
-        now = time.monotonic()
-        if now >= self._next_tick:
-            self._next_tick = now + TICK_SECONDS
-            self._tick()
+        self._tick_in_time()
 
     def close(self, *, clean: bool) -> None:
         """Cancel the consumer and disconnect; without ``clean`` only drop the connection."""
@@ -113,6 +110,12 @@ class KombuSubscription:
 
     def _on_reconnect(self, _connection: Any) -> None:
         self._reconnected = True
+
+    def _tick_in_time(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_SECONDS
+            self._tick()
 
     def _tick(self) -> None:
         connection = self._connection

@@ -24,6 +24,7 @@ from redis.exceptions import ResponseError
 from exporter.receivers import MAX_MESSAGE_BYTES, SilentError
 from exporter.receivers.cutting import shut
 from exporter.receivers.envelopes import Envelopes, UniqueEnvelopes
+from exporter.receivers.pausing import Pauses
 
 if TYPE_CHECKING:
     from exporter.brokers.celery_app import Broker
@@ -73,6 +74,7 @@ class RedisSubscription:
         self._connection: Any = None
         self._redis: Any = None
         self._socket: Any = None
+        self._pauses: Pauses
         self._patterns: tuple[str, ...] = ()
         self._confirmed = 0
         self._envelopes: Envelopes
@@ -93,6 +95,7 @@ class RedisSubscription:
         self._redis = channel.client.connection_pool.get_connection()  # the one that kombu has just tried out
         self._socket = _socket(self._redis)
         self._socket.settimeout(TICK_SECONDS)
+        self._pauses = Pauses(self._socket)
         self._ask("PSUBSCRIBE", *self._patterns)
         while self._confirmed < len(self._patterns):
             self.poll()
@@ -109,6 +112,7 @@ class RedisSubscription:
         self._heard = time.monotonic()
         self._asked = None
         self._take(size)
+        self._pauses.after(size)
 
     def close(self, *, clean: bool) -> None:  # noqa: ARG002 - there is nothing to wait for
         """Disconnect, which says nothing to the server."""

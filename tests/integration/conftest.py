@@ -88,15 +88,23 @@ def broker_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def start_exporter(tmp_path: Path) -> Iterator[Callable[..., ExporterProcess]]:
+def receiver() -> str:
+    """The receiver that exporters of this test take; who parametrizes it need not ask for it."""
+    return "auto"
+
+
+@pytest.fixture
+def start_exporter(tmp_path: Path, receiver: str) -> Iterator[Callable[..., ExporterProcess]]:
     """Start the exporter with the given arguments; all are stopped, with exit code 0, after the test."""
+    choice = () if receiver == "auto" else ("--receiver", receiver)
     with ExitStack() as stack:
         count = 0
 
         def start(*arguments: str, **settings: Any) -> ExporterProcess:
             nonlocal count
             count += 1
-            return stack.enter_context(ExporterProcess(tmp_path / f"exporter-{count}", arguments, **settings))
+            folder = tmp_path / f"exporter-{count}"
+            return stack.enter_context(ExporterProcess(folder, (*arguments, *choice), **settings))
 
         yield start
 

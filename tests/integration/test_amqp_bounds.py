@@ -13,6 +13,8 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.needs("rabbitmq")
 
+both = pytest.mark.parametrize("universal", [False, True], ids=["amqp", "universal"])
+
 EVENT = b'{"type": "worker-offline"}'
 
 
@@ -70,21 +72,23 @@ def _wait_for_events(received: Received, number: int) -> None:
     wait_for(lambda: len(received.bodies) == number, timeout=20, what=lambda: f"{number} events: {received}")
 
 
+@both
 @pytest.mark.parametrize("body", [b"", EVENT], ids=["empty", "event"])
-def test_properties_that_cannot_be_read(rabbitmq_vhost: Vhost, body: bytes) -> None:
+def test_properties_that_cannot_be_read(rabbitmq_vhost: Vhost, body: bytes, universal: bool) -> None:
     """Such a message is dropped, and the connection stays, where py-amqp by itself would raise."""
-    with receiving(rabbitmq_vhost.url) as received:
+    with receiving(rabbitmq_vhost.url, universal=universal) as received:
         _publish(rabbitmq_vhost, *(_Raw(body, flags, values) for flags, values in ODD.values()))
         _wait_for_events(received, len(ODD))
         assert received.reasons == ["undecodable"] * len(ODD)
         assert received.connections == 1
 
 
-def test_messages_that_are_too_large(rabbitmq_vhost: Vhost) -> None:
+@both
+def test_messages_that_are_too_large(rabbitmq_vhost: Vhost, universal: bool) -> None:
     """A body beyond the limit is never put together; one of just the limit is."""
     fits = amqp.Message(b" " * MAX_MESSAGE_BYTES, content_type="application/json")
     large = amqp.Message(b" " * (MAX_MESSAGE_BYTES + 1), content_type="application/json")
-    with receiving(rabbitmq_vhost.url) as received:
+    with receiving(rabbitmq_vhost.url, universal=universal) as received:
         _publish(rabbitmq_vhost, large, fits, large)
         _wait_for_events(received, 4)
         assert [len(body) for body in received.bodies] == [

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from exporter.config import RECEIVERS
 from tests.integration.conftest import Vhost
 from tests.integration.event_sender import EventSender
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
@@ -22,6 +25,7 @@ DURABLE = (
 )
 
 
+@pytest.mark.parametrize("receiver", RECEIVERS)
 def test_events_wait_for_the_exporter(
     rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:

@@ -1,4 +1,4 @@
-"""Which messages reach the exporter, and what becomes of those that are no events: on Redis and on RabbitMQ."""
+"""Which messages reach the exporter, and what becomes of those that are no events, by each broker and receiver."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from exporter.config import RECEIVERS
 from tests.integration.event_sender import EventSender
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
@@ -18,6 +19,8 @@ from tests.waiting import wait_for
 
 StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
+
+pytestmark = pytest.mark.parametrize("receiver", RECEIVERS)
 
 TASK = {"uuid": "1", "name": "sent.task", "queue": "letters"}
 

@@ -7,6 +7,7 @@ import pytest
 from exporter.brokers.celery_app import Broker, broker_of
 from exporter.config import Config
 from exporter.receivers import Sink, Subscription
+from exporter.receivers.amqp import AmqpSubscription
 from exporter.receivers.kombu import KombuSubscription
 from exporter.receivers.redis import RedisSubscription
 from tests.integration.conftest import Vhost
@@ -19,8 +20,13 @@ Kind = Callable[[Broker, Sink], Subscription]
 
 
 @pytest.fixture(
-    params=[(RedisSubscription, "redis"), (KombuSubscription, "redis"), (KombuSubscription, "amqp")],
-    ids=["redis", "kombu-redis", "kombu-amqp"],
+    params=[
+        (RedisSubscription, "redis"),
+        (KombuSubscription, "redis"),
+        (AmqpSubscription, "amqp"),
+        (KombuSubscription, "amqp"),
+    ],
+    ids=["redis", "kombu-redis", "amqp", "kombu-amqp"],
 )
 def kind_and_url(request: pytest.FixtureRequest) -> tuple[Kind, str]:
     """A kind of subscription and a broker for this test alone."""
@@ -79,11 +85,12 @@ def test_nothing_is_left_behind_on_redis(valkey: Valkey, received: Received, cle
 
 
 @pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("kind", [AmqpSubscription, KombuSubscription])
 def test_nothing_is_left_behind_on_rabbitmq(
-    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, received: Received, clean: bool
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, received: Received, kind: Kind, clean: bool
 ) -> None:
     """Closing a subscription on RabbitMQ takes its queue along, however it is closed."""
-    subscription = KombuSubscription(broker_of(Config(broker_url=rabbitmq_vhost.url)), received)
+    subscription = kind(broker_of(Config(broker_url=rabbitmq_vhost.url)), received)
     subscription.open()
     vhost = rabbitmq_vhost.name
     assert "celeryev." in rabbitmq.ctl("list_queues", "--vhost", vhost, "name")

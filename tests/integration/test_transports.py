@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.config import RECEIVERS
 from tests.integration.conftest import Vhost
 from tests.integration.known_counts import Route, check_route
 from tests.integration.servers import (
@@ -23,7 +24,10 @@ QUOTED = "p%40ss%3Aw%2Frd"
 StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
 
+each_receiver = pytest.mark.parametrize("receiver", RECEIVERS)
 
+
+@each_receiver
 def test_redis(valkey: Valkey, start_exporter: StartExporter, start_worker: StartWorker) -> None:
     """redis:// as simple as it gets."""
     check_route(Route(valkey.url), start_exporter, start_worker)
@@ -68,6 +72,7 @@ def test_sentinel(sentinels: Sentinels, start_exporter: StartExporter, start_wor
     check_route(route, start_exporter, start_worker)
 
 
+@each_receiver
 def test_amqp(rabbitmq: RabbitMQ, start_exporter: StartExporter, start_worker: StartWorker) -> None:
     """amqp:// with the default virtual host."""
     check_route(Route(rabbitmq.url), start_exporter, start_worker)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import trustme
 
+from exporter.config import RECEIVERS
 from tests.integration.known_counts import Route, check_route, wait_until_receiving
 from tests.integration.servers import (
     HOST,
@@ -22,6 +23,8 @@ PASSWORD = "known-to-nobody"
 
 StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
+
+each_receiver = pytest.mark.parametrize("receiver", RECEIVERS)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,7 @@ def other_ca_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
+@each_receiver
 def test_rediss(
     tls_valkey: Valkey, ca_file: str, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:
@@ -64,6 +68,7 @@ def test_rediss(
     check_route(route, start_exporter, start_worker)
 
 
+@each_receiver
 def test_amqps(
     tls_rabbitmq: RabbitMQ,
     certificates: Certificates,

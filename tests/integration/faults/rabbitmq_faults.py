@@ -1,4 +1,7 @@
-"""Faults of RabbitMQ: those of a connection, a user or a virtual host, and those of the whole server."""
+"""Faults of RabbitMQ: those of a connection, a user or a virtual host, and those of the whole server.
+
+For the receiver that RabbitMQ has of its own, some for the universal one too.
+"""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +20,7 @@ from tests.integration.servers import HOST, RabbitMQ
 from tests.waiting import wait_for
 
 PASSWORD: Final = "known-to-nobody"
+UNIVERSAL: Final = ("--receiver", "kombu")
 FIXED_QUEUE: Final = "celeryev.celery-exporter"
 #: The exporter's for events, samples and remote control, and the one that events are sent over.
 _CONNECTIONS: Final = 4
@@ -144,6 +148,10 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "vhost-deleted": Fault(vhost_deleted, says=("vhost",), seconds=2, broker_down=True),
         "queue-deleted": Fault(queue_deleted, says=("Basic.cancel",), broker_down=False),
         "queue-taken": Fault(queue_taken, says=("RESOURCE_LOCKED",), seconds=2, broker_down=False),
+        "universal:half-open": Fault(network.half_open, says=_MISSED, broker_down=True, mute=True),
+        "universal:reset": Fault(network.reset, says=("reset",), broker_down=False),
+        "universal:closed": Fault(closed, says=("CONNECTION_FORCED", "Closed via management plugin")),
+        "universal:queue-deleted": Fault(queue_deleted, says=("Basic.cancel",), broker_down=False),
     }
 )
 SERVER_FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
@@ -164,7 +172,8 @@ _ARGUMENTS: Final = {
 def trial(name: str, server: RabbitMQ, folder: Path) -> Outcome:
     """Run the trial of a fault, in a virtual host and as a user of its own."""
     fault = {**FAULTS, **SERVER_FAULTS}[name]
-    vhost = f"fault-{name}"
+    kind, _, rest = name.rpartition(":")
+    vhost = f"fault-{kind}-{rest}"
     hosts = folder / "hosts"
     server.add_user(vhost, PASSWORD)
     settings = {"broker_url": server.add_vhost(vhost)}
@@ -178,7 +187,8 @@ def trial(name: str, server: RabbitMQ, folder: Path) -> Outcome:
             url = fronted.replace(HOST, network.MOVING)
             outcome = run_trial(fault, stage(url=url, hosts=hosts, command=network.with_hosts(hosts)), folder)
         else:
-            url = fronted if name in _THROUGH_FRONT else url
-            outcome = run_trial(fault, stage(url=url, arguments=_ARGUMENTS.get(name, ())), folder)
+            url = fronted if rest in _THROUGH_FRONT else url
+            arguments = (*_ARGUMENTS.get(rest, ()), *(UNIVERSAL if kind else ()))
+            outcome = run_trial(fault, stage(url=url, arguments=arguments), folder)
     server.delete_vhost(vhost)
     return outcome

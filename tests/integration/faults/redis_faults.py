@@ -1,6 +1,5 @@
 """Faults of Valkey, for the receiver that Redis has of its own and for the universal one."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -12,10 +11,9 @@ from tests.integration.faults import network
 from tests.integration.faults.front import Front
 from tests.integration.faults.trial import Fault, Outcome, Scene, Stage, run_trial
 from tests.integration.servers import HOST, Valkey
-from tests.integration.servers.exporter import COMMAND
 
 PASSWORD: Final = "known-to-nobody"
-UNIVERSAL: Final = (sys.executable, "-m", "tests.integration.faults.universal")
+UNIVERSAL: Final = ("--receiver", "kombu")
 
 TOPIC: Final = "/0.celeryev/task.sent"
 #: How often a burst tries to get a subscriber cut off.
@@ -120,10 +118,10 @@ def trial(name: str, folder: Path) -> Outcome:
         stage = partial(Stage, {"broker_url": server.url}, server=server, front=front, secret=PASSWORD)
         fronted = server.url.replace(f":{server.port}/", f":{front.port}/")
         kind, _, rest = name.rpartition(":")
-        command = UNIVERSAL if kind else COMMAND
+        arguments = UNIVERSAL if kind else _ARGUMENTS.get(name, ())
         if fault.inject is network.moved:
             network.name(hosts, HOST)
             url = fronted.replace(HOST, network.MOVING)
             return run_trial(fault, stage(url=url, hosts=hosts, command=network.with_hosts(hosts)), folder)
         url = fronted if rest in _THROUGH_FRONT else server.url
-        return run_trial(fault, stage(url=url, command=command, arguments=_ARGUMENTS.get(name, ())), folder)
+        return run_trial(fault, stage(url=url, arguments=arguments), folder)

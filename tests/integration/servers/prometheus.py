@@ -5,10 +5,10 @@ import shutil
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
 
 from tests.integration.servers.ports import HOST, free_port
@@ -42,7 +42,8 @@ class Prometheus:
     """One server on 127.0.0.1 with its data in ``folder``; a context manager.
 
     ``scrape_targets`` are addresses of metrics pages (``http://127.0.0.1:9808/metrics``); ``rules`` are files
-    with alert or recording rules, which are evaluated as often as targets are scraped.
+    with alert or recording rules, which are evaluated as often as targets are scraped. ``target_labels`` are added to
+    every series, as service discovery would.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Prometheus:
         *,
         scrape_interval: str = "1s",
         rules: Sequence[Path] = (),
+        target_labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -62,7 +64,9 @@ class Prometheus:
                 {
                     "global": {"scrape_interval": scrape_interval, "evaluation_interval": scrape_interval},
                     "rule_files": [str(rule) for rule in rules],
-                    "scrape_configs": [_scrape(number, url) for number, url in enumerate(scrape_targets)],
+                    "scrape_configs": [
+                        _scrape(number, url, target_labels) for number, url in enumerate(scrape_targets)
+                    ],
                 },
                 indent=1,
             )
@@ -134,11 +138,11 @@ class Prometheus:
             return False
 
 
-def _scrape(number: int, url: str) -> dict[str, object]:
+def _scrape(number: int, url: str, labels: Mapping[str, str]) -> dict[str, object]:
     parts = urllib.parse.urlsplit(url)
     return {
         "job_name": f"exporter-{number}",
         "scheme": parts.scheme,
         "metrics_path": parts.path or "/metrics",
-        "static_configs": [{"targets": [parts.netloc]}],
+        "static_configs": [{"targets": [parts.netloc], "labels": dict(labels)}],
     }
