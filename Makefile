@@ -1,9 +1,10 @@
 # For a newcomer: `make demo` and `make test` are enough; nothing has to be activated or installed before.
-# DEMO_ARGS="--duration 30", TEST_ARGS="-k task", PYTHON=python3.12 change what is run.
+# DEMO_ARGS="--duration 30", TEST_ARGS="-k task", BENCH_ARGS="--table redis-3", PYTHON=python3.12 change what is run.
 
 PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
+BENCH_ARGS ?=
 SOAK_SECONDS ?= 600
 SOAK_ARGS ?=
 FUZZ_MESSAGES ?= 1000000
@@ -40,9 +41,9 @@ docs: .venv/stamp-dev ## Write docs/metrics.md from the code
 	$(BIN)/celery-exporter metrics --format markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
 
-bench: .venv/stamp-dev ## Measure what an event and a look at queues cost, into benchmarks/*.md (minutes)
+bench: .venv/stamp-dev ## Measure what the exporter and others cost, into benchmarks/*.md (40 minutes)
 	@scripts/install-backends
-	$(BIN)/python -m benchmarks --output benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks --output benchmarks/RESULTS.md --quote README.md $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.sampling --output benchmarks/SAMPLING.md
 
 soak: .venv/stamp-dev ## Load the exporter for SOAK_SECONDS like a busy cluster, into benchmarks/SOAK.md

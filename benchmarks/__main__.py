@@ -1,75 +1,91 @@
-"""``python -m benchmarks``, or ``make bench``: measures everything and prints a page of tables."""
+"""``python -m benchmarks``, or ``make bench``: measures everything or parts of it, writes the page of results."""
 
 import argparse
 import sys
-import tempfile
-from dataclasses import dataclass
+import time
+import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks.brokers import StartBroker, amqp_broker, redis_broker
-from benchmarks.consumers import bare_receiver, danihodovic, ours
-from benchmarks.measure import Shape
-from benchmarks.report import page
-from benchmarks.rounds import compare
+from benchmarks.events.consumers import CONSUMERS
+from benchmarks.kept import Kept, keep, read
+from benchmarks.machine import Machine
+from benchmarks.page import page
+from benchmarks.parts import PARTS
+from benchmarks.quote import quoted_in
+from benchmarks.settings import Settings
 from tests.integration.servers import why_missing
+from tests.integration.servers.exporter import REPOSITORY
 
-#: Environments of peers live where `make clean` finds them.
-_ENVIRONMENTS: Final = Path(sys.prefix) / "peers"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """One comparison: title, broker and what it needs, events in a list."""
-
-    title: str
-    backend: str
-    start: StartBroker
-    list_size: int
-
-
-TABLES: Final = {
-    "redis-3": Table("Redis protocol, lists of 3", "valkey", redis_broker, 3),
-    "redis-24": Table("Redis protocol, lists of 24", "valkey", redis_broker, 24),
-    "rabbitmq-3": Table("RabbitMQ, lists of 3", "rabbitmq", amqp_broker, 3),
-}
+_RESULTS: Final = REPOSITORY / "build" / "benchmarks"
 
 
 def main() -> int:
-    """Run what is asked for; the exit code is 1 when a table is missing or a run failed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--table", action="append", choices=TABLES, help="only this one; repeatable")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tasks", type=int, default=20_000, help="tasks a stream, four events each")
-    parser.add_argument("--rate", type=float, help="events a second; default: as fast as they are read")
-    parser.add_argument("--output", type=Path, help="also write the page to this file")
-    arguments = parser.parse_args()
-    consumers = (ours(), danihodovic(_ENVIRONMENTS), bare_receiver())
-    results, missing = [], False
-    for name in arguments.table or TABLES:
-        table = TABLES[name]
-        reason = why_missing(table.backend)
-        if reason is not None:
-            print(f"{table.title}: {reason}", file=sys.stderr)
-            missing = True
+    """Run what is asked for; the exit code is 1 when a part could not be measured."""
+    arguments = _arguments()
+    settings = Settings(
+        tasks=arguments.tasks,
+        rate=arguments.rate,
+        consumers=arguments.consumer or (),
+        rounds=arguments.rounds,
+        seconds=arguments.seconds,
+        rates=arguments.offer or (),
+        in_flight=arguments.in_flight,
+    )
+    failed = False
+    for name in () if arguments.render else arguments.table or PARTS:
+        part = PARTS[name]
+        reason = part.backend and why_missing(part.backend)
+        if reason:
+            print(f"{name}: {reason}", file=sys.stderr)
+            failed = True
             continue
-        shape = Shape(tasks=arguments.tasks, list_size=table.list_size, rate=arguments.rate)
-        with tempfile.TemporaryDirectory(prefix="celery-exporter-bench-") as folder:
-            result = compare(
-                table.title,
-                table.start,
-                consumers,
-                shape=shape,
-                rounds=arguments.rounds,
-                folder=Path(folder),
-            )
-        results.append(result)
-    if results:
-        text = page(results, consumers, " ".join(["python -m benchmarks", *sys.argv[1:]]))
-        print(text, end="")
+        began = time.monotonic()
+        try:
+            result = part.measure(settings)
+        except Exception:  # noqa: BLE001 - hours may have gone into the other parts
+            traceback.print_exc()
+            failed = True
+            continue
+        print("\n\n".join(part.sections(result)), end="\n\n", flush=True)
         if arguments.output:
-            arguments.output.write_text(text, encoding="utf-8")
-    return int(missing or any(result.failures() for result in results))
+            kept = Kept(
+                date=f"{datetime.now(UTC):%Y-%m-%d}",
+                seconds=time.monotonic() - began,
+                command=" ".join(["python -m benchmarks --table", name, *settings.options()]),
+                machine=Machine.here(),
+                result=result,
+            )
+            keep(arguments.results, name, kept)
+    if arguments.output:
+        arguments.output.write_text(page(read(arguments.results)), encoding="utf-8")
+    if arguments.quote:
+        readme = arguments.quote.read_text(encoding="utf-8")
+        arguments.quote.write_text(quoted_in(readme, read(arguments.results)), encoding="utf-8")
+    return int(failed)
+
+
+def _arguments() -> argparse.Namespace:
+    default = Settings()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--table", action="append", choices=PARTS, help="only this one; repeatable")
+    parser.add_argument(
+        "--consumer", action="append", choices=CONSUMERS, help="compare only this one; repeatable"
+    )
+    parser.add_argument("--rounds", type=int, help="of each comparison; default: as each table has it")
+    parser.add_argument("--tasks", type=int, default=default.tasks, help="of a stream, four events each")
+    parser.add_argument("--rate", type=float, help="events a second; default: as fast as they are read")
+    parser.add_argument("--seconds", type=float, default=default.seconds, help="for which a load lasts")
+    parser.add_argument("--offer", action="append", type=int, help="events a second to sustain; repeatable")
+    parser.add_argument("--in-flight", type=int, default=default.in_flight, help="tasks under way at once")
+    parser.add_argument(
+        "--output", type=Path, help="keep the results, and write the page of all that are kept"
+    )
+    parser.add_argument("--quote", type=Path, help="write the section on cost of this README anew")
+    parser.add_argument("--results", type=Path, default=_RESULTS, help="where results are kept")
+    parser.add_argument("--render", action="store_true", help="measure nothing, write the page anew")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The process that publishes the stream: ``python -m benchmarks.publisher``, driven over its standard streams.
 
-It makes every message, says which events they hold (a line of JSON), waits for a line, publishes, and says how many
-seconds that took (another line of JSON).
+It makes every message, says how many they are and which events they hold, waits for an order, publishes, and says how
+many seconds that took, see :mod:`benchmarks.dialogue`.
 
 Its pace is one of two. Without ``--rate`` the consumer always has something to read and never has much: the publisher
 waits while more than :data:`BACKLOG_BYTES` lie in the sockets of the broker. So no consumer waits, and none is so far
@@ -10,7 +10,6 @@ life, and a consumer that is quick enough is woken up for each.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from benchmarks.dialogue import answer
 from benchmarks.stream import NOMINAL_RATE, Workload, make_stream
 from benchmarks.wire import AmqpWire, RedisWire, Wire
 
@@ -70,21 +70,24 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--tasks", type=int, required=True)
     parser.add_argument("--list-size", type=int, required=True)
+    parser.add_argument("--unsent", action="store_true", help="nobody sends task-sent events")
     parser.add_argument("--rate", type=float, help="events a second")
     arguments = parser.parse_args()
     rate = arguments.rate or NOMINAL_RATE
-    workload = Workload(tasks=arguments.tasks, list_size=arguments.list_size, rate=rate)
+    workload = Workload(
+        tasks=arguments.tasks, list_size=arguments.list_size, rate=rate, sent=not arguments.unsent
+    )
     stream = make_stream(workload, time.time() + _PREPARE_SECONDS)
     make_wire = AmqpWire if arguments.url.startswith("amqp") else RedisWire
     wire: Wire = make_wire(arguments.url, stream.messages)
-    print(json.dumps(stream.events), flush=True)
+    answer({"events": stream.events, "messages": len(stream.messages)})
     sys.stdin.readline()
     start = time.monotonic()
     if arguments.rate:
         publish_on_time(wire, [message.at for message in stream.messages])
     else:
         publish_backlog(wire, urlsplit(arguments.url).port or 0)
-    print(json.dumps(time.monotonic() - start), flush=True)
+    answer(time.monotonic() - start)
     sys.stdin.readline()  # a broker drops what a connection still holds when that is closed
 
 

@@ -20,14 +20,14 @@ from kombu.utils.json import dumps
 WORKERS: Final = tuple(f"celery@worker-{number:02}" for number in range(10))
 CLIENTS: Final = tuple(f"gen{4000 + number}@web-{number}" for number in range(4))
 QUEUES: Final = ("celery", "mail", "billing", "reports")
-TASKS: Final = tuple(f"shop.tasks.step_{number:02}" for number in range(20))
+#: Names of tasks, unless a workload wants another number of them.
+KINDS: Final = 20
 #: Events a second by the timestamps of a stream that is published as fast as it is read.
 NOMINAL_RATE: Final = 8000.0
 #: Seconds between two heartbeats of a worker (``celery/worker/heartbeat.py``).
 HEARTBEAT_SECONDS: Final = 2.0
 FAILING: Final = 0.03
-EVENTS_PER_TASK: Final = 4
-#: Of these, what a worker sends, in lists.
+#: What a worker sends of a task, in lists.
 EVENTS_OF_WORKER: Final = 3
 
 _SEED: Final = 20260822
@@ -62,22 +62,33 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What happens. Every task gives a task-sent in a message of its own and three events in one of its worker's lists.
+    """What happens. Every task gives a task-sent in a message of its own and three events in lists of its worker.
 
     Attributes:
         tasks: how many.
-        list_size: events in each ``task.multi`` list, 3 or a multiple of it; the last of each worker may be shorter.
+        list_size: events in each ``task.multi`` list; the last of each worker may be shorter.
         rate: events a second, heartbeats not included.
+        sent: whether there are task-sent events (``task_send_sent_event``, off by default in Celery).
+        kinds: how many names of tasks there are.
+        seed: another one gives other ids.
     """
 
     tasks: int
     list_size: int
     rate: float
+    sent: bool = True
+    kinds: int = KINDS
+    seed: int = _SEED
+
+    @property
+    def events_per_task(self) -> int:
+        """Three of its worker, and perhaps one of its client."""
+        return EVENTS_OF_WORKER + self.sent
 
     @property
     def seconds(self) -> float:
         """How long it takes."""
-        return self.tasks * EVENTS_PER_TASK / self.rate
+        return self.tasks * self.events_per_task / self.rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ class Stream:
     events: Counter[str]
 
 
-class _Worker:
+class Worker:
     """A worker and the lists that it fills."""
 
     def __init__(self, name: str, pid: int) -> None:
@@ -107,8 +118,8 @@ class _Worker:
 
 def make_stream(workload: Workload, start: float) -> Stream:
     """Make all messages of a stream whose first moment is ``start`` (epoch seconds)."""
-    chance = random.Random(_SEED)  # noqa: S311 - a workload is no cryptography
-    workers = [_Worker(name, 100 + number) for number, name in enumerate(WORKERS)]
+    chance = random.Random(workload.seed)  # noqa: S311 - a workload is no cryptography
+    workers = [Worker(name, 100 + number) for number, name in enumerate(WORKERS)]
     messages = [*_task_messages(workload, start, workers, chance)]
     messages += _heartbeats(workload, start, workers)
     messages.sort(key=lambda entry: entry[0].at)
@@ -117,27 +128,30 @@ def make_stream(workload: Workload, start: float) -> Stream:
 
 
 def _task_messages(
-    workload: Workload, start: float, workers: list[_Worker], chance: random.Random
+    workload: Workload, start: float, workers: list[Worker], chance: random.Random
 ) -> Iterator[tuple[Message, list[Event]]]:
     """Yield the messages about tasks. Tasks come at random moments and end in the order of their publication."""
     at = 0.0
     for number in range(workload.tasks):
-        at += chance.expovariate(workload.rate / EVENTS_PER_TASK)
+        at += chance.expovariate(workload.rate / workload.events_per_task)
         identity = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-        sent = _sent(number, identity, start + at)
-        yield Message(at, "task.sent", str(sent["hostname"]), dumps(sent)), [sent]
+        sent = sent_event(number, number % workload.kinds, identity, start + at)
+        if workload.sent:
+            yield Message(at, "task.sent", str(sent["hostname"]), dumps(sent)), [sent]
         worker = chance.choice(workers)
         done = at + chance.uniform(0.005, 0.05)
-        worker.buffer += _life(worker, sent, start + at, start + done, chance)
-        if len(worker.buffer) >= workload.list_size:
-            yield _flush(worker, done)
+        for event, happened in _life(worker, sent, start + at, start + done, chance):
+            worker.buffer.append(event)
+            if len(worker.buffer) == workload.list_size:
+                yield _flush(worker, happened - start)
     for worker in workers:
         if worker.buffer:
             yield _flush(worker, at + 0.1)
 
 
-def _sent(number: int, identity: str, at: float) -> Event:
-    queue = QUEUES[number % len(TASKS) % len(QUEUES)]
+def sent_event(number: int, kind: int, identity: str, at: float) -> Event:
+    """The task-sent of a task; its number decides on its arguments and client, ``kind`` on name and queue."""
+    queue = QUEUES[kind % len(QUEUES)]
     return {
         "hostname": CLIENTS[number % len(CLIENTS)],
         "utcoffset": -2.0,
@@ -146,7 +160,7 @@ def _sent(number: int, identity: str, at: float) -> Event:
         "uuid": identity,
         "root_id": identity,
         "parent_id": None,
-        "name": TASKS[number % len(TASKS)],
+        "name": f"shop.tasks.step_{kind:02}",
         "args": f"('A-{number}', {number % 7})",
         "kwargs": "{'notify': True}",
         "retries": 0,
@@ -160,33 +174,39 @@ def _sent(number: int, identity: str, at: float) -> Event:
     }
 
 
+def received_event(worker: Worker, sent: Event, at: float) -> Event:
+    """The task-received of a task, of which ``sent`` tells everything."""
+    copied = ("uuid", "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires")
+    return worker.event("task-received", at, {field: sent[field] for field in copied})
+
+
 def _life(
-    worker: _Worker, sent: Event, published: float, done: float, chance: random.Random
-) -> Iterator[Event]:
-    """Yield received, started and the outcome of a task."""
+    worker: Worker, sent: Event, published: float, done: float, chance: random.Random
+) -> Iterator[tuple[Event, float]]:
+    """Yield received, started and the outcome of a task, each with its time."""
     received = published + (done - published) * 0.2
     started = published + (done - published) * 0.3
     identity: Event = {"uuid": sent["uuid"]}
-    copied = ("name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires")
-    yield worker.event("task-received", received, {**identity, **{field: sent[field] for field in copied}})
-    yield worker.event("task-started", started, identity)
+    yield received_event(worker, sent, received), received
+    yield worker.event("task-started", started, identity), started
     worker.starts.append(started)
     if chance.random() < FAILING:
         exception = chance.choice(_EXCEPTIONS)
         traceback = f"{TRACEBACK}{exception.replace('(', ': ', 1).rstrip(')')}\n"
-        yield worker.event("task-failed", done, {**identity, "exception": exception, "traceback": traceback})
+        fields: Event = {**identity, "exception": exception, "traceback": traceback}
+        yield worker.event("task-failed", done, fields), done
     else:
-        fields = {"result": "{'ok': True}", "runtime": done - started}
-        yield worker.event("task-succeeded", done, {**identity, **fields})
+        fields = {**identity, "result": "{'ok': True}", "runtime": done - started}
+        yield worker.event("task-succeeded", done, fields), done
 
 
-def _flush(worker: _Worker, at: float) -> tuple[Message, list[Event]]:
+def _flush(worker: Worker, at: float) -> tuple[Message, list[Event]]:
     held, worker.buffer = worker.buffer, []
     return Message(at, "task.multi", worker.name, dumps(held)), held
 
 
 def _heartbeats(
-    workload: Workload, start: float, workers: list[_Worker]
+    workload: Workload, start: float, workers: list[Worker]
 ) -> Iterator[tuple[Message, list[Event]]]:
     """Yield the heartbeats, each with the number of starts up to then, as ``celery/worker/state.py`` counts them."""
     for number, worker in enumerate(workers):

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final
 
+from benchmarks.dialogue import Dialogue
+from benchmarks.pages import counted
 from benchmarks.soak.brokers import amqp_broker, redis_broker
 from benchmarks.soak.pods import QUEUES, passing_queues
 from benchmarks.soak.readings import Ending, Reading, judge
 from benchmarks.soak.report import header, page, row, verdict
-from benchmarks.soak.watch import counted, take_reading
+from benchmarks.soak.watch import take_reading
 from tests.integration.servers import ExporterProcess, why_missing
-from tests.integration.servers.exporter import REPOSITORY
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchmarks.soak.brokers import Broker
 
 _BROKERS: Final = {"valkey": redis_broker, "rabbitmq": amqp_broker}
@@ -38,45 +35,10 @@ _SETTINGS: Final = ("--max-in-flight", "50000", "--worker-timeout", "10s", "--wo
 _PATIENCE: Final = {"valkey": (), "rabbitmq": ("--event-queue-ttl", "10m")}
 
 
-class Publisher:
-    """The publisher's process."""
-
-    def __init__(self, orders: IO[str], lines: IO[str]) -> None:
-        self._orders = orders
-        self._lines = lines
-
-    @classmethod
-    @contextmanager
-    def started(cls, broker: Broker, arguments: argparse.Namespace) -> Iterator[Publisher]:
-        """It waits for its first order; it ends with the context."""
-        command = [sys.executable, "-m", "benchmarks.soak.publisher", broker.url]
-        for name in ("rate", "pods", "life"):
-            command += [f"--{name}", str(getattr(arguments, name))]
-        with subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            if process.stdin is None or process.stdout is None:
-                raise RuntimeError("a process without pipes")
-            try:
-                yield cls(process.stdin, process.stdout)
-            finally:
-                process.kill()
-
-    def order(self, word: str) -> dict[str, float]:
-        """Give an order; returns what was published up to then."""
-        self._orders.write(f"{word}\n")
-        self._orders.flush()
-        line = self._lines.readline()
-        if not line:
-            raise RuntimeError("the publisher ended before its time")
-        counts: dict[str, float] = json.loads(line)
-        return counts
-
-
 class Soak:
     """One run."""
 
-    def __init__(self, broker: Broker, exporter: ExporterProcess, publisher: Publisher) -> None:
+    def __init__(self, broker: Broker, exporter: ExporterProcess, publisher: Dialogue) -> None:
         self._broker = broker
         self._exporter = exporter
         self._publisher = publisher
@@ -142,6 +104,11 @@ class Soak:
         print(self.rows[-1], flush=True)
 
 
+def _paces(arguments: argparse.Namespace) -> list[str]:
+    """What the publisher is told, see :mod:`benchmarks.soak.publisher`."""
+    return [f"--{name}={getattr(arguments, name)}" for name in ("rate", "pods", "life")]
+
+
 def main() -> int:
     """Run it; the exit code is 1 when something grew, was lost, or went wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
@@ -161,7 +128,7 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="celery-exporter-soak-") as folder,
         _BROKERS[arguments.broker](Path(folder) / "broker") as broker,
-        Publisher.started(broker, arguments) as publisher,
+        Dialogue.started("benchmarks.soak.publisher", broker.url, *_paces(arguments)) as publisher,
     ):
         publisher.order("tell")
         broker.meet_publisher()

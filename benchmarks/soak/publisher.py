@@ -8,7 +8,6 @@ and sent when it is over.
 from __future__ import annotations
 
 import argparse
-import json
 import select
 import socket
 import sys
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 
+from benchmarks.dialogue import answer
 from benchmarks.soak.answers import MARK, Answers
 from benchmarks.soak.pods import Cluster
 from benchmarks.wire import AmqpWire, redis_command, redis_publication
@@ -109,7 +109,7 @@ def main() -> None:
         elif order == "hold":
             going = False
         if order:
-            print(json.dumps(counts), flush=True)
+            answer(counts)
         if order == "end":
             return
         if going:

@@ -6,20 +6,19 @@ Owns: how a reading is made. Must not know: what it should be.
 from __future__ import annotations
 
 import time
-import urllib.request
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.cpu import cpu_seconds
+from benchmarks.pages import text
 from benchmarks.soak.readings import Reading
+from benchmarks.usage import cpu_seconds, held_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from benchmarks.soak.brokers import Broker
 
-_SCRAPE_SECONDS: Final = 30.0
 _OURS: Final = "celery_exporter_"
 
 
@@ -34,14 +33,6 @@ def page_figures(text: str) -> tuple[int, dict[str, float]]:
             name, _, value = line.rpartition(" ")
             totals[name.partition("{")[0]] += float(value)
     return series, dict(totals)
-
-
-def counted(url: str) -> int:
-    """Events counted or dropped, by a metrics page of which only these are asked for."""
-    names = ("celery_exporter_events_total", "celery_exporter_events_dropped_total")
-    query = "&".join(f"name[]={name}" for name in names)
-    _, totals = page_figures(_read(f"{url}?{query}"))
-    return int(sum(totals[name] for name in names))
 
 
 def take_reading(
@@ -64,17 +55,17 @@ def take_reading(
     )
     files = len(list((process / "fd").iterdir()))
     began = time.monotonic()
-    text = _read(url)
+    page = text(url)
     scrape = time.monotonic() - began
     published = publish_counts()
-    series, totals = page_figures(text)
+    series, totals = page_figures(page)
     return Reading(
         at=at,
         sent=int(published["sent"]),
         delivered=int(published["delivered"]),
         counted=int(totals["celery_exporter_events_total"]),
         dropped=int(totals["celery_exporter_events_dropped_total"]),
-        rss=1024 * int(status["VmRSS"].split()[0]),
+        rss=held_memory(pid),
         threads=int(status["Threads"]),
         files=files,
         leftovers=len(broker.leftovers()),
@@ -89,8 +80,3 @@ def take_reading(
         names=int(published["names"]),
         answers=int(published["answers"]),
     )
-
-
-def _read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=_SCRAPE_SECONDS) as response:  # noqa: S310 - http on 127.0.0.1
-        return str(response.read(), "utf-8")

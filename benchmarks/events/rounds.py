@@ -7,19 +7,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 from benchmarks.brokers import StartBroker
-from benchmarks.consumers import Consumer
-from benchmarks.measure import Run, Shape, idle_cpu, run_once
+from benchmarks.events.consumers import Consumer
+from benchmarks.events.measure import Run, Shape, idle_cpu, run_once
 
 #: How long the CPU time of idle consumers is read.
 IDLE_SECONDS: Final = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
     """All runs on one broker with one shape of stream.
 
     Attributes:
@@ -28,6 +27,7 @@ class Result:
         shape: of the stream.
         runs: of each consumer by name, one a round.
         idle: CPU seconds a second of each consumer while no event came.
+        versions: of what each consumer ran on.
     """
 
     title: str
@@ -35,6 +35,7 @@ class Result:
     shape: Shape
     runs: Mapping[str, Sequence[Run]]
     idle: Mapping[str, float]
+    versions: Mapping[str, Mapping[str, str]]
 
     def costs(self, name: str) -> list[float]:
         """CPU microseconds an event of the runs that count."""
@@ -66,7 +67,7 @@ def compare(
     shape: Shape,
     rounds: int,
     folder: Path,
-) -> Result:
+) -> Comparison:
     """Start a broker and run every consumer in each round; every round begins with another one."""
     runs: dict[str, list[Run]] = {consumer.name: [] for consumer in consumers}
     with start(folder / "broker") as broker:
@@ -79,11 +80,7 @@ def compare(
                 print(f"{title}, round {number + 1}: {consumer.name}: {outcome}", file=sys.stderr)
         idle = idle_cpu(consumers, broker, IDLE_SECONDS, folder)
     shares = {consumer.name: cpu / IDLE_SECONDS for consumer, cpu in zip(consumers, idle, strict=True)}
-    return Result(title, broker.version, shape, runs, shares)
-
-
-def spread(values: Sequence[float], digits: int) -> tuple[str, str]:
-    """The median, and the smallest with the largest."""
-    if not values:
-        return "failed", "failed"
-    return f"{median(values):.{digits}f}", f"{min(values):.{digits}f} - {max(values):.{digits}f}"
+    versions = {consumer.name: consumer.versions for consumer in consumers}
+    return Comparison(
+        title=title, broker=broker.version, shape=shape, runs=runs, idle=shares, versions=versions
+    )

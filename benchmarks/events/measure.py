@@ -3,21 +3,20 @@
 Owns: what a run is and when it counts. Must not know: how runs are compared.
 """
 
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
 from benchmarks.brokers import Broker
-from benchmarks.consumers import Consumer, Counts, scrape
-from benchmarks.cpu import cpu_seconds, wait_for_rest
-from tests.integration.servers import ServerProcess, free_port
-from tests.integration.servers.exporter import REPOSITORY, clean_environment
+from benchmarks.dialogue import Dialogue
+from benchmarks.events.consumers import Consumer, Counts, Published
+from benchmarks.pages import samples
+from benchmarks.usage import cpu_seconds, peak_memory, wait_for_rest
+from tests.integration.servers import HOST, ServerProcess, free_port
+from tests.integration.servers.exporter import clean_environment
 from tests.waiting import wait_for
 
 _START_SECONDS: Final = 30.0
@@ -33,6 +32,7 @@ class Shape:
 
     tasks: int
     list_size: int
+    sent: bool = True
     rate: float | None = None
 
 
@@ -44,12 +44,14 @@ class Run:
         cpu: seconds of user and system time, from before the first event until after the last.
         events: that were published, and all counted by the consumer unless it failed.
         seconds: that the publisher took.
+        memory: bytes at the most, of all processes of the consumer.
         failure: why this run does not count; empty if it does.
     """
 
     cpu: float
     events: int
     seconds: float
+    memory: int
     failure: str
 
     @property
@@ -60,17 +62,18 @@ class Run:
 
 def run_once(consumer: Consumer, broker: Broker, shape: Shape, folder: Path) -> Run:
     """Measure one consumer with one stream."""
-    with _Publisher.started(broker, shape) as publisher, _consuming(consumer, broker, folder) as running:
-        events = publisher.prepared()
+    with _publishing(broker, shape) as publisher, _consuming(consumer, broker, folder) as running:
+        published = Published(**publisher.answer())
         before = cpu_seconds(running.process.pid)
-        seconds = publisher.publish()
+        seconds: float = publisher.order("publish")
         rested = running.wait_for_rest(_CATCH_UP_SECONDS)
         cpu = cpu_seconds(running.process.pid) - before
+        memory = peak_memory(running.process.pid)
         if rested:
-            failure = running.lacks(consumer.expected(events))
+            failure = running.lacks(consumer.expected(published))
         else:
             failure = f"it never came to rest: {running.process.describe()}"
-        return Run(cpu=cpu, events=sum(events.values()), seconds=seconds, failure=failure)
+        return Run(cpu=cpu, events=published.total, seconds=seconds, memory=memory, failure=failure)
 
 
 def idle_cpu(consumers: Sequence[Consumer], broker: Broker, seconds: float, folder: Path) -> list[float]:
@@ -100,7 +103,7 @@ class _Running:
         """Say what its metrics lack; empty if nothing."""
         deadline = time.monotonic() + _SHOW_SECONDS
         while True:
-            counted = self.consumer.counted(scrape(self.port))
+            counted = self.consumer.counted(samples(f"http://{HOST}:{self.port}/metrics"))
             wrong = [
                 f"{kind}: {counted[kind]} of {number}"
                 for kind, number in expected.items()
@@ -137,45 +140,13 @@ def _consuming(consumer: Consumer, broker: Broker, folder: Path) -> Iterator[_Ru
         )
 
 
-class _Publisher:
-    """The publisher's process, see :mod:`benchmarks.publisher`."""
-
-    def __init__(self, lines: IO[str], orders: IO[str]) -> None:
-        self._lines = lines
-        self._orders = orders
-
-    @classmethod
-    @contextmanager
-    def started(cls, broker: Broker, shape: Shape) -> Iterator["_Publisher"]:
-        """Let it prepare the stream; it ends with the context."""
-        command = [sys.executable, "-m", "benchmarks.publisher", broker.url]
-        command += ["--tasks", str(shape.tasks), "--list-size", str(shape.list_size)]
-        if shape.rate:
-            command += ["--rate", str(shape.rate)]
-        with subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            if process.stdin is None or process.stdout is None:
-                raise RuntimeError("a process without pipes")
-            try:
-                yield cls(process.stdout, process.stdin)
-            finally:
-                process.kill()
-
-    def prepared(self) -> Mapping[str, int]:
-        """Wait until it is prepared; returns how many events of each type it will publish."""
-        events: Mapping[str, int] = self._answer()
-        return events
-
-    def publish(self) -> float:
-        """Let it publish; returns the seconds that it took."""
-        self._orders.write("\n")
-        self._orders.flush()
-        seconds: float = self._answer()
-        return seconds
-
-    def _answer(self) -> Any:
-        line = self._lines.readline()
-        if not line:
-            raise RuntimeError("the publisher ended before its time")
-        return json.loads(line)
+@contextmanager
+def _publishing(broker: Broker, shape: Shape) -> Iterator[Dialogue]:
+    """Let a publisher prepare the stream, see :mod:`benchmarks.publisher`."""
+    options = [f"--tasks={shape.tasks}", f"--list-size={shape.list_size}"]
+    if shape.rate:
+        options.append(f"--rate={shape.rate}")
+    if not shape.sent:
+        options.append("--unsent")
+    with Dialogue.started("benchmarks.publisher", broker.url, *options) as publisher:
+        yield publisher

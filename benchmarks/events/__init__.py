@@ -1,0 +1,1 @@
+"""What an event costs: the same stream for each consumer, CPU time and memory of its whole process."""

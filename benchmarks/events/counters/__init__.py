@@ -1,0 +1,1 @@
+"""Consumers that do nothing but count: each what its library costs at the least."""

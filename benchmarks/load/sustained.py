@@ -1,0 +1,163 @@
+"""How many events a second the exporter stands on one core, with the broker's limits for slow readers at defaults.
+
+Owns: what is offered, and what counts as sustained. Must not know: how messages are made, how results are written.
+"""
+
+import math
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.dialogue import Dialogue
+from benchmarks.load.cores import pin
+from benchmarks.load.rig import Rig, counted, rig
+from benchmarks.settings import Settings
+from benchmarks.usage import cpu_seconds
+from tests.waiting import wait_for
+
+#: Offered one after the other, in events a second, until one is too many.
+RATES: Final = tuple(range(20_000, 110_000, 10_000))
+#: Of valkey.conf, for pub/sub: who has so much to read for a minute is cut off, and who has 32 MB at once.
+SOFT_LIMIT_BYTES: Final = 8 * 1024 * 1024
+#: A generator that is later than this did not offer what it should.
+_LATE_SECONDS: Final = 0.5
+#: How often a rate is tried: what else runs on the machine may spoil a try.
+_TRIES: Final = 2
+_TASKS: Final = 20_000
+_LIMIT_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What became of one rate.
+
+    Attributes:
+        rate: events a second that were offered.
+        published: events.
+        counted: of them, by the exporter.
+        seconds: of publishing.
+        late: seconds that the generator was behind its rate at the worst.
+        cpu: seconds of the exporter's process meanwhile.
+        waiting: bytes that the broker held for the exporter, at the most.
+        left: those when the last event had been published.
+        lost: connections that ended.
+    """
+
+    rate: int
+    published: int
+    counted: int
+    seconds: float
+    late: float
+    cpu: float
+    waiting: int
+    left: int
+    lost: int
+
+    @property
+    def offered(self) -> bool:
+        """Whether the generator could keep the rate."""
+        return self.late <= _LATE_SECONDS
+
+    @property
+    def sustained(self) -> bool:
+        """Nothing was lost, nobody was cut off, and it could have gone on like this."""
+        return (
+            self.offered and self.counted == self.published and not self.lost and self.left < SOFT_LIMIT_BYTES
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sustained:
+    """All rates with one size of list.
+
+    Attributes:
+        list_size: of it.
+        broker: what ran.
+        limit: events a second that the generator could offer at all, to a subscriber that throws them away.
+        offers: in order; a rate that was not sustained stands there for each try.
+    """
+
+    list_size: int
+    broker: str
+    limit: float
+    offers: Sequence[Offer]
+
+    @property
+    def highest(self) -> int:
+        """The highest rate that was sustained, as were all below it; 0 if none was."""
+        sustained = {offer.rate for offer in self.offers if offer.sustained}
+        too_high = min({offer.rate for offer in self.offers} - sustained, default=math.inf)
+        return max((rate for rate in sustained if rate < too_high), default=0)
+
+
+def measure(list_size: int, settings: Settings) -> Sustained:
+    """Offer one rate after the other, each to a fresh exporter."""
+    offers: list[Offer] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="celery-exporter-bench-") as folder,
+        rig(Path(folder), f"--tasks={_TASKS}", f"--list-size={list_size}") as place,
+    ):
+        limit = _limit(place)
+        print(f"lists of {list_size}: up to {limit:,.0f} events a second can be offered", file=sys.stderr)
+        for rate in settings.rates or RATES:
+            for _ in range(_TRIES):
+                offers.append(_offer(place, rate, settings.seconds))
+                print(f"lists of {list_size}: {offers[-1]}", file=sys.stderr)
+                if offers[-1].sustained:
+                    break
+            else:
+                break
+    return Sustained(list_size=list_size, broker=place.version, limit=limit, offers=offers)
+
+
+def _limit(place: Rig) -> float:
+    with Dialogue.started("benchmarks.load.sink", place.server.url) as sink:
+        pin(sink.pid, place.core)
+        wait_for(place.subscribers, timeout=10.0, what="a subscription")
+        done = place.generator.order(0, _LIMIT_SECONDS)
+    return float(done["events"] / done["seconds"])
+
+
+def _offer(place: Rig, rate: int, seconds: float) -> Offer:
+    with place.exporter() as exporter:
+        cut_off, used = place.cut_off(), cpu_seconds(exporter.pid)
+        with _watched(place) as waiting:
+            done = place.generator.order(rate, seconds)
+            left = place.waiting_bytes()
+        cpu = cpu_seconds(exporter.pid) - used
+        published = int(done["events"])
+        return Offer(
+            rate=rate,
+            published=published,
+            counted=counted(exporter, published),
+            seconds=done["seconds"],
+            late=done["late"],
+            cpu=cpu,
+            waiting=max([*waiting, left]),
+            left=left,
+            lost=place.lost(exporter, cut_off),
+        )
+
+
+@contextmanager
+def _watched(place: Rig) -> Iterator[list[int]]:
+    """Look at what the broker holds, now and then, until the context ends."""
+    over, found = threading.Event(), list[int]()
+
+    def look() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            found.append(place.waiting_bytes())
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        looking.join()

@@ -1,0 +1,18 @@
+"""The exporter's own pipeline without a broker, for measurements in one process."""
+
+from exporter.clock import Clock
+from exporter.config import Config
+from exporter.pipeline import Pipeline
+from exporter.subscription import Subscription
+
+#: So many that no measurement meets the limit by chance.
+MAX_SERIES = 1_000_000
+
+
+def make_pipeline(max_in_flight: int = 1_000_000) -> Pipeline:
+    """A pipeline on the real clock that believes to be connected, with the exporter's defaults but for limits."""
+    clock = Clock()
+    subscription = Subscription(clock)
+    subscription.up()
+    config = Config(broker_url="memory://", max_series=MAX_SERIES, max_in_flight=max_in_flight)
+    return Pipeline(config, subscription, clock, libraries={"celery": "", "kombu": ""})
