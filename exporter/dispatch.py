@@ -24,7 +24,7 @@ from exporter.events import Retimed, Undecodable, UnknownEvent, decode
 from exporter.logs import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from exporter.clock import Moment
     from exporter.collectors.family import EventT
@@ -40,7 +40,7 @@ MAX_AHEAD_SECONDS = 24 * 3600.0
 MAX_BEHIND_SECONDS = 30 * 24 * 3600.0
 #: Characters of foreign text in a line of log.
 MAX_SHOWN = 200
-#: Between two events of one body, so that they stay apart and in order.
+#: Between two events that come together, so that they stay apart and in order.
 _APART_SECONDS = 1e-6
 
 
@@ -63,13 +63,24 @@ class Dispatcher:
         self._drops = drops
         self._now = now
         self._lock = threading.Lock()
-        self._handlers: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
+        self._handlers: dict[type[Any], Callable[[Any], None]] = {}
+        self._watchers: list[Callable[[Sequence[Event]], None]] = []
         self._sweeps: list[Callable[[], None]] = []
         self._logged: dict[str, float] = {}
+        self._earliest = self._latest = 0.0  # between which timestamps are the sender's
+        self._apart = 0.0  # seconds by which the next impossible one is later than the receipt
 
     def on(self, kind: type[EventT], handler: Callable[[EventT], None], /) -> None:
         """Let ``handler`` have each event of this type, after those that were named before it."""
-        self._handlers[kind] = (*self._handlers.get(kind, ()), handler)
+        before = self._handlers.get(kind)
+        self._handlers[kind] = handler if before is None else _Both(before, handler, self._failed)
+
+    def watch(self, watcher: Callable[[Sequence[Event]], None], /) -> None:
+        """Let ``watcher`` have all known events, those that were fed together at once, after their handlers.
+
+        For what can be done for many at a fraction of the cost.
+        """
+        self._watchers.append(watcher)
 
     def every_sweep(self, sweep: Callable[[], None]) -> None:
         """Let ``sweep`` run whenever :meth:`sweep` does."""
@@ -77,44 +88,71 @@ class Dispatcher:
 
     def feed(self, body: bytes) -> None:
         """Handle the events of one message body, see :func:`exporter.events.decode`. Never raises."""
+        self.feed_all((body,))
+
+    def feed_all(self, bodies: Iterable[bytes], /) -> None:
+        """Handle the events of several bodies that came together. Never raises."""
         with self._lock:
             self._now.read()
-            try:
-                self._handle_all(body)
-            except Exception:  # noqa: BLE001 - a bug of ours costs one message, never the stream
-                self._drop("handler_error", "message not handled", body[:100], trace=True)
+            now = self._now.wall
+            self._earliest, self._latest = now - MAX_BEHIND_SECONDS, now + MAX_AHEAD_SECONDS
+            self._apart = 0.0
+            told: list[Event] = []
+            for body in bodies:
+                try:
+                    self._handle_all(body, told)
+                except Exception:  # noqa: BLE001 - a bug of ours costs one message, never the stream
+                    self._drop("handler_error", "message not handled", body[:100], trace=True)
+            self._tell(told)
 
-    def _handle_all(self, body: bytes) -> None:
-        now = self._now.wall
-        earliest, latest = now - MAX_BEHIND_SECONDS, now + MAX_AHEAD_SECONDS
-        handlers_of = self._handlers.get
-        for event in decode(body):
+    def _handle_all(self, body: bytes, told: list[Event]) -> None:
+        """Let the events of a body be handled, and add those that watchers are to be told of."""
+        earliest, latest = self._earliest, self._latest
+        handler_of = self._handlers.get
+        events: Sequence[Any] = decode(body)
+        odd = False
+        for event in events:
             if earliest < event.timestamp < latest:
-                for handler in handlers_of(type(event), ()):
+                handler = handler_of(type(event))
+                if handler is not None:
                     try:
                         handler(event)
                     except Exception:  # noqa: BLE001 - a handler's bug costs one event, never the stream
                         self._failed(type(event))
-            elif isinstance(event, Undecodable):
+                continue
+            odd = True
+            if isinstance(event, Undecodable):
                 self._drop(event.reason, event.detail, event.excerpt)
             elif isinstance(event, UnknownEvent):
                 self._handle(event)
             else:
-                now += _APART_SECONDS
-                self._handle_retimed(event, now)
+                self._apart += _APART_SECONDS
+                self._handle_retimed(event, self._now.wall + self._apart)
+        told += events if not odd else [each for each in events if earliest < each.timestamp < latest]
 
     def _handle(self, event: AnyEvent) -> None:
-        for handler in self._handlers.get(type(event), ()):
+        handler = self._handlers.get(type(event))
+        if handler is not None:
             try:
                 handler(event)
             except Exception:  # noqa: BLE001 - see _handle_all, which does the same without a call
                 self._failed(type(event))
 
+    def _tell(self, events: Sequence[Event]) -> None:
+        if events:
+            for watch in self._watchers:
+                try:
+                    watch(events)
+                except Exception:  # noqa: BLE001 - as with handlers
+                    self._drop("handler_error", f"{len(events)} events not watched", trace=True)
+
     def _failed(self, kind: type[Any]) -> None:
         self._drop("handler_error", f"{kind.__name__} not handled", trace=True)
 
     def _handle_retimed(self, event: Event, now: float) -> None:
-        self._handle(replace(event, timestamp=now))
+        retimed = replace(event, timestamp=now)
+        self._handle(retimed)
+        self._tell((retimed,))
         self._handle(Retimed(event.hostname, event.timestamp))
         if self._may_log("retimed"):
             log.warning(
@@ -152,6 +190,27 @@ class Dispatcher:
             return False
         self._logged[reason] = now
         return True
+
+
+class _Both:
+    """Two handlers of one type of event; when the first raises, the second has it all the same."""
+
+    def __init__(
+        self,
+        first: Callable[[Any], None],
+        second: Callable[[Any], None],
+        on_failure: Callable[[type[Any]], None],
+    ) -> None:
+        self._first = first
+        self._second = second
+        self._on_failure = on_failure
+
+    def __call__(self, event: Any) -> None:
+        try:
+            self._first(event)
+        except Exception:  # noqa: BLE001 - see Dispatcher
+            self._on_failure(type(event))
+        self._second(event)
 
 
 def _printable(text: str) -> str:

@@ -23,7 +23,7 @@ from msgspec import Meta, Struct
 from exporter.salvage import TooManyPartsError, salvage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
 #: Ids and names are kept for each task in flight. Those of RabbitMQ's queues end at 255, of SQL backends' ids at 155.
 MAX_NAME: Final = 500
@@ -199,7 +199,7 @@ _decode_unknown = msgspec.json.Decoder(UnknownEvent).decode
 _ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
-def decode(body: bytes) -> Iterable[Event | UnknownEvent | Undecodable]:
+def decode(body: bytes) -> Sequence[Event | UnknownEvent | Undecodable]:
     """Turn the JSON body of one event message into events.
 
     Args:
@@ -216,7 +216,7 @@ def decode(body: bytes) -> Iterable[Event | UnknownEvent | Undecodable]:
         event: Event = _decode_event(body)
         return (event,)
     except _ERRORS:
-        return _decode_apart(body)
+        return list(_decode_apart(body))
 
 
 def _decode_apart(body: bytes) -> Iterator[Event | UnknownEvent | Undecodable]:

@@ -175,7 +175,8 @@ class Inflight:
             head.ended = event.timestamp
             head.open = 0
             head.reserved = False
-            head.leave()
+            if head.running is not None:
+                head.leave()
             self._ended.append(uuid)
             return head
         head = attempt = head or self._open(uuid, None)

@@ -118,6 +118,8 @@ class Pipeline:
         self.dispatcher = Dispatcher(exporter, now)
         for collector in (exporter, workers, tasks):
             collector.subscribe(self.dispatcher.on)
+        for watcher in (exporter.on_events, workers.on_events):
+            self.dispatcher.watch(watcher)
         self.delivery = Delivery(subscription, clock, heard=exporter.heard)
         for sweep in (self.delivery.sweep, workers.sweep, tasks.sweep, known.sweep):
             self.dispatcher.every_sweep(sweep)

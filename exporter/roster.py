@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 #: A worker that said goodbye is shown for this long.
 OFFLINE_RETENTION_SECONDS: Final = 120.0
 
-_LOST: Final = Presence.LOST  # looking it up there costs as much as the rest of hear()
+
+class _Workers(dict[str, Worker]):
+    """By their names as labels have them; others are looked for by ``find``."""
+
+    def __init__(self, find: Callable[[str], Worker]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, name: str) -> Worker:
+        return self._find(name)
 
 
 class Roster:
@@ -54,32 +63,31 @@ class Roster:
         self._retention = retention
         self._max_workers = max_workers
         self._on_overflow = on_overflow
-        self._workers: dict[str, Worker] = {}
+        self._workers = _Workers(self._find)
+        #: The record of a worker, by its nodename.
+        self.of: Callable[[str], Worker] = self._workers.__getitem__
 
     def __contains__(self, name: str) -> bool:
         """Whether a worker of this nodename is known."""
         return name in self._workers
 
-    def of(self, name: str) -> Worker:
-        """The record of a worker."""
-        worker = self._workers.get(name)
-        if worker is None:
-            label = clean(name)
-            if label not in self._workers and len(self._workers) >= self._max_workers:
-                label = OTHER
-                self._on_overflow()
+    def _find(self, name: str) -> Worker:
+        label = clean(name)
+        worker = self._workers.get(label)
+        if worker is None and len(self._workers) >= self._max_workers:
+            label = OTHER
+            self._on_overflow()
             worker = self._workers.get(label)
-            if worker is None:
-                worker = self._workers[label] = Worker(label, self._now.monotonic, self._now.wall)
+        if worker is None:
+            worker = self._workers[label] = Worker(label, self._now.monotonic, self._now.wall)
         return worker
 
     def hear(self, name: str) -> Worker:
         """The record of a worker of which an event came just now."""
-        worker = self._workers.get(name) or self.of(name)
-        now = self._now
-        worker.heard = now.monotonic
-        worker.last_seen = now.wall
-        if worker.presence is _LOST:
+        worker = self._workers[name]
+        worker.heard = self._now.monotonic
+        worker.last_seen = self._now.wall
+        if worker.presence is Presence.LOST:
             worker.presence = Presence.UP
         return worker
 

@@ -27,7 +27,8 @@ class Running:
         if here is None:
             here = self._on_worker[worker] = {}
         if attempt.running is not here:
-            attempt.leave()
+            if attempt.running is not None:
+                attempt.leave()
             attempt.running = here
             here[attempt] = None
 

@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, quote
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder, gzip_accepted
+from prometheus_client.exposition import gzip_accepted
 
 from exporter import __version__
 from exporter.config import ListenAddress
+from exporter.exposition import Encoder
 from exporter.httpd import HttpServer, Limits
 from exporter.listening import ListenError, listen, reachable_at
 
@@ -27,8 +28,9 @@ _NAME = "celery-exporter"
 _PLAIN = "text/plain; charset=utf-8"
 _GRACE_S = 0.9  # for answers under way when stopping; twice that is the longest stop
 
-# 14 MB of exposition (138,000 lines) take 0.08 s and become 1.4 MB; gzip's default, 9: 0.53 s and 1.0 MB.
-_GZIP_LEVEL = 3
+# 13 MB of exposition (115,000 lines, names of 1,250 tasks) take 0.06 s and become 1.03 MB; with 3: 0.07 s and 1.07 MB,
+# with 6: 0.15 s and 0.95 MB, with gzip's default, 9: 0.31 s and 0.89 MB.
+_GZIP_LEVEL = 1
 
 
 class Status(Protocol):
@@ -104,6 +106,7 @@ class _Pages:
 
     def __init__(self, registry: CollectorRegistry, status: Status, telemetry_path: str) -> None:
         self._registry = registry
+        self._encoder = Encoder()
         self._status = status
         self._telemetry_path = telemetry_path
         self._pages: dict[str, Callable[[WSGIEnvironment], _Answer]] = {
@@ -138,10 +141,7 @@ class _Pages:
         return () if method == "HEAD" else (answer.body,)
 
     def _metrics(self, environ: WSGIEnvironment) -> _Answer:
-        try:
-            encode, content_type = choose_encoder(environ.get("HTTP_ACCEPT", ""))
-        except TypeError:  # prometheus_client compares numbers with a version that is none, as in version=x
-            encode, content_type = choose_encoder("")
+        encode, content_type = self._encoder.choose(environ.get("HTTP_ACCEPT", ""))
         names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]")
         body = encode(self._registry.restricted_registry(names) if names else self._registry)
         headers = [("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding")]

@@ -98,7 +98,6 @@ class Worker:
 
     def start(self, pid: int | None, timestamp: float) -> None:
         """Take a task-started event."""
-        self.task_events += 1
         process = self.processes.get(pid or 0) or self.process(pid)
         if timestamp <= process.beat_at:
             process.starts += 1

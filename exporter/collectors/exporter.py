@@ -5,6 +5,7 @@ Source of facts: every event that is dispatched, the dispatcher's drops, the sub
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from exporter import events
@@ -13,7 +14,7 @@ from exporter.facts import PROBE
 from exporter.labels import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -140,7 +141,7 @@ class ExporterCollector:
         self._last_event = 0.0
         self._build = _BUILD.gauge()
         self._build.labels(**versions).set(1)
-        self._handled = dict.fromkeys(events.WIRE_NAMES, 0)
+        self._handled = Counter(dict.fromkeys(events.WIRE_NAMES, 0))
         self._unknown = 0
         self._probes = 0
         self._lost = 0
@@ -152,18 +153,18 @@ class ExporterCollector:
         self._overflowed = _OVERFLOWED.counter()
 
     def subscribe(self, on: Subscribe) -> None:
-        """Count every event, known or not."""
-        for kind in events.WIRE_NAMES:
-            on(kind, self.on_event)
+        """Count what :meth:`on_events` does not get."""
         on(events.UnknownEvent, self.on_unknown)
         on(events.Retimed, self.on_retimed)
 
-    def on_event(self, event: events.Event) -> None:
-        """Count it and measure how late it is."""
-        self._handled[type(event)] += 1
+    def on_events(self, batch: Sequence[events.Event]) -> None:
+        """Count the events that came together, and measure how late they are."""
+        self._handled.update(map(type, batch))
         self._last_event = now = self._now.wall
-        lag = now - event.timestamp
-        self._lag.observe(lag if lag > 0 else 0.0)
+        lags = [now - event.timestamp for event in batch]
+        if min(lags) < 0:  # by the clock of a worker that is ahead of ours
+            lags = [max(0.0, lag) for lag in lags]
+        self._lag.observe_all(lags)
 
     def on_unknown(self, event: events.UnknownEvent) -> None:
         """Count an event of a type that nothing handles."""
@@ -195,7 +196,7 @@ class ExporterCollector:
         state = self._subscription.state()
         for family in (self._build, self._dropped, self._overflowed):
             yield from family.collect()
-        lag = _LAG.empty_histogram()
+        lag = _LAG.empty_histogram(LAG_BUCKETS)
         self._lag.add_to(lag, ())
         yield lag
         handled = _EVENTS.empty()

@@ -5,16 +5,13 @@ Owns: declaration, the guard's and the collectors' protocols. Must not know: any
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-from prometheus_client.utils import floatToGoString
 
-SampledFamily: TypeAlias = CounterMetricFamily | GaugeMetricFamily
+from exporter.rows import HistogramRows, Labels, ValueRows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +31,12 @@ class Family:
     help: str
     labels: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """The encoders write names as they are: those of letters, digits and underscores need no escape."""
+        for name in (self.name, *self.labels):
+            if not (name.isascii() and name.isidentifier()):
+                raise ValueError(f"{name!r} is no plain name")
+
     def counter(self) -> Counter:
         """Make the counter; it belongs to no registry, its collector yields it."""
         return Counter(self.name.removesuffix("_total"), self.help, self.labels, registry=None)
@@ -46,15 +49,13 @@ class Family:
         """Make the family without samples, by which a registry knows the names."""
         return Metric(self.name.removesuffix("_total"), self.help, self.kind)
 
-    def empty(self) -> SampledFamily:
-        """Make the family for samples that are worked out in a scrape, by ``add_metric(label_values, value)``."""
-        if self.kind == "counter":
-            return CounterMetricFamily(self.name.removesuffix("_total"), self.help, labels=self.labels)
-        return GaugeMetricFamily(self.name, self.help, labels=self.labels)
+    def empty(self) -> ValueRows:
+        """Make the family for numbers that are read in a scrape, by ``add_metric(label_values, value)``."""
+        return ValueRows(self.name.removesuffix("_total"), self.help, self.kind, self.labels)
 
-    def empty_histogram(self) -> HistogramMetricFamily:
-        """Make the family for distributions, which add themselves."""
-        return HistogramMetricFamily(self.name, self.help, labels=self.labels)
+    def empty_histogram(self, bounds: Sequence[float]) -> HistogramRows:
+        """Make the family for distributions with these upper bounds, which add themselves."""
+        return HistogramRows(self.name, self.help, self.labels, bounds)
 
 
 class Distribution:
@@ -76,15 +77,21 @@ class Distribution:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
-    def add_to(self, metric: HistogramMetricFamily, labels: Sequence[str]) -> None:
+    def observe_all(self, values: list[float]) -> None:
+        """Count several, in a few steps for each bucket that they are in: they are sorted for that."""
+        values.sort()
+        bounds, counts = self._bounds, self._counts
+        done, number = 0, len(values)
+        while done < number:
+            bucket = bisect_left(bounds, values[done])
+            upto = bisect_right(values, bounds[bucket], done) if bucket < len(bounds) else number
+            counts[bucket] += upto - done
+            done = upto
+        self._sum += sum(values)
+
+    def add_to(self, metric: HistogramRows, labels: Labels) -> None:
         """Add the series to its family, under these label values."""
-        names = [*(_bound(bound) for bound in self._bounds), "+Inf"]
-        metric.add_metric(labels, list(zip(names, accumulate(tuple(self._counts)), strict=True)), self._sum)
-
-
-def _bound(bound: float) -> str:
-    """The value of the label ``le``."""
-    return str(floatToGoString(float(bound)))  # type: ignore[no-untyped-call]  # the library's
+        metric.add_metric(labels, self._counts, self._sum)
 
 
 class Subscribe(Protocol):

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from exporter.clock import Clock
-    from exporter.collectors.family import SampledFamily
     from exporter.facts import BrokerFacts, QueueFacts
     from exporter.movements import Movements
     from exporter.queues import KnownQueues
     from exporter.roster import Roster
+    from exporter.rows import ValueRows
 
 #: A sample is fresh for this many intervals.
 FRESH_INTERVALS: Final = 3
@@ -205,9 +205,9 @@ class QueueCollector:
             }.items():
                 if value is not None:
                     made[family].add_metric((), value)
-        yield from (metric for metric in made.values() if metric.samples)
+        yield from (metric for metric in made.values() if metric.labels)
 
-    def _add_queue(self, made: Mapping[Family, SampledFamily], name: str, sample: _Sample) -> None:
+    def _add_queue(self, made: Mapping[Family, ValueRows], name: str, sample: _Sample) -> None:
         queue = sample.facts.queues[name]
         for family, value in {
             _LENGTH: queue.ready,

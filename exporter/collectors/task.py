@@ -53,6 +53,17 @@ _LAST_FAILED = Family(
 )
 
 
+class _Ledgers(dict["Kind", TaskLedger]):
+    """By (task, queue) as the labels have them; others are looked for by ``find``."""
+
+    def __init__(self, find: Callable[[Kind], TaskLedger]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, kind: Kind) -> TaskLedger:
+        return self._find(kind)
+
+
 class TaskCollector:
     """Feeds the task families from the task events."""
 
@@ -84,10 +95,12 @@ class TaskCollector:
         self._inflight = inflight
         self._now = now
         self._running = Running()
-        self._attribution = Attribution(self._ledger, now, only_queue=only_queue, max_tasks=max_series)
+        self._ledgers = _Ledgers(self._find_ledger)
+        self._attribution = Attribution(
+            self._ledgers.__getitem__, now, only_queue=only_queue, max_tasks=max_series
+        )
         self._settings = LedgerSettings(buckets, self._admit_exception)
         self._exceptions: set[tuple[str, ...]] = set()
-        self._ledgers: dict[Kind, TaskLedger] = {}
         self._max_series = max_series
         self._on_published = on_published
         self._on_outcome = on_outcome
@@ -142,7 +155,7 @@ class TaskCollector:
         started = event.timestamp
         ledger.started()
         if attempt.sent:
-            wait = started - attempt.due
+            wait = started - (attempt.due if attempt.details.eta else attempt.sent)
             ledger.queue_wait(wait if wait > 0 else 0.0)  # max() would be a call
         else:
             attempt.wait_for_sent(started)
@@ -221,7 +234,7 @@ class TaskCollector:
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         ledgers = tuple(self._ledgers.values())
-        yield from collect(ledgers)
+        yield from collect(ledgers, self._settings.buckets)
         in_progress, oldest = _IN_PROGRESS.empty(), _OLDEST_RUNNING.empty()
         last_succeeded, last_failed = _LAST_SUCCEEDED.empty(), _LAST_FAILED.empty()
         starts: dict[Ledger | None, list[float]] = {}
@@ -247,17 +260,16 @@ class TaskCollector:
     def _ledger_of(self, attempt: Attempt) -> Ledger:
         return attempt.ledger or self._attribution.met(attempt)
 
-    def _ledger(self, kind: Kind) -> TaskLedger:
-        ledger = self._ledgers.get(kind)
-        if ledger is None:
-            task, queue = kind
-            labels = (clean(task or UNKNOWN), clean(queue or UNKNOWN))
-            if labels not in self._ledgers and len(self._ledgers) >= self._max_series:
-                labels = (OTHER, OTHER)
-                self._on_overflow("celery_task")
+    def _find_ledger(self, kind: Kind) -> TaskLedger:
+        task, queue = kind
+        labels = (clean(task or UNKNOWN), clean(queue or UNKNOWN))
+        ledger = self._ledgers.get(labels)
+        if ledger is None and len(self._ledgers) >= self._max_series:
+            labels = (OTHER, OTHER)
+            self._on_overflow("celery_task")
             ledger = self._ledgers.get(labels)
-            if ledger is None:
-                ledger = self._ledgers[labels] = TaskLedger(self._settings, labels)
+        if ledger is None:
+            ledger = self._ledgers[labels] = TaskLedger(self._settings, labels)
         return ledger
 
     def _admit_exception(self, labels: tuple[str, ...]) -> bool:

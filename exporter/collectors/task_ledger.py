@@ -8,7 +8,8 @@ Source of facts: what ``collectors/task.py`` enters here, an event each. A numbe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from exporter.collectors.family import Distribution, Family
 from exporter.labels import OTHER
@@ -96,6 +97,31 @@ LEDGER_FAMILIES = (
 )
 
 
+#: Where a ledger has the numbers: the slot, and what follows its labels in those of a series.
+_TOTALS: Final = (
+    (_SENT, "sent_total"),
+    (_RECEIVED, "received_total"),
+    (_STARTED, "started_total"),
+    (_SUCCEEDED, "succeeded_total"),
+    (_FAILED, "failed_total"),
+    (_RETRIED, "retried_total"),
+    (_CANCELLED, "cancelled_total"),
+)
+_TOTALS_BY: Final = (
+    (_REJECTED, "rejected_total", ()),
+    (_REVOKED, "revoked_total", ()),
+    (_EXCEPTIONS, "failures", ("failed",)),
+    (_EXCEPTIONS, "retries", ("retried",)),
+)
+_DISTRIBUTIONS: Final = (
+    (_RUNTIME, "runtime_succeeded", ("succeeded",)),
+    (_RUNTIME, "runtime_failed", ("failed",)),
+    (_RUNTIME, "runtime_retried", ("retried",)),
+    (_QUEUE_WAIT, "queue_waits", ()),
+    (_PREFETCH_WAIT, "prefetch_waits", ()),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Buckets:
     """Upper bounds in seconds of the histograms."""
@@ -122,100 +148,105 @@ class TaskLedger:
     """
 
     __slots__ = (
-        "_cancelled",
-        "_failed",
-        "_failures",
-        "_prefetch_wait",
-        "_queue_wait",
-        "_received",
-        "_rejected",
-        "_retried",
-        "_retries",
-        "_revoked",
-        "_runtime_failed",
-        "_runtime_retried",
-        "_runtime_succeeded",
-        "_sent",
         "_settings",
-        "_started",
-        "_succeeded",
+        "cancelled_total",
+        "failed_total",
+        "failures",
         "labels",
         "last_failed",
         "last_succeeded",
+        "prefetch_wait",
+        "prefetch_waits",
+        "queue_wait",
+        "queue_waits",
+        "received_total",
+        "rejected_total",
+        "retried_total",
+        "retries",
+        "revoked_total",
+        "runtime_failed",
+        "runtime_retried",
+        "runtime_succeeded",
+        "sent_total",
+        "started_total",
+        "succeeded_total",
     )
 
     def __init__(self, settings: LedgerSettings, labels: tuple[str, str]) -> None:
         self._settings = settings
         self.labels = labels
         self.last_succeeded = self.last_failed = 0.0  # epoch seconds
-        self._sent = self._received = self._started = self._succeeded = self._failed = self._retried = 0
-        self._cancelled = 0
-        self._rejected = {"true": 0, "false": 0}
-        self._revoked = {"revoked": 0, "expired": 0, "terminated": 0}
-        self._failures: dict[str, int] = {}  # by class of exception
-        self._retries: dict[str, int] = {}
-        self._runtime_succeeded = Distribution(settings.buckets.runtime)
-        self._runtime_failed: Distribution | None = None
-        self._runtime_retried: Distribution | None = None
-        self._queue_wait: Distribution | None = None
-        self._prefetch_wait = Distribution(settings.buckets.wait)
+        self.sent_total = self.received_total = self.started_total = 0
+        self.succeeded_total = self.failed_total = self.retried_total = self.cancelled_total = 0
+        self.rejected_total = {"true": 0, "false": 0}
+        self.revoked_total = {"revoked": 0, "expired": 0, "terminated": 0}
+        self.failures: dict[str, int] = {}  # by class of exception
+        self.retries: dict[str, int] = {}
+        self.runtime_succeeded = Distribution(settings.buckets.runtime)
+        self.runtime_failed: Distribution | None = None
+        self.runtime_retried: Distribution | None = None
+        self.queue_waits: Distribution | None = None
+        self.prefetch_waits = Distribution(settings.buckets.wait)
+        # Bound once: a call less for each task.
+        self.prefetch_wait: Callable[[float], None] = self.prefetch_waits.observe
+        self.queue_wait: Callable[[float], None] = self._first_queue_wait
 
     def sent(self) -> None:
-        self._sent += 1
-        if self._queue_wait is None:
-            self._queue_wait = Distribution(self._settings.buckets.wait)
+        self.sent_total += 1
+        if self.queue_waits is None:
+            self._open_queue_waits()
 
     def received(self) -> None:
-        self._received += 1
+        self.received_total += 1
 
     @property
     def deliveries(self) -> int:
-        return self._received
+        return self.received_total
 
     def started(self) -> None:
-        self._started += 1
+        self.started_total += 1
 
-    def queue_wait(self, seconds: float) -> None:
-        if self._queue_wait is None:
-            self._queue_wait = Distribution(self._settings.buckets.wait)
-        self._queue_wait.observe(seconds)
+    def _open_queue_waits(self) -> Distribution:
+        self.queue_waits = waits = Distribution(self._settings.buckets.wait)
+        self.queue_wait = waits.observe
+        return waits
 
-    def prefetch_wait(self, seconds: float) -> None:
-        self._prefetch_wait.observe(seconds)
+    def _first_queue_wait(self, seconds: float) -> None:
+        self._open_queue_waits().observe(seconds)
 
     def succeeded(self, timestamp: float, runtime: float | None) -> None:
-        self._succeeded += 1
+        self.succeeded_total += 1
         if runtime is not None:
-            self._runtime_succeeded.observe(runtime)
+            self.runtime_succeeded.observe(runtime)
         if timestamp > self.last_succeeded:  # noqa: PLR1730 - a call of max() costs as much as all else here
             self.last_succeeded = timestamp
 
     def failed(self, timestamp: float, exception: str, runtime: float | None) -> None:
-        self._failed += 1
-        self._count_exception(self._failures, exception, "failed")
+        self.failed_total += 1
+        self._count_exception(self.failures, exception, "failed")
         if runtime is not None:
-            if self._runtime_failed is None:
-                self._runtime_failed = Distribution(self._settings.buckets.runtime)
-            self._runtime_failed.observe(runtime)
+            if self.runtime_failed is None:
+                self.runtime_failed = Distribution(self._settings.buckets.runtime)
+            self.runtime_failed.observe(runtime)
         if timestamp > self.last_failed:  # noqa: PLR1730 - a call of max() costs as much as all else here
             self.last_failed = timestamp
 
     def retried(self, exception: str, runtime: float | None) -> None:
-        self._retried += 1
-        self._count_exception(self._retries, exception, "retried")
+        self.retried_total += 1
+        self._count_exception(self.retries, exception, "retried")
         if runtime is not None:
-            if self._runtime_retried is None:
-                self._runtime_retried = Distribution(self._settings.buckets.runtime)
-            self._runtime_retried.observe(runtime)
+            if self.runtime_retried is None:
+                self.runtime_retried = Distribution(self._settings.buckets.runtime)
+            self.runtime_retried.observe(runtime)
 
     def rejected(self, requeue: str) -> None:
-        self._rejected[requeue] += 1
+        self.rejected_total[requeue] += 1
 
     def revoked(self, reason: str) -> None:
-        self._revoked[reason] += 1
+        self.revoked_total[reason] += 1
 
     def cancelled(self) -> None:
-        self._cancelled += 1
+        self.cancelled_total += 1
 
     def _count_exception(self, counts: dict[str, int], exception: str, outcome: str) -> None:
         if exception not in counts:
@@ -224,46 +255,25 @@ class TaskLedger:
             counts.setdefault(exception, 0)
         counts[exception] += 1
 
-    def totals(self) -> Iterator[tuple[Family, tuple[str, ...], int]]:
-        """(family, values of the labels beyond task and queue, number) of each counter."""
-        yield _SENT, (), self._sent
-        yield _RECEIVED, (), self._received
-        yield _STARTED, (), self._started
-        yield _SUCCEEDED, (), self._succeeded
-        yield _FAILED, (), self._failed
-        yield _RETRIED, (), self._retried
-        yield _CANCELLED, (), self._cancelled
-        for requeue, number in self._rejected.items():
-            yield _REJECTED, (requeue,), number
-        for reason, number in self._revoked.items():
-            yield _REVOKED, (reason,), number
-        for exception, number in tuple(self._failures.items()):
-            yield _EXCEPTIONS, (exception, "failed"), number
-        for exception, number in tuple(self._retries.items()):
-            yield _EXCEPTIONS, (exception, "retried"), number
 
-    def distributions(self) -> Iterator[tuple[Family, tuple[str, ...], Distribution]]:
-        """The same of each histogram."""
-        yield _RUNTIME, ("succeeded",), self._runtime_succeeded
-        if self._runtime_failed is not None:
-            yield _RUNTIME, ("failed",), self._runtime_failed
-        if self._runtime_retried is not None:
-            yield _RUNTIME, ("retried",), self._runtime_retried
-        if self._queue_wait is not None:
-            yield _QUEUE_WAIT, (), self._queue_wait
-        yield _PREFETCH_WAIT, (), self._prefetch_wait
-
-
-def collect(ledgers: Sequence[TaskLedger]) -> Iterator[Metric]:
-    """Yield the families, with the samples of all these ledgers."""
-    counters = {family: family.empty() for family in LEDGER_FAMILIES if family.kind == "counter"}
+def collect(ledgers: Sequence[TaskLedger], buckets: Buckets) -> Iterator[Metric]:
+    """Yield the families, with the rows of all these ledgers."""
+    labels = [ledger.labels for ledger in ledgers]
+    totals = {family: family.empty() for family in LEDGER_FAMILIES if family.kind == "counter"}
+    for family, slot in _TOTALS:
+        totals[family].add_metrics(labels, map(attrgetter(slot), ledgers))
+    for family, slot, after in _TOTALS_BY:
+        for pair, numbers in zip(labels, map(attrgetter(slot), ledgers), strict=True):
+            for value, number in tuple(numbers.items()):
+                totals[family].add_metric((*pair, value, *after), number)
     histograms = {
-        family: family.empty_histogram() for family in LEDGER_FAMILIES if family.kind == "histogram"
+        _RUNTIME: _RUNTIME.empty_histogram(buckets.runtime),
+        _QUEUE_WAIT: _QUEUE_WAIT.empty_histogram(buckets.wait),
+        _PREFETCH_WAIT: _PREFETCH_WAIT.empty_histogram(buckets.wait),
     }
-    for ledger in ledgers:
-        for family, extra, number in ledger.totals():
-            counters[family].add_metric((*ledger.labels, *extra), number)
-        for family, extra, distribution in ledger.distributions():
-            distribution.add_to(histograms[family], (*ledger.labels, *extra))
-    yield from counters.values()
+    for family, slot, after in _DISTRIBUTIONS:
+        for pair, distribution in zip(labels, map(attrgetter(slot), ledgers), strict=True):
+            if distribution is not None:
+                distribution.add_to(histograms[family], pair + after)
+    yield from totals.values()
     yield from histograms.values()

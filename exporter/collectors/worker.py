@@ -7,8 +7,9 @@ lives is worked out from the time of receipt by our own clock, never from timest
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from exporter import events
 from exporter.capacity import Capacity
@@ -17,13 +18,14 @@ from exporter.labels import clean
 from exporter.workers import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client import Metric
 
     from exporter.collectors.family import Subscribe
     from exporter.roster import Roster
 
+_OF_TASKS = frozenset(get_args(events.WorkerTaskEvent))
 _OUTCOMES = ("succeeded", "failed", "retried")
 
 
@@ -145,13 +147,6 @@ class WorkerCollector:
         on(events.WorkerHeartbeat, self.on_heartbeat)
         on(events.WorkerOffline, self.on_offline)
         on(events.TaskStarted, self.on_started)
-        on(events.TaskReceived, self.on_task_event)
-        on(events.TaskSucceeded, self.on_task_event)
-        on(events.TaskFailed, self.on_task_event)
-        on(events.TaskRetried, self.on_task_event)
-        on(events.TaskRejected, self.on_task_event)
-        on(events.TaskRevoked, self.on_task_event)
-        on(events.TaskCancelled, self.on_task_event)
         on(events.UnknownEvent, self.on_unknown)
         on(events.Retimed, self.on_retimed)
 
@@ -200,11 +195,12 @@ class WorkerCollector:
 
     def on_started(self, event: events.TaskStarted) -> None:
         """Count the start against the worker's own count."""
-        self._roster.hear(event.hostname).start(event.pid, event.timestamp)
+        self._roster.of(event.hostname).start(event.pid, event.timestamp)
 
-    def on_task_event(self, event: events.WorkerTaskEvent) -> None:
-        """A sign of life, and of task events."""
-        self._roster.hear(event.hostname).task_events += 1
+    def on_events(self, batch: Sequence[events.Event]) -> None:
+        """Of the events that came together each one of a task is a sign of life, and of task events."""
+        for name, number in Counter([event.hostname for event in batch if type(event) in _OF_TASKS]).items():
+            self._roster.hear(name).task_events += number
 
     def on_unknown(self, event: events.UnknownEvent) -> None:
         """A sign of life if a worker sent it; clients send custom events too."""

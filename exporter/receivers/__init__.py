@@ -25,11 +25,14 @@ class SilentError(TimeoutError):
 class Sink(Protocol):
     """Takes what arrives. Called by the receiver's thread; must not raise.
 
-    Both methods are looked up anew for each message: the watchdog replaces them to cut a receiver off.
+    Its methods are looked up anew for each call: the watchdog replaces them to cut a receiver off.
     """
 
     def feed(self, body: bytes, /) -> None:
         """Take the JSON body of one event message."""
+
+    def feed_all(self, bodies: list[bytes], /) -> None:
+        """Take those of several that came together."""
 
     def drop(self, reason: str, detail: str, /) -> None:
         """Take note of a message without a body that could be fed."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import amqp
 
 from exporter.receivers import kombu as universal
+from exporter.receivers.batch import Batch
 from exporter.receivers.deliveries import Deliveries
 from exporter.receivers.pausing import Pauses
 
@@ -36,8 +37,8 @@ class AmqpSubscription(universal.KombuSubscription):
 
     def __init__(self, broker: Broker, sink: Sink, *, routing_key: str = "#") -> None:
         """See :class:`exporter.receivers.kombu.KombuSubscription`."""
-        super().__init__(broker, sink, routing_key=routing_key)
-        self._sink = sink
+        self._batch = Batch(sink)
+        super().__init__(broker, self._batch, routing_key=routing_key)
         self._socket: Any = None
         self._timeout_before: float | None = None
         self._deliveries: Deliveries
@@ -50,13 +51,13 @@ class AmqpSubscription(universal.KombuSubscription):
         channel = self._connection.default_channel
         (tag,) = channel.callbacks
         self._deliveries = Deliveries(
-            self._sink, connection.on_inbound_frame, channel=channel.channel_id, tag=tag
+            self._batch, connection.on_inbound_frame, channel=channel.channel_id, tag=tag
         )
         self._socket = connection.sock
         self._timeout_before = self._socket.gettimeout()
         self._socket.settimeout(_WAIT_SECONDS)
         self._pauses = Pauses(self._socket)
-        self._deliveries.take(_exchange_buffer(connection.transport, b""))
+        self._take(_exchange_buffer(connection.transport, b""))
 
     def poll(self) -> None:
         """Take what has come; look after heartbeats once a second, whether or not anything comes."""
@@ -68,16 +69,25 @@ class AmqpSubscription(universal.KombuSubscription):
             if not data:
                 raise ConnectionError("the broker closed the connection")
             self._transport.bytes_recv += 1  # a sign of life, of which there are more than frames
-            self._deliveries.take(data)
+            self._take(data)
             self._pauses.after(len(data))
         self._tick_in_time()
 
+    def _take(self, data: bytes) -> None:
+        try:
+            self._deliveries.take(data)
+        finally:
+            self._batch.flush()
+
     def close(self, *, clean: bool) -> None:
         """Give the socket back, and leave as the universal receiver does."""
-        if clean and self._socket is not None:
-            self._socket.settimeout(self._timeout_before)
-            _exchange_buffer(self._transport.transport, self._deliveries.give_back())
-        super().close(clean=clean)
+        try:
+            if clean and self._socket is not None:
+                self._socket.settimeout(self._timeout_before)
+                _exchange_buffer(self._transport.transport, self._deliveries.give_back())
+            super().close(clean=clean)
+        finally:
+            self._batch.flush()  # what came while the consumer was cancelled
 
 
 def missing() -> str | None:

@@ -22,6 +22,7 @@ from redis import Connection
 from redis.exceptions import ResponseError
 
 from exporter.receivers import MAX_MESSAGE_BYTES, SilentError
+from exporter.receivers.batch import Batch
 from exporter.receivers.cutting import shut
 from exporter.receivers.envelopes import Envelopes, UniqueEnvelopes
 from exporter.receivers.pausing import Pauses
@@ -67,7 +68,7 @@ class RedisSubscription:
         answer_seconds: how long an answer may take.
         """
         self._broker = broker
-        self._sink = sink
+        self._batch = Batch(sink)
         self._routing_key = routing_key
         self._silence_seconds = silence_seconds
         self._answer_seconds = answer_seconds
@@ -91,7 +92,7 @@ class RedisSubscription:
         channel = connection.default_channel
         self._patterns = _patterns(channel, conf.event_exchange, self._routing_key)
         kind = Envelopes if len(self._patterns) == 1 else UniqueEnvelopes
-        self._envelopes = kind(self._sink, conf.event_serializer)
+        self._envelopes = kind(self._batch, conf.event_serializer)
         self._redis = channel.client.connection_pool.get_connection()  # the one that kombu has just tried out
         self._socket = _socket(self._redis)
         self._socket.settimeout(TICK_SECONDS)
@@ -111,7 +112,10 @@ class RedisSubscription:
             raise ConnectionError("the server closed the connection")
         self._heard = time.monotonic()
         self._asked = None
-        self._take(size)
+        try:
+            self._take(size)
+        finally:
+            self._batch.flush()
         self._pauses.after(size)
 
     def close(self, *, clean: bool) -> None:  # noqa: ARG002 - there is nothing to wait for
@@ -132,7 +136,7 @@ class RedisSubscription:
             else:
                 self._on_answer(reply)
         if reader.len() > _ENDLESS_BYTES:
-            self._sink.drop("oversized", f"more than {_ENDLESS_BYTES} bytes")
+            self._batch.drop("oversized", f"more than {_ENDLESS_BYTES} bytes")
             raise ConnectionError(f"a message of more than {_ENDLESS_BYTES} bytes")
 
     def _on_answer(self, reply: Any) -> None:

@@ -155,6 +155,7 @@ class _Gate:
     def __init__(self, sink: Sink, link: Link) -> None:
         # Attributes that are replaced at the end: a check for each message would cost each message.
         self.feed: Callable[[bytes], None] = sink.feed
+        self.feed_all: Callable[[list[bytes]], None] = sink.feed_all
         self.drop: Callable[[str, str], None] = sink.drop
         self.stands = False
         self._link = link
@@ -178,6 +179,7 @@ class _Gate:
         with self._lock:
             self._shut = True
         self.feed = _ignore
+        self.feed_all = _ignore
         self.drop = _ignore
 
 

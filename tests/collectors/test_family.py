@@ -1,5 +1,6 @@
 """Our own histogram is the library's, in less time."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, Metric, disable_created_metrics, generate_latest
@@ -29,7 +30,7 @@ def test_a_distribution_is_served_like_a_histogram(bounds: list[float], data: st
     values = data.draw(st.lists(st.floats(0, 1e7) | st.sampled_from(bounds)))
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
     theirs = Histogram(LAG.name, LAG.help, buckets=bounds, registry=None)
-    ours, family = Distribution(bounds), LAG.empty_histogram()
+    ours, family = Distribution(bounds), LAG.empty_histogram(bounds)
     for value in values:
         theirs.observe(value)
         ours.observe(value)
@@ -40,3 +41,21 @@ def test_a_distribution_is_served_like_a_histogram(bounds: list[float], data: st
     registry.unregister(theirs)
     registry.register(Scrape(family))
     assert generate_latest(registry) == expected
+
+
+def test_a_family_is_of_its_moment() -> None:
+    """What is observed after the family was made does not show in it."""
+    ours, family = Distribution((1, 2)), LAG.empty_histogram((1, 2))
+    ours.observe(1.5)
+    ours.add_to(family, ())
+    ours.observe(1.5)
+    assert [sample.value for sample in family.samples] == [0, 1, 1, 1, 1.5]
+
+
+@pytest.mark.parametrize("name", ["celery.sent_total", "celery:sent", "größe", "0a", ""])
+def test_names_are_plain(name: str) -> None:
+    """No family or label has a name that an encoder would have to escape."""
+    with pytest.raises(ValueError, match="no plain name"):
+        Family(name, "counter", "Help.")
+    with pytest.raises(ValueError, match="no plain name"):
+        Family("celery_sent_total", "counter", "Help.", ("queue", name))

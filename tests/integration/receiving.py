@@ -30,6 +30,11 @@ class Received:
     connected: bool = False
     errors: list[str | None] = field(default_factory=list)
 
+    def feed_all(self, bodies: list[bytes]) -> None:
+        """Keep several."""
+        for body in bodies:
+            self.feed(body)
+
     def feed(self, body: bytes) -> None:
         """Keep a body."""
         assert type(body) is bytes
