@@ -14,15 +14,15 @@ BIN := .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint format docs bench soak fuzz recordings clean
+.PHONY: help .venv demo test lint format docs dashboards bench soak fuzz recordings clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/stamp-demo ## Run a broker, workers, a workload and the exporter on http://localhost:9808
 	@$(BIN)/celery-exporter demo $(DEMO_ARGS)
 
-test: .venv/stamp-dev ## Run all tests; installs RabbitMQ and Prometheus when the machine lets it
+test: .venv/stamp-dev ## Run all tests; installs RabbitMQ, Prometheus and Alertmanager when the machine lets it
 	@scripts/install-backends
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
@@ -40,6 +40,9 @@ docs: .venv/stamp-dev ## Write docs/metrics.md from the code
 	@mkdir -p docs
 	$(BIN)/celery-exporter metrics --format markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+
+dashboards: .venv/stamp-dev ## Write grafana/dashboards from their Python source
+	$(BIN)/python -m grafana.source
 
 bench: .venv/stamp-dev ## Measure what the exporter and others cost, into benchmarks/*.md (40 minutes)
 	@scripts/install-backends

@@ -1,5 +1,6 @@
 """Real servers for tests: each a context manager on free loopback ports, its files in a temporary folder."""
 
+from tests.integration.servers.alertmanager import Alertmanager, amtool
 from tests.integration.servers.certificates import Certificates
 from tests.integration.servers.exporter import ExporterProcess, Samples
 from tests.integration.servers.ports import HOST, free_port
@@ -13,6 +14,7 @@ from tests.integration.servers.worker import CeleryWorker
 
 __all__ = [
     "HOST",
+    "Alertmanager",
     "CeleryWorker",
     "Certificates",
     "ExporterProcess",
@@ -23,6 +25,7 @@ __all__ = [
     "Sentinels",
     "ServerProcess",
     "Valkey",
+    "amtool",
     "free_port",
     "group_members",
     "promtool",

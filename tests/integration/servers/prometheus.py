@@ -43,7 +43,7 @@ class Prometheus:
 
     ``scrape_targets`` are addresses of metrics pages (``http://127.0.0.1:9808/metrics``); ``rules`` are files
     with alert or recording rules, which are evaluated as often as targets are scraped. ``target_labels`` are added to
-    every series, as service discovery would.
+    every series, as service discovery would; alerts go to ``alertmanagers`` (``127.0.0.1:9093``).
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Prometheus:
         *,
         scrape_interval: str = "1s",
         rules: Sequence[Path] = (),
+        alertmanagers: Sequence[str] = (),
         target_labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,7 @@ class Prometheus:
                 {
                     "global": {"scrape_interval": scrape_interval, "evaluation_interval": scrape_interval},
                     "rule_files": [str(rule) for rule in rules],
+                    "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
                     "scrape_configs": [
                         _scrape(number, url, target_labels) for number, url in enumerate(scrape_targets)
                     ],

@@ -42,13 +42,24 @@ def _why_no_prometheus() -> str | None:
     return f"Prometheus is missing: {_APT.format('prometheus')}"
 
 
+def _why_no_alertmanager() -> str | None:
+    if shutil.which("prometheus-alertmanager") and shutil.which("amtool"):
+        return None
+    return f"Alertmanager is missing: {_APT.format('prometheus-alertmanager')}"
+
+
 _CHECKS: MappingProxyType[str, Callable[[], str | None]] = MappingProxyType(
-    {"valkey": _why_no_valkey, "rabbitmq": _why_no_rabbitmq, "prometheus": _why_no_prometheus}
+    {
+        "valkey": _why_no_valkey,
+        "rabbitmq": _why_no_rabbitmq,
+        "prometheus": _why_no_prometheus,
+        "alertmanager": _why_no_alertmanager,
+    }
 )
 
 
 def why_missing(backend: str) -> str | None:
-    """Say in one line why ``backend`` (valkey, rabbitmq, prometheus) cannot be used; None when it can."""
+    """Say in one line why ``backend`` (valkey, rabbitmq, prometheus, alertmanager) cannot be used; None when it can."""
     return _CHECKS[backend]()
 
 

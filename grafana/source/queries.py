@@ -1,0 +1,88 @@
+"""PromQL from selectors: the few shapes that all panels are made of, each with the guard that keeps it honest.
+
+Owns windows (``$__rate_interval`` for what is drawn over time, ``$__range`` for one figure over the whole range) and
+guards: a ratio of nothing, or a quantile of nothing, is no sample at all, so that a panel says so instead of 0 or NaN.
+``by`` names the labels that stay; all others go, cluster and namespace among them, whether they are there or not.
+"""
+
+from typing import Final
+
+#: Wide enough for four scrapes, and never narrower than what one pixel stands for.
+STEP: Final = "$__rate_interval"
+#: What the time picker says.
+RANGE: Final = "$__range"
+
+
+def total(series: str, *by: str) -> str:
+    """Sum a gauge."""
+    return f"sum {_by(by)}({series})"
+
+
+def highest(series: str, *by: str) -> str:
+    """The largest of each group."""
+    return f"max {_by(by)}({series})"
+
+
+def lowest(series: str, *by: str) -> str:
+    """The smallest of each group."""
+    return f"min {_by(by)}({series})"
+
+
+def per_second(counter: str, *by: str, window: str = STEP) -> str:
+    """How often a second, of late (or over another window)."""
+    return f"sum {_by(by)}(rate({counter}[{window}]))"
+
+
+def in_range(counter: str, *by: str) -> str:
+    """How often in the whole range: a count, rounded since ``increase`` extrapolates to the range's borders."""
+    return f"round(sum {_by(by)}(increase({counter}[{RANGE}])))"
+
+
+def counted_once(worker_up: str) -> str:
+    """1 while no worker is reported twice, else 0: with two exporters of one broker every sum is twice too high."""
+    return f"min(count by (worker) ({worker_up}) == bool 1)"
+
+
+def ratio(part: str, whole: str) -> str:
+    """``part`` of ``whole``; no sample where the whole is 0."""
+    return f"{part} / ({whole} > 0)"
+
+
+def success_ratio(succeeded: str, failed: str, *by: str, window: str = STEP) -> str:
+    """Attempts that succeeded, of those that succeeded or failed; retries are neither."""
+    good, bad = (per_second(counter, *by, window=window) for counter in (succeeded, failed))
+    return ratio(good, f"({good} + {bad})")
+
+
+def quantile(level: float, buckets: str, *by: str, window: str = STEP) -> str:
+    """A quantile of a histogram's ``_bucket`` series; no sample (a comparison drops NaN) where nothing was observed."""
+    return f"histogram_quantile({level}, sum {_by((*by, 'le'))}(rate({buckets}[{window}]))) >= 0"
+
+
+def mean(sums: str, counts: str, *by: str, window: str = STEP) -> str:
+    """The mean of a histogram, of its ``_sum`` and ``_count`` series."""
+    return ratio(per_second(sums, *by, window=window), per_second(counts, *by, window=window))
+
+
+def bucket_rates(buckets: str) -> str:
+    """What a heatmap draws: observations a second in each bucket."""
+    return per_second(buckets, "le")
+
+
+def age(timestamp: str, *by: str) -> str:
+    """Seconds since the earliest of these times."""
+    return f"time() - {lowest(timestamp, *by)}"
+
+
+def since_latest(timestamp: str, *by: str) -> str:
+    """Seconds since the latest of these times."""
+    return f"time() - {highest(timestamp, *by)}"
+
+
+def top(number: int, expression: str) -> str:
+    """The series with the highest values."""
+    return f"topk({number}, {expression})"
+
+
+def _by(labels: tuple[str, ...]) -> str:
+    return f"by ({', '.join(labels)}) " if labels else ""

@@ -1,0 +1,66 @@
+"""The variables at the top of a dashboard: each asks the data source for values under those chosen before it.
+
+Owns their queries. Job and instance are those of exporters only: their "All" stands for the list of these values, so
+that ``up`` or ``process_*`` of other jobs never match. The "All" of the others is ``.+``: every task, however many
+there are. ``filters`` adds any further label (cluster, namespace, team) to every query: nobody has to have them.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from grafana_foundation_sdk.builders.dashboard import AdHocVariable, DatasourceVariable, QueryVariable
+from grafana_foundation_sdk.models.dashboard import (
+    VariableModel,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
+
+from grafana.source.panels import DATASOURCE
+
+#: Variable -> the series whose label of that name is asked for. Those chosen before it cut down what it offers.
+_ASKED: Final = {
+    "job": "celery_exporter_build_info",
+    "instance": 'celery_exporter_build_info{job=~"$job"}',
+    "queue": (
+        '{__name__=~"celery_queue_length|celery_queue_workers|celery_task_received_total", '
+        'job=~"$job", instance=~"$instance"}'
+    ),
+    "task": 'celery_task_received_total{job=~"$job", instance=~"$instance", queue=~"$queue"}',
+    "worker": 'celery_worker_up{job=~"$job", instance=~"$instance"}',
+}
+_LABELS: Final = {"job": "Job", "instance": "Exporter", "queue": "Queue", "task": "Task", "worker": "Worker"}
+_EVERY: Final = ("job", "instance")
+
+#: `qryType` of Grafana's Prometheus data source: label_values(...).
+_LABEL_VALUES: Final = 1
+
+
+def variables(names: Sequence[str]) -> list[VariableModel]:
+    """Data source, job, instance, these, and the free filters."""
+    source = DatasourceVariable("datasource").label("Data source").type("prometheus").build()
+    filters = AdHocVariable("filters").label("Filters").datasource(DATASOURCE).build()
+    return [source, *(_query(name) for name in (*_EVERY, *names)), filters]
+
+
+def _query(name: str) -> VariableModel:
+    variable = (
+        QueryVariable(name)
+        .label(_LABELS[name])
+        .datasource(DATASOURCE)
+        .query(
+            {
+                "qryType": _LABEL_VALUES,
+                "query": f"label_values({_ASKED[name]}, {name})",
+                "refId": "PrometheusVariableQueryEditor-VariableQuery",
+            }
+        )
+        .current(VariableOption(selected=True, text=["All"], value=["$__all"]))
+        .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .sort(VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
+        .multi(multi=True)
+        .include_all(include_all=True)
+    )
+    if name not in _EVERY:
+        variable.all_value(".+")
+    return variable.build()

@@ -1,0 +1,314 @@
+"""Workers: who is there, who was lost, how busy they are, and whether what they tell can be trusted."""
+
+from grafana.source import limits, links
+from grafana.source.panels import (
+    COUNT,
+    PLAIN,
+    RATIO,
+    SECONDS,
+    TASKS_PER_SECOND,
+    Query,
+    figure,
+    graph,
+    states,
+)
+from grafana.source.queries import age, highest, in_range, lowest, per_second, ratio, top, total
+from grafana.source.selection import Selection
+from grafana.source.sheet import Row, Sheet
+from grafana.source.tables import Column, Facts, Key, listing
+
+_LINES = 20
+
+chosen = Selection("worker")
+
+up = chosen("celery_worker_up")
+active = chosen("celery_worker_active_tasks")
+pool = chosen("celery_worker_pool_size")
+processed = chosen("celery_worker_processed_tasks_total")
+missed = chosen("celery_worker_missed_tasks_total")
+lost = chosen("celery_worker_lost_total")
+last_seen = chosen("celery_worker_last_seen_timestamp_seconds")
+offset = chosen("celery_worker_clock_offset_seconds")
+events_on = chosen("celery_worker_task_events_enabled")
+info = chosen("celery_worker_info")
+
+_COMPARABLE = f"{active} and on (job, instance, worker) {pool}"
+_SATURATION = ratio(total(active, "worker"), total(pool, "worker"))
+_STATE = limits.yes_no("up", "down")
+_TO_WORKER = links.from_series("worker")
+
+SHEET = Sheet(
+    uid=links.WORKERS,
+    title="Celery / Workers",
+    description="Who is there, who was lost, how busy each is, and whether what they tell can be trusted.",
+    selection=chosen,
+    rows=(
+        Row(
+            "Now",
+            figure(
+                "Up",
+                "Workers whose events come.",
+                Query(total(up), "workers"),
+                unit=COUNT,
+                none="no workers known",
+                limits=limits.YES_IS_RIGHT,
+            ),
+            figure(
+                "Down",
+                "Workers that fell silent, for an hour after their last event, and those that left within the last two "
+                "minutes.",
+                Query(f"sum(1 - {up})", "workers"),
+                unit=COUNT,
+                none="no workers known",
+                limits=limits.FEW_ARE_RIGHT,
+            ),
+            figure(
+                "Lost in the time range",
+                "Workers that fell silent without saying goodbye, whatever worker is chosen.",
+                Query(in_range(lost), "workers"),
+                unit=COUNT,
+                none="no exporter",
+                limits=limits.FEW_ARE_RIGHT,
+            ),
+            figure(
+                "Saturation",
+                "Tasks that run, of those that the pools can run at once. From 90 % on tasks wait for each other.",
+                Query(ratio(f"sum({_COMPARABLE})", total(pool)), "of all slots"),
+                unit=RATIO,
+                none="pools unknown",
+                limits=limits.SATURATION,
+            ),
+            figure(
+                "Missed",
+                "Starts in the time range that workers counted and whose events never came: how much less the other "
+                "figures show than happened.",
+                Query(in_range(missed), "tasks"),
+                unit=COUNT,
+                none="no workers known",
+                limits=limits.FEW_ARE_RIGHT,
+            ),
+            figure(
+                "Largest clock offset",
+                "Of a worker's clock, ahead of ours or behind. Waits and run times of failures are off by as much.",
+                Query(f"max(abs({offset}))", "offset"),
+                unit=SECONDS,
+                none="no heartbeats",
+                limits=limits.CLOCK_OFFSET,
+            ),
+        ),
+        Row(
+            "Each worker",
+            listing(
+                "Workers",
+                "Every worker that is up, was lost within the last hour, or left within the last two minutes.",
+                Column(title="State", expr=lowest(up, "worker"), unit=PLAIN, words=_STATE),
+                Column(title="Running", expr=total(active, "worker"), unit=COUNT),
+                Column(title="Slots", expr=total(pool, "worker"), unit=COUNT),
+                Column(title="Saturation", expr=_SATURATION, unit=RATIO, limits=limits.SATURATION),
+                Column(title="Tasks a second", expr=per_second(processed, "worker"), unit=TASKS_PER_SECOND),
+                Column(
+                    title="Missed", expr=in_range(missed, "worker"), unit=COUNT, limits=limits.FEW_ARE_RIGHT
+                ),
+                Column(title="Load", expr=highest(chosen("celery_worker_load1"), "worker"), unit=COUNT),
+                Column(
+                    title="Last event", expr=age(last_seen, "worker"), unit=SECONDS, limits=limits.SILENCE
+                ),
+                Column(
+                    title="Clock offset",
+                    expr=f"max by (worker) (abs({offset}))",
+                    unit=SECONDS,
+                    limits=limits.CLOCK_OFFSET,
+                ),
+                Column(
+                    title="Task events",
+                    expr=lowest(events_on, "worker"),
+                    unit=PLAIN,
+                    words=limits.yes_no("on", "OFF"),
+                ),
+                Facts(
+                    expr=highest(info, "worker", "software", "version", "system"),
+                    labels=(("software", "Software"), ("version", "Version"), ("system", "System")),
+                ),
+                keys=(Key(label="worker", title="Worker", link=links.from_cell("worker"), width=220),),
+                none="no workers known",
+                sort="Saturation",
+                width=24,
+                height=10,
+            ),
+        ),
+        Row(
+            "Over time",
+            states(
+                "Up and down",
+                "Whether events of each worker came.",
+                Query(lowest(up, "worker"), "{{worker}}"),
+                words=_STATE,
+                none="no workers known",
+                link=_TO_WORKER,
+            ),
+            graph(
+                "Running and slots",
+                "Tasks that run, and those that the pools can run at once.",
+                Query(total(active), "running"),
+                Query(total(pool), "slots"),
+                unit=COUNT,
+                none="no workers known",
+            ),
+            graph(
+                "Saturation",
+                f"Tasks that run, of the slots of each worker; the {_LINES} fullest at each moment.",
+                Query(top(_LINES, _SATURATION), "{{worker}}"),
+                unit=RATIO,
+                none="pools unknown",
+                limits=limits.SATURATION,
+                link=_TO_WORKER,
+                width=8,
+            ),
+            graph(
+                "Tasks started",
+                f"By the workers' own count, a second; the {_LINES} busiest at each moment.",
+                Query(top(_LINES, per_second(processed, "worker")), "{{worker}}"),
+                unit=TASKS_PER_SECOND,
+                none="no heartbeats",
+                link=_TO_WORKER,
+                width=8,
+            ),
+            graph(
+                "Outcomes",
+                "How attempts ended on the chosen workers, a second.",
+                Query(per_second(chosen("celery_worker_tasks_total"), "outcome"), "{{outcome}}"),
+                unit=TASKS_PER_SECOND,
+                none="no workers known",
+                stacked=True,
+                width=8,
+            ),
+            graph(
+                "Load",
+                f"Load average of a minute of the machine that each worker runs on; the {_LINES} highest.",
+                Query(top(_LINES, highest(chosen("celery_worker_load1"), "worker")), "{{worker}}"),
+                unit=COUNT,
+                none="no heartbeats",
+                link=_TO_WORKER,
+                width=8,
+            ),
+            graph(
+                "Failures",
+                f"Attempts that failed on each worker, a second; the {_LINES} with the most. Just one: look there.",
+                Query(
+                    top(
+                        _LINES,
+                        f"{per_second(chosen('celery_worker_tasks_total', outcome='failed'), 'worker')} > 0",
+                    ),
+                    "{{worker}}",
+                ),
+                unit=TASKS_PER_SECOND,
+                none="no failures",
+                link=_TO_WORKER,
+                width=8,
+            ),
+            graph(
+                "Workers lost",
+                "Workers that fell silent without saying goodbye, by exporter, in the last rate interval.",
+                Query(f"sum by (instance) (increase({lost}[$__rate_interval]))", "{{instance}}"),
+                unit=COUNT,
+                none="no exporter",
+                width=8,
+            ),
+        ),
+        Row(
+            "Can it be trusted?",
+            graph(
+                "Since the last event",
+                f"Age of each worker's latest event; the {_LINES} oldest. A solo worker is silent during a task.",
+                Query(top(_LINES, age(last_seen, "worker")), "{{worker}}"),
+                unit=SECONDS,
+                none="no workers known",
+                limits=limits.SILENCE,
+                link=_TO_WORKER,
+                width=8,
+            ),
+            graph(
+                "Clock offset",
+                "Of each worker's clock: above 0 it is ahead of ours.",
+                Query(highest(offset, "worker"), "{{worker}}"),
+                unit=SECONDS,
+                none="no heartbeats",
+                link=_TO_WORKER,
+                lowest=None,
+                width=8,
+            ),
+            graph(
+                "Missed",
+                "Starts a second that workers counted and whose events never came.",
+                Query(per_second(missed, "worker"), "{{worker}}"),
+                unit=TASKS_PER_SECOND,
+                none="no heartbeats",
+                link=_TO_WORKER,
+                width=8,
+            ),
+        ),
+        Row(
+            "Detail",
+            listing(
+                "Versions",
+                "How many workers run what. More than one line: a deployment, or a forgotten worker.",
+                Column(title="Workers", expr=f"count by (software, version, system) ({info})", unit=COUNT),
+                keys=(
+                    Key(label="software", title="Software"),
+                    Key(label="version", title="Version"),
+                    Key(label="system", title="System"),
+                ),
+                none="no heartbeats",
+                sort="Workers",
+                width=8,
+            ),
+            listing(
+                "Who consumes what",
+                "Queues of each worker, by its own answer.",
+                Facts(expr=highest(chosen("celery_worker_queue_info"), "worker", "queue"), labels=()),
+                keys=(
+                    Key(label="worker", title="Worker", link=links.from_cell("worker")),
+                    Key(label="queue", title="Queue", link=links.from_cell("queue")),
+                ),
+                none="no worker has answered",
+                sort="Worker",
+                ascending=True,
+                width=8,
+            ),
+            listing(
+                "Settings",
+                "Messages that each worker holds at most (0: no limit), and how often it means to send heartbeats.",
+                Column(
+                    title="Prefetch limit",
+                    expr=highest(chosen("celery_worker_prefetch_limit"), "worker"),
+                    unit=COUNT,
+                ),
+                Column(
+                    title="Heartbeat every",
+                    expr=highest(chosen("celery_worker_heartbeat_interval_seconds"), "worker"),
+                    unit=SECONDS,
+                ),
+                keys=(Key(label="worker", title="Worker", link=links.from_cell("worker")),),
+                none="no worker has answered",
+                width=8,
+            ),
+            graph(
+                "Load of 5 minutes",
+                f"Load average of the machine that each worker runs on; the {_LINES} highest.",
+                Query(top(_LINES, highest(chosen("celery_worker_load5"), "worker")), "{{worker}}"),
+                unit=COUNT,
+                none="no heartbeats",
+                link=_TO_WORKER,
+            ),
+            graph(
+                "Load of 15 minutes",
+                f"Load average of the machine that each worker runs on; the {_LINES} highest.",
+                Query(top(_LINES, highest(chosen("celery_worker_load15"), "worker")), "{{worker}}"),
+                unit=COUNT,
+                none="no heartbeats",
+                link=_TO_WORKER,
+            ),
+            collapsed=True,
+        ),
+    ),
+)

@@ -1,0 +1,225 @@
+"""Every query of every dashboard, asked of a real Prometheus while real workers are busy on two brokers.
+
+The demo's shop is at work on Valkey, with a backlog of newsletters that shrinks; a second exporter, with tight limits,
+watches RabbitMQ. Variables are filled in as Grafana does it, once with "All", once with every value chosen by itself.
+"""
+
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+
+from exporter.demo.shop import WORKERS
+from tests.grafana.board import Board, Target, boards, label_values
+from tests.grafana.interpolation import chosen, fill, intervals
+from tests.integration import known_tasks
+from tests.integration.servers import (
+    CeleryWorker,
+    ExporterProcess,
+    Prometheus,
+    RabbitMQ,
+    ServerProcess,
+    Valkey,
+    require,
+)
+from tests.integration.servers.exporter import clean_environment
+from tests.waiting import wait_for
+
+BOARDS = boards()
+PATIENCE_S = 90.0
+RANGE_S = 60
+STEP_S = 2
+NEWSLETTERS = 3000  # six threads take more than a minute for them
+
+# (dashboard, panel, query) -> why it has no data here. An entry that has data, or that does not exist, is an error.
+EMPTY_BY_NATURE = {
+    ("queues", "Detail / Delayed", "A"): "nobody uses RabbitMQ's native delayed delivery here",
+}
+
+# Labels that many have and nobody needs.
+CLUSTER = {"cluster": "east", "namespace": "shop"}
+
+ALERT = """
+groups:
+  - name: test
+    rules:
+      - alert: CeleryTest
+        expr: celery_exporter_build_info == 1
+        labels: {severity: info}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The Prometheus that watches it all."""
+
+    prometheus: Prometheus
+
+    def values(self, board: Board) -> dict[str, list[str]]:
+        """What Grafana offers for each variable that asks the data source, with "All" chosen before it."""
+        found: dict[str, list[str]] = {}
+        for name, query in board.queried_variables().items():
+            selector, label = label_values(fill(query, self.everything(board, found)))
+            found[name] = self.prometheus.api(f"label/{label}/values", **{"match[]": selector})
+        return found
+
+    @staticmethod
+    def everything(board: Board, values: Mapping[str, list[str]]) -> dict[str, str]:
+        """Variables with "All" chosen: what `allValue` says, else all values."""
+        own = {variable["name"]: variable.get("allValue") for variable in board.variables()}
+        return _globals() | {name: own[name] or chosen(found) for name, found in values.items()}
+
+    @staticmethod
+    def by_hand(values: Mapping[str, list[str]]) -> dict[str, str]:
+        """Variables with each of their values chosen."""
+        return _globals() | {name: chosen(found) for name, found in values.items()}
+
+    def ask(self, target: Target, values: Mapping[str, str]) -> list[float]:
+        """All values that Grafana would get for a query: of now, or of the last minute."""
+        expr = fill(target.expr, values)
+        if target.instant:
+            return [sample.value for sample in self.prometheus.query(expr)]
+        now = self.prometheus.value("time()")
+        assert now is not None
+        data = self.prometheus.api(
+            "query_range", query=expr, start=f"{now - RANGE_S}", end=f"{now}", step=f"{STEP_S}"
+        )
+        return [float(value) for series in data["result"] for _, value in series["values"]]
+
+
+def _globals() -> dict[str, str]:
+    return intervals(range_s=RANGE_S, scrape_s=1, step_s=STEP_S)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ) -> Iterator[Scene]:
+    """Start it all: exporters and Prometheus first, so that they see everything from the beginning."""
+    require("valkey", "prometheus")
+    folder = tmp_path_factory.mktemp("dashboards")
+    rules = folder / "rules.yaml"
+    rules.write_text(ALERT)
+    vhost = rabbitmq.add_vhost("dashboards")
+    with ExitStack() as stack:
+        valkey = stack.enter_context(Valkey(folder / "valkey"))
+        redis_side = ("--broker-url", valkey.url, "--sample-interval", "1", "--queue-priorities")
+        _backlog(valkey.url)
+        amqp_side = ("--broker-url", vhost, "--management-url", rabbitmq.management_url, "--max-series", "1")
+        exporters = [
+            stack.enter_context(ExporterProcess(folder / "redis-exporter", redis_side)),
+            stack.enter_context(
+                ExporterProcess(folder / "amqp-exporter", (*amqp_side, "--max-in-flight", "1"))
+            ),
+        ]
+        targets = [exporter.url for exporter in exporters]
+        prometheus = stack.enter_context(
+            Prometheus(folder / "prometheus", targets, rules=[rules], target_labels=CLUSTER)
+        )
+        for exporter in exporters:
+            exporter.process.wait_until(
+                partial(_listens, exporter), timeout=PATIENCE_S, what="an exporter that receives events"
+            )
+        _shop(stack, folder, valkey.url)
+        _known(stack, folder, vhost)
+        yield Scene(prometheus)
+    rabbitmq.delete_vhost("dashboards")
+
+
+def _listens(exporter: ExporterProcess) -> bool:
+    return 'msg="receiving events"' in exporter.stderr
+
+
+def _backlog(url: str) -> None:
+    """Fill a queue, so that it becomes shorter from the exporter's first look on."""
+    with Celery(broker=url, set_as_current=False) as app:
+        for number in range(NEWSLETTERS):
+            app.send_task("mail.send_newsletter", args=(number,), queue="mail", ignore_result=True)
+
+
+def _shop(stack: ExitStack, folder: Path, url: str) -> None:
+    """The demo's workers and customers."""
+    env = clean_environment({"CELERY_BROKER_URL": url})
+    modules = [("exporter.demo.worker", worker.name) for worker in WORKERS] + [("exporter.demo.client",)]
+    for module, *arguments in modules:
+        name = "-".join((module, *arguments))
+        process = ServerProcess(
+            [sys.executable, "-m", module, *arguments], log=folder / f"{name}.log", env=env, cwd=folder
+        )
+        stack.callback(process.kill)
+        process.start()
+
+
+def _known(stack: ExitStack, folder: Path, url: str) -> None:
+    """A worker on RabbitMQ, and tasks of two names."""
+    settings: dict[str, Any] = {"broker_url": url}
+    worker = CeleryWorker(folder, known_tasks.APP, hostname="known", env=known_tasks.environment(settings))
+    stack.callback(worker.kill)
+    worker.start()
+    with known_tasks.application(settings) as app:
+        for number in range(50):
+            app.send_task("known.add", args=(number, number))
+            app.send_task("known.fail")
+
+
+@pytest.mark.needs("valkey", "rabbitmq", "prometheus")
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_every_variable_has_values(scene: Scene, board: Board) -> None:
+    """The query of each variable gives values, each under those before it; Prometheus' own job is none of ours."""
+    wait_for(
+        lambda: all((found := scene.values(board)).values()) and found["job"] == ["exporter-0", "exporter-1"],
+        timeout=PATIENCE_S,
+        what=lambda: f"values of all variables: {scene.values(board)}",
+    )
+
+
+@pytest.mark.needs("valkey", "rabbitmq", "prometheus")
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_every_query_has_data(scene: Scene, board: Board) -> None:
+    """Each query of each panel gives numbers, with "All" and with values chosen by hand; never NaN, never infinite."""
+    expected = {entry for entry in EMPTY_BY_NATURE if entry[0] == board.name}
+    seen: set[tuple[str, str, str]] = set()
+    wrong: list[str] = []
+
+    def missing() -> set[tuple[str, str, str]]:
+        values = scene.values(board)
+        for target in board.targets():
+            place = (board.name, target.panel, target.name)
+            if place in seen:
+                continue
+            answers = [
+                scene.ask(target, filled)
+                for filled in (scene.everything(board, values), scene.by_hand(values))
+            ]
+            wrong.extend(
+                f"{place}: {value}" for answer in answers for value in answer if not math.isfinite(value)
+            )
+            if all(answers):
+                seen.add(place)
+        return {(board.name, target.panel, target.name) for target in board.targets()} - seen
+
+    wait_for(
+        lambda: missing() <= expected,
+        timeout=PATIENCE_S,
+        what=lambda: f"data of {sorted(missing() - expected)}",
+    )
+    assert missing() == expected, "has data, or does not exist, and stands in EMPTY_BY_NATURE"
+    assert wrong == []
+
+
+@pytest.mark.needs("valkey", "rabbitmq", "prometheus")
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_every_annotation_has_data(scene: Scene, board: Board) -> None:
+    """Alerts and starts of exporters are drawn over the graphs."""
+    for name, expr in board.annotations().items():
+        target = Target("annotation", name, expr, instant=False)
+        wait_for(partial(_drawn, scene, board, target), timeout=PATIENCE_S, what=f"annotations of {name}")
+
+
+def _drawn(scene: Scene, board: Board, target: Target) -> list[float]:
+    return scene.ask(target, scene.by_hand(scene.values(board)))
