@@ -11,12 +11,13 @@ import signal
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import celery
 import kombu
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
+from exporter.brokers.app_routes import TaskPlan, plan_of
 from exporter.brokers.celery_app import broker_of
 from exporter.brokers.choosing import reader_for
 from exporter.clock import Clock
@@ -29,7 +30,7 @@ from exporter.receivers.watchdog import PATIENCE_SECONDS, Watchdog
 from exporter.sampler import Sampler
 from exporter.status import ExporterStatus
 from exporter.subscription import Subscription
-from exporter.web import WebServer
+from exporter.web.server import WebServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,22 +72,27 @@ class _WakingLink:
 class Exporter:
     """One exporter: made from a configuration, started, stopped. Not to be started twice."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, app: Any = None) -> None:
         """Wire everything; connects to nothing. Raises ConfigError where the configuration cannot work.
 
+        ``app`` is the application that ``config.app`` names, if that is loaded already.
         ``secrets`` then holds what no log line may show, also what the application of --app brought along.
         """
         clock = Clock()
-        broker = broker_of(config)
+        broker = broker_of(config, app)
+        self._plan = plan = plan_of(broker.app) if config.app and config.app_tasks else TaskPlan()
         self.secrets = broker.secrets
-        subscription = Subscription(clock, redact=Redaction(broker.secrets))
+        redact = Redaction(broker.secrets)
+        subscription = Subscription(clock, redact=redact)
         pipeline = Pipeline(
             config,
             subscription,
             clock,
             libraries={"celery": str(celery.__version__), "kombu": str(kombu.__version__)},
-            queues=broker.queues,
+            queues=dict.fromkeys((*broker.queues, *filter(None, plan.queues.values()))),
             default_queue=broker.app.conf.task_default_queue,
+            expected=plan.queues,
+            web_config_holds=self._web_config_holds,
         )
         self._dispatcher = pipeline.dispatcher
         self.registry = pipeline.registry
@@ -95,6 +101,7 @@ class Exporter:
         GCCollector(registry=self.registry)
         activities: dict[str, _Activity] = {}
         link: Link = subscription
+        control: RemoteControl | None = None
         prober: RemoteControl | None = None
         if config.remote_control:
             control = RemoteControl(
@@ -145,8 +152,20 @@ class Exporter:
             )
             for name, activity in activities.items()
         )
-        status = ExporterStatus(subscription, (*self._threads, self._sweeping))
-        self._web = WebServer(config.listen, self.registry, status, telemetry_path=config.telemetry_path)
+        pipeline.survey.complete(
+            broker=broker.name,
+            reads_queues=reader is not None,
+            control_error=lambda: None if control is None else control.trouble,
+            redact=redact,
+        )
+        status = ExporterStatus(subscription, (*self._threads, self._sweeping), pipeline.survey.look)
+        self._web = WebServer(
+            config.listen,
+            self.registry,
+            status,
+            telemetry_path=config.telemetry_path,
+            config_file=config.web_config_file,
+        )
         self._telemetry_path = config.telemetry_path
 
     @property
@@ -157,6 +176,13 @@ class Exporter:
     def start(self) -> None:
         """Serve and receive. Raises ListenError if an address cannot be had; nothing runs then."""
         self._web.start()
+        if self._plan.queues:
+            log.info("tasks of the application", extra=fields(tasks=len(self._plan.queues)))
+        if self._plan.error is not None:
+            log.warning(
+                "not all tasks of the application are known before they are seen: a module cannot be imported",
+                extra=fields(error=self._plan.error),
+            )
         for url in self.urls:
             log.info("listening", extra=fields(url=url + self._telemetry_path))
         for thread in (self._sweeping, *self._threads):
@@ -182,6 +208,9 @@ class Exporter:
         self._over.wait()
         self.stop()
         return 0 if self._asked else 1
+
+    def _web_config_holds(self) -> bool | None:
+        return self._web.config_holds()
 
     def _on_signal(self, *_: object) -> None:
         self._asked = True

@@ -10,18 +10,23 @@ to :data:`WAIT_SECONDS`; when they are known to be off, nothing waits.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from exporter.ledger import HeldLedger
+from exporter.logs import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from exporter.attempt import Attempt, Kind
     from exporter.clock import Moment
     from exporter.ledger import Ledger
+
+log = logging.getLogger(__name__)
 
 #: How long an attempt's entries wait for its task-sent.
 WAIT_SECONDS: Final = 2.0
@@ -57,9 +62,23 @@ class Attribution:
         self._now = now
         self._max_tasks = max_tasks
         self._queue_of: dict[str, object] = {}  # task name -> its only queue, or _SEVERAL
+        self._routes: Mapping[str, str] = MappingProxyType({})
+        self._may_consume: Callable[[str | None, str], bool] = lambda _worker, _queue: True
+        #: How many times a queue was taken from the routes.
+        self.routed = 0
         self._waiting: deque[tuple[float, Attempt]] = deque()
         self._last_sent: float | None = None
         self._sent_is_off = False  # not known at first: so the first tasks wait, and are right
+
+    def expect(self, routes: Mapping[str, str], may_consume: Callable[[str | None, str], bool]) -> None:
+        """Take the queue of a task from here when nothing better tells it.
+
+        A route is what an application intends: whoever publishes a task may name another queue. So it is the last
+        source, it is silent about a task that was seen to use any queue, and a worker that does not consume its queue
+        (``may_consume``) contradicts it.
+        """
+        self._routes = routes
+        self._may_consume = may_consume
 
     def published(self, attempt: Attempt) -> Ledger:
         """The ledger of an attempt whose task-sent has come; entries made elsewhere so far are moved or made."""
@@ -121,7 +140,21 @@ class Attribution:
             if older.queue is not None and older.name == attempt.name:
                 return older.queue
         usual = self._queue_of.get(attempt.name or UNKNOWN)
-        return usual if isinstance(usual, str) else UNKNOWN
+        if usual is not None:
+            return usual if isinstance(usual, str) else UNKNOWN
+        return self._route(attempt)
+
+    def _route(self, attempt: Attempt) -> str:
+        queue = self._routes.get(attempt.name or UNKNOWN)
+        if queue is None or not self._may_consume(attempt.worker, queue):
+            return UNKNOWN
+        if not self.routed:
+            log.info(
+                "queues are taken from the application's routes, because no task-sent tells them",
+                extra=fields(task=attempt.name, queue=queue),
+            )
+        self.routed += 1
+        return queue
 
     def _learn(self, name: str, queue: str) -> None:
         known = self._queue_of.get(name)

@@ -1,68 +1,49 @@
-"""The command line: the commands run (the default), demo and metrics, and the exit codes.
+"""The command line: its commands (`run` is the default) and the exit codes.
 
-Owns what each command calls and how the program ends: 0 for a clean end, also by SIGTERM and Ctrl-C; 1 when something
-outside hinders us, such as a port in use; 2 for bad usage. An error is one line on standard error.
+Owns what each command calls and how the program ends: 0 for a clean end, also by SIGTERM and Ctrl-C, of all but the
+doctor, whose examination has no result then; 1 when something
+outside hinders us, such as a port in use, or is found wrong; 2 for bad usage. An error is one line on standard error.
 """
 
-import atexit
-import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import click
+from click.shell_completion import get_completion_class, shell_complete
 
 from exporter import __version__, logs
 from exporter.command_line import Command, Commands, unknown_variables, usage_line
 from exporter.config import DEFAULT_LISTEN, secrets
 from exporter.errors import ConfigError
+from exporter.launch import BAD_USAGE, HINDERED, INTERRUPTED, End, fail, launch
+from exporter.option_types import ENV_PREFIX
 from exporter.options import (
-    ENV_PREFIX,
+    DOCTOR_WAIT,
+    SHELLS,
+    check_option,
     config_from,
+    doctor_options,
     duration_option,
     format_option,
     listen_option,
     run_options,
+    shell_option,
     version_option,
+    web_config_option,
 )
 
 _NAME = "celery-exporter"
-_log = logging.getLogger(__name__)
-_HINDERED = 1
-_BAD_USAGE = 2
-
-
-class _End:
-    """Ends the program on SIGTERM and Ctrl-C while nothing runs yet that handles them better.
-
-    Not by KeyboardInterrupt: CPython can exit as killed by SIGINT although that was caught, when it was raised within
-    `exec`, which dataclasses are made by (Python/pythonrun.c, run_eval_code_obj).
-    """
-
-    def __init__(self) -> None:
-        self._wanted = False
-
-    def __call__(self, *_: object) -> NoReturn:
-        """Handle the signal."""
-        self._wanted = True
-        raise SystemExit(0)
-
-    def check(self) -> None:
-        """End, if an import swallowed the handler's exception, as one raised in a weak reference's callback is."""
-        if self._wanted:
-            raise SystemExit(0)
+_COMPLETE = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wants, as click's scripts do
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's own arguments) and return the exit code."""
-    end = _End()
-    atexit.register(_ignore_signals)
-    signal.signal(signal.SIGTERM, end)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as by nohup
-        signal.signal(signal.SIGINT, end)
+    end = End()
+    end.install()
     tree = commands()
+    if wanted := os.environ.get(_COMPLETE):
+        return shell_complete(tree, {}, _NAME, _COMPLETE, wanted)
     try:
         with tree.make_context(_NAME, list(sys.argv[1:] if argv is None else argv), obj=end) as ctx:
             code: int = tree.invoke(ctx)
@@ -70,24 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        return _fail(usage_line(error, tree), _BAD_USAGE)
+        return _fail(usage_line(error, tree), BAD_USAGE)
     except ConfigError as error:
-        return _fail(str(error), _BAD_USAGE)
+        return _fail(str(error), BAD_USAGE)
     except BrokenPipeError:
         # Who reads us has seen enough; what Python would still flush at exit needs a place to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code
-
-
-def _ignore_signals() -> None:
-    """Let nothing interrupt the interpreter's own end.
-
-    Before that is over it gives signals that are not ignored their default action back (CPython's
-    Modules/signalmodule.c, _PySignal_Fini): who presses Ctrl-C twice would see us killed after a clean stop.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def commands() -> Commands:
@@ -101,7 +72,7 @@ def commands() -> Commands:
             details="A flag beats its environment variable. The broker is taken from --broker-url or "
             "--broker-url-file, then from their variables, then from CELERY_BROKER_URL, then from the app.",
             sections=run_options(),
-            others=[version_option(__version__)],
+            others=[check_option(), version_option(__version__)],
         ),
         Command(
             "demo",
@@ -110,10 +81,30 @@ def commands() -> Commands:
             sections={"Options": [duration_option(), listen_option()]},
         ),
         Command(
+            "doctor",
+            _doctor,
+            summary="Check everything between the tasks and their metrics, and say what to change.",
+            details="Takes the options and variables of run. Exit code 1 when a check failed.",
+            sections=doctor_options(),
+        ),
+        Command(
             "metrics",
             _metrics,
             summary="List every metric with its labels and meaning.",
             sections={"Options": [format_option()]},
+        ),
+        Command(
+            "healthcheck",
+            _healthcheck,
+            summary="Ask the exporter on this machine whether it is healthy (for containers).",
+            sections={"Options": [listen_option(), web_config_option()]},
+        ),
+        Command(
+            "completion",
+            _completion,
+            summary="Write the completion script for a shell.",
+            details=f"For bash: source <({_NAME} completion --shell bash)",
+            sections={"Options": [shell_option()]},
         ),
         summary="Prometheus exporter for Celery.",
         version=version_option(__version__),
@@ -121,25 +112,51 @@ def commands() -> Commands:
 
 
 def _run(ctx: click.Context) -> int:
+    return launch(
+        config_from(ctx, os.environ),
+        ctx.obj,
+        program=_NAME,
+        unknown=unknown_variables(os.environ, commands(), ENV_PREFIX),
+        check_only=bool(ctx.params["check_config"]),
+    )
+
+
+def _doctor(ctx: click.Context) -> int:
+    ctx.obj.code = INTERRUPTED
     config = config_from(ctx, os.environ)
-    redaction = logs.Redaction(secrets(config))
-    logs.configure(config.log_level, config.log_format, redaction)
-    _warn_of_unknown_variables()
+    logs.configure("error", config.log_format, logs.Redaction(secrets(config)))
+    from exporter.doctor import run_doctor  # noqa: PLC0415 - as in _run
 
-    # celery takes a second to import; --help and bad usage need not wait for it.
-    from exporter.app import Exporter  # noqa: PLC0415
-    from exporter.web import ListenError  # noqa: PLC0415
-
+    colour = ctx.params["color"]
+    if colour is None:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
-        exporter = Exporter(config)
-        redaction.add(exporter.secrets)
-        logs.configure(config.log_level, config.log_format, redaction, alone=config.app is not None)
-        ctx.obj.check()
-        return exporter.run()
-    except ListenError as error:
-        return _fail(redaction(str(error)), _HINDERED)
+        return run_doctor(
+            config, as_json=ctx.params["json"], wait=ctx.params["wait"] or DOCTOR_WAIT, colour=colour
+        )
     except ConfigError as error:
-        return _fail(redaction(str(error)), _BAD_USAGE)
+        return _fail(logs.Redaction(secrets(config))(str(error)), BAD_USAGE)
+
+
+def _healthcheck(ctx: click.Context) -> int:
+    from exporter.healthcheck import check_health  # noqa: PLC0415 - no other command needs it
+
+    healthy, text = check_health(
+        ctx.params["web_listen_address"] or DEFAULT_LISTEN, ctx.params["web_config_file"]
+    )
+    click.echo(text, err=not healthy)
+    return 0 if healthy else HINDERED
+
+
+def _completion(ctx: click.Context) -> int:
+    shell = ctx.params["shell"]
+    if shell is None:
+        raise ConfigError(f"--shell is missing: write one of {', '.join(SHELLS)}")
+    script = get_completion_class(shell)
+    if script is None:  # click dropped it
+        return _fail(f"this version of click has no completion for {shell}", HINDERED)
+    click.echo(script(commands(), {}, _NAME, _COMPLETE).source())
+    return 0
 
 
 def _demo(ctx: click.Context) -> int:
@@ -161,13 +178,5 @@ def _metrics(ctx: click.Context) -> int:
     return 0
 
 
-def _warn_of_unknown_variables() -> None:
-    for name, nearest in unknown_variables(os.environ, commands(), ENV_PREFIX).items():
-        _log.warning(
-            "unknown environment variable, ignored", extra=logs.fields(variable=name, nearest=nearest)
-        )
-
-
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"{_NAME}: error: {' '.join(message.split())}\n")
-    return code
+    return fail(_NAME, message, code)

@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from exporter.errors import ConfigError
 from exporter.parse import shown
@@ -90,6 +91,8 @@ class Commands(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command first where no command is named."""
+        if ctx.resilient_parsing and not args:
+            return super().parse_args(ctx, args)  # a shell asks what may come first
         if not args or (args[0].startswith("-") and args[0] not in _ENDING):
             args = [str(self._default.name), *args]
         return super().parse_args(ctx, args)
@@ -103,6 +106,14 @@ class Commands(click.Group):
                 raise ConfigError(_URL_ALONE)
             raise ConfigError(f"unknown command {shown(args[0])}: write one of {', '.join(self.commands)}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """What may come first: a command, or an option of the default one."""
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("-"):
+            with click.Context(self._default, info_name=self._default.name, parent=ctx) as default:
+                found += self._default.shell_complete(default, incomplete)
+        return list({item.value: item for item in found}.values())
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options of the default command below the commands."""

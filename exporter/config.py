@@ -19,6 +19,7 @@ from exporter.broker_url import (
     masked_url,
     url_secrets,
 )
+from exporter.config_parts import BrokerTls, EventQueue, ListenAddress
 from exporter.errors import ConfigError
 
 __all__ = (
@@ -64,67 +65,7 @@ WAIT_BUCKETS: tuple[float, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ListenAddress:
-    """Where to serve HTTP; an empty host means every interface, IPv4 and IPv6; port 0: the system chooses."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 DEFAULT_LISTEN = (ListenAddress("", 9808),)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerTls:
-    """TLS towards the broker. Files are PEM; `server_name` is the name that the certificate must carry."""
-
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    verify: bool = True
-    server_name: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.key_file is not None and self.cert_file is None:
-            raise ConfigError("--broker-tls-key-file needs its certificate: add --broker-tls-cert-file")
-        if not self.verify and self.ca_file is not None:
-            raise ConfigError("--no-broker-tls-verify ignores --broker-tls-ca-file: drop one of them")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventQueue:
-    """The queue that receives events; None: as the app says, else Celery's default. Times in seconds."""
-
-    prefix: str | None = None
-    ttl: float | None = None
-    expires: float | None = None
-    exclusive: bool | None = None
-    durable: bool | None = None
-    exchange: str | None = None
-    serializer: str | None = None
-    routing_key: str = "#"
-
-    def __post_init__(self) -> None:
-        if self.exclusive and self.durable:
-            raise ConfigError(
-                "an event queue cannot be exclusive and durable at once: "
-                "write --no-event-queue-exclusive or --no-event-queue-durable"
-            )
-        for option, text in (
-            ("--event-queue-prefix", self.prefix),
-            ("--event-exchange", self.exchange),
-            ("--event-serializer", self.serializer),
-            ("--event-routing-key", self.routing_key),
-        ):
-            if text is not None and (not text.isprintable() or not text.strip()):
-                raise ConfigError(f"{option} must be printable and not empty: leave it out for the default")
-        for option, seconds in (("--event-queue-ttl", self.ttl), ("--event-queue-expires", self.expires)):
-            if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
-                raise ConfigError(f"{option} must be more than 0 seconds: write for example 60 or 5m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +74,12 @@ class Config:
 
     broker_url: str | None = field(default=None, repr=False)
     app: str | None = None
+    app_tasks: bool = True
     transport_options: Mapping[str, object] = field(
         default_factory=lambda: MappingProxyType({}), repr=False, hash=False
     )
     tls: BrokerTls | None = None
-    event_queue: EventQueue = EventQueue()
+    event_queue: EventQueue = field(default_factory=EventQueue)
     receiver: str = "auto"
     enable_events: bool = True
     remote_control: bool = True
@@ -157,6 +99,7 @@ class Config:
     max_series: int = 10_000
     listen: tuple[ListenAddress, ...] = DEFAULT_LISTEN
     telemetry_path: str = "/metrics"
+    web_config_file: str | None = None
     log_level: str = "info"
     log_format: str = "logfmt"
 

@@ -1,12 +1,10 @@
 """The options of the commands: their flags, environment variables, defaults and help.
 
 Owns what can be written on the command line and in the environment, and how it becomes a Config. Must not know what
-is done with it. Every option has the variable CELERY_EXPORTER_<NAME>; a flag beats it.
+is done with it, nor how an option is made. A flag beats its variable.
 """
 
-import dataclasses
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -15,8 +13,11 @@ from click.core import ParameterSource
 from exporter import parse
 from exporter.config import LOG_FORMATS, LOG_LEVELS, RECEIVERS, BrokerTls, Config, EventQueue
 from exporter.errors import ConfigError
+from exporter.option_types import Parsed, action, choice, option, switch
 
-ENV_PREFIX = "CELERY_EXPORTER_"
+SHELLS = ("bash", "zsh", "fish")
+#: Seconds that the doctor listens: several heartbeats of a worker, which come every 2 s.
+DOCTOR_WAIT = 10.0
 
 # Names of settings -> names of the options that give them.
 _TLS = {name: f"broker_tls_{name}" for name in ("ca_file", "cert_file", "key_file", "server_name", "verify")}
@@ -29,141 +30,154 @@ _OTHERS = {
     **{name: name for name in ("remote_control", "inspect_workers", "inspect_interval", "management_url")},
     **{name: name for name in ("queue_include", "queue_exclude", "queue_priorities", "sample_interval")},
     **{name: name for name in ("worker_retention", "max_in_flight", "max_series", "log_level", "log_format")},
-    "receiver": "receiver",
+    **{name: name for name in ("receiver", "app_tasks")},
     "queues": "queue",
     "listen": "web_listen_address",
     "telemetry_path": "web_telemetry_path",
+    "web_config_file": "web_config_file",
 }
 
 
-class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
-    """A click type around one of our parse functions; a refusal becomes click's."""
-
-    def __init__(self, name: str, parse_text: Callable[[str], object]) -> None:
-        self.name = name
-        self._parse_text = parse_text
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse_text(value)
-        except ConfigError as error:
-            raise click.BadParameter(str(error), ctx, param) from None
-
-    def split_envvar_value(self, rv: str) -> list[str]:
-        return parse.split_words(rv)
-
-
-_TEXT = _Parsed("text", str)
-_FILE = _Parsed("file", parse.readable_file)
-_DURATION = _Parsed("duration", parse.parse_duration)
-_BUCKETS = _Parsed("seconds,...", parse.parse_buckets)
-_COUNT = _Parsed("number", parse.parse_count)
+_TEXT = Parsed("text", str)
+_FILE = Parsed("file", parse.readable_file)
+_DURATION = Parsed("duration", parse.parse_duration)
+_BUCKETS = Parsed("seconds,...", parse.parse_buckets)
+_COUNT = Parsed("number", parse.parse_count)
 
 
 def run_options() -> dict[str, list[click.Parameter]]:
     """The options of `run`, by the section of the help that they stand in."""
     return {
         "Broker": [
-            _option("--broker-url", _TEXT, "Where the broker is; CELERY_BROKER_URL is honoured last."),
-            _option("--broker-url-file", _Parsed("file", str), "File that holds the URL, to keep it secret."),
-            _option(
+            option("--broker-url", _TEXT, "Where the broker is; CELERY_BROKER_URL is honoured last."),
+            option("--broker-url-file", Parsed("file", str), "File that holds the URL, to keep it secret."),
+            option(
                 "--app",
-                _Parsed("module:app", parse.parse_app),
+                Parsed("module:app", parse.parse_app),
                 "Celery app to take the broker and settings from, such as proj.celery:app.",
                 short="-A",
             ),
-            _option(
+            switch("--app-tasks", "Import the app's tasks, to show each from the start.", default="on"),
+            option(
                 "--broker-transport-option",
-                _Parsed("key=value", str),
+                Parsed("key=value", str),
                 "Option of kombu's transport, such as master_name=main or sentinel_kwargs.password=...; repeatable.",
                 multiple=True,
             ),
-            _option("--broker-tls-ca-file", _FILE, "Authorities (PEM) to trust instead of the system's."),
-            _option("--broker-tls-cert-file", _FILE, "Our certificate (PEM)."),
-            _option("--broker-tls-key-file", _FILE, "Our certificate's key (PEM)."),
-            _option("--broker-tls-server-name", _TEXT, "Name that the broker's certificate must carry."),
-            _switch("--broker-tls-verify", "Check the broker's certificate.", default="on"),
+            option("--broker-tls-ca-file", _FILE, "Authorities (PEM) to trust instead of the system's."),
+            option("--broker-tls-cert-file", _FILE, "Our certificate (PEM)."),
+            option("--broker-tls-key-file", _FILE, "Our certificate's key (PEM)."),
+            option("--broker-tls-server-name", _TEXT, "Name that the broker's certificate must carry."),
+            switch("--broker-tls-verify", "Check the broker's certificate.", default="on"),
         ],
         "Events": [
-            _option("--event-queue-prefix", _TEXT, "Start of our queue's name."),
-            _option("--event-queue-ttl", _DURATION, "How long an event may wait in our queue."),
-            _option("--event-queue-expires", _DURATION, "When our queue goes after we are gone."),
-            _switch("--event-queue-exclusive", "Let nobody else use our queue."),
-            _switch("--event-queue-durable", "Keep our queue when the broker restarts."),
-            _option("--event-exchange", _TEXT, "Exchange that workers publish events to."),
-            _option("--event-serializer", _TEXT, "Serializer of the events."),
-            _option("--event-routing-key", _TEXT, "Events to receive, such as task.#; default: all."),
-            _option(
+            option("--event-queue-prefix", _TEXT, "Start of our queue's name."),
+            option("--event-queue-ttl", _DURATION, "How long an event may wait in our queue."),
+            option("--event-queue-expires", _DURATION, "When our queue goes after we are gone."),
+            switch("--event-queue-exclusive", "Let nobody else use our queue."),
+            switch("--event-queue-durable", "Keep our queue when the broker restarts."),
+            option("--event-exchange", _TEXT, "Exchange that workers publish events to."),
+            option("--event-serializer", _TEXT, "Serializer of the events."),
+            option("--event-routing-key", _TEXT, "Events to receive, such as task.#; default: all."),
+            option(
                 "--receiver",
-                _choice(*RECEIVERS),
+                choice(*RECEIVERS),
                 "How to receive: the fastest way for the broker, or kombu's for every broker.",
                 "receiver",
             ),
         ],
         "Workers": [
-            _switch("--enable-events", "Keep asking workers to send task events.", default="on"),
-            _switch("--inspect-workers", "Ask workers for their pool and queues.", default="on"),
-            _option(
+            switch("--enable-events", "Keep asking workers to send task events.", default="on"),
+            switch("--inspect-workers", "Ask workers for their pool and queues.", default="on"),
+            option(
                 "--inspect-interval", _DURATION, "Time between two questions to workers.", "inspect_interval"
             ),
-            _switch(
+            switch(
                 "--remote-control", "Broadcast to workers at all; without it nothing is asked.", default="on"
             ),
         ],
         "Queues": [
-            _option("--queue", _TEXT, "Queue to show in any case; repeatable.", multiple=True),
-            _option(
+            option("--queue", _TEXT, "Queue to show in any case; repeatable.", multiple=True),
+            option(
                 "--queue-include", _TEXT, "Shell pattern of the queues to show; repeatable.", multiple=True
             ),
-            _option(
+            option(
                 "--queue-exclude",
                 _TEXT,
                 "Shell pattern of queues not to show; repeatable.",
                 multiple=True,
             ),
-            _switch("--queue-priorities", "Tell lengths by priority too (Redis).", default="off"),
-            _option("--sample-interval", _DURATION, "Time between two looks at queues.", "sample_interval"),
-            _option("--management-url", _TEXT, "RabbitMQ's management API, such as http://host:15672."),
+            switch("--queue-priorities", "Tell lengths by priority too (Redis).", default="off"),
+            option("--sample-interval", _DURATION, "Time between two looks at queues.", "sample_interval"),
+            option("--management-url", _TEXT, "RabbitMQ's management API, such as http://host:15672."),
         ],
         "Metrics": [
-            _option(
+            option(
                 "--runtime-buckets", _BUCKETS, "Upper bounds of the runtime histogram.", "runtime_buckets"
             ),
-            _option(
+            option(
                 "--wait-buckets", _BUCKETS, "Upper bounds of the waiting time histograms.", "wait_buckets"
             ),
-            _option("--worker-timeout", _DURATION, "Silence after which a worker is down.", "worker_timeout"),
-            _option("--worker-retention", _DURATION, "How long a lost worker is shown.", "worker_retention"),
-            _option("--max-in-flight", _COUNT, "Tasks remembered at once.", "max_in_flight"),
-            _option("--max-series", _COUNT, "Label sets a family; more fold into `other`.", "max_series"),
+            option("--worker-timeout", _DURATION, "Silence after which a worker is down.", "worker_timeout"),
+            option("--worker-retention", _DURATION, "How long a lost worker is shown.", "worker_retention"),
+            option("--max-in-flight", _COUNT, "Tasks remembered at once.", "max_in_flight"),
+            option("--max-series", _COUNT, "Label sets a family; more fold into `other`.", "max_series"),
         ],
         "Serving": [
             listen_option(),
-            _option("--web.telemetry-path", _TEXT, "Path of the metrics.", "telemetry_path"),
+            option("--web.telemetry-path", _TEXT, "Path of the metrics.", "telemetry_path"),
+            web_config_option(),
         ],
         "Logging": [
-            _option("--log.level", _choice(*LOG_LEVELS), "Lowest level to log.", "log_level"),
-            _option("--log.format", _choice(*LOG_FORMATS), "Form of a log line.", "log_format"),
+            option("--log.level", choice(*LOG_LEVELS), "Lowest level to log.", "log_level"),
+            option("--log.format", choice(*LOG_FORMATS), "Form of a log line.", "log_format"),
         ],
     }
 
 
 def listen_option() -> click.Option:
     """Where to serve; `run` and `demo` share it."""
-    kind = _Parsed("host:port", parse.parse_listen_address)
-    return _option("--web.listen-address", kind, "Address to serve on; repeatable.", "listen", multiple=True)
+    kind = Parsed("host:port", parse.parse_listen_address)
+    return option("--web.listen-address", kind, "Address to serve on; repeatable.", "listen", multiple=True)
+
+
+def web_config_option() -> click.Option:
+    """How to serve safely; `run` and `healthcheck` share it."""
+    return option("--web.config.file", _FILE, "TLS and users, in the format of Prometheus' exporter-toolkit.")
+
+
+def check_option() -> click.Option:
+    """Check and end."""
+    return action("--check-config", "Check all settings without connecting to anything, then end.")
+
+
+def doctor_options() -> dict[str, list[click.Parameter]]:
+    """The options of `doctor`, which takes those of `run` too, so that it looks at what `run` would do."""
+    return {
+        "Doctor": [
+            option(
+                "--wait", _DURATION, f"How long to wait for workers and events; default: {DOCTOR_WAIT:g}s."
+            ),
+            action("--json", "Write the findings as JSON."),
+            click.Option(["--color/--no-color"], default=None, help="Colours; default: on a terminal."),
+        ],
+        **run_options(),
+    }
 
 
 def duration_option() -> click.Option:
     """How long the demo lasts."""
-    return _option("--duration", _DURATION, "End by itself after this time.")
+    return option("--duration", _DURATION, "End by itself after this time.")
 
 
 def format_option() -> click.Option:
     """How the catalogue of metrics is written."""
-    return _option("--format", _choice("text", "markdown"), "How to write it; default: text.")
+    return option("--format", choice("text", "markdown"), "How to write it; default: text.")
+
+
+def shell_option() -> click.Option:
+    """Whose completion script."""
+    return option("--shell", choice(*SHELLS), "Which shell.")
 
 
 def version_option(version: str) -> click.Option:
@@ -184,12 +198,17 @@ def version_option(version: str) -> click.Option:
     )
 
 
-def config_from(ctx: click.Context, environ: Mapping[str, str]) -> Config:
-    """The configuration that the parsed options of `run` ask for. Raises ConfigError."""
+def config_from(ctx: click.Context, environ: Mapping[str, str], *, app: str | None = None) -> Config:
+    """The configuration that the parsed options of `run` or `doctor` ask for. Raises ConfigError.
+
+    ``app`` names an application that is loaded already, and takes the place of --app.
+    """
     # What is not given is left out, so that Config alone knows defaults.
     given = {
         name: value for name, value in ctx.params.items() if _source(ctx, name) != ParameterSource.DEFAULT
     }
+    if app is not None:
+        given["app"] = app
     tls = _picked(given, _TLS)
     return Config(
         broker_url=_broker_url(ctx, environ),
@@ -217,43 +236,3 @@ def _picked(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
 
 def _source(ctx: click.Context, name: str) -> ParameterSource | None:
     return ctx.get_parameter_source(name)
-
-
-def _choice(*words: str) -> _Parsed:
-    return _Parsed("|".join(words), lambda text: parse.parse_choice(text, words))
-
-
-def _option(
-    flag: str, kind: _Parsed, text: str, setting: str = "", *, short: str = "", multiple: bool = False
-) -> click.Option:
-    name = re.sub(r"[.-]", "_", flag.removeprefix("--"))
-    return click.Option(
-        [flag, name, *filter(None, [short])],
-        type=kind,
-        multiple=multiple,
-        envvar=ENV_PREFIX + name.upper(),
-        metavar=kind.name if "|" in kind.name else kind.name.upper(),
-        help=_help(text, name, _default(setting)),
-    )
-
-
-def _switch(flag: str, text: str, default: str = "") -> click.Option:
-    name = re.sub(r"[.-]", "_", flag.removeprefix("--"))
-    return click.Option(
-        [f"{flag}/--no-{flag.removeprefix('--')}", name],
-        default=None,
-        envvar=ENV_PREFIX + name.upper(),
-        help=_help(text, name, default),
-    )
-
-
-def _help(text: str, name: str, default: str) -> str:
-    return f"{text}  [env: {ENV_PREFIX}{name.upper()}{f'; default: {default}' if default else ''}]"
-
-
-def _default(setting: str) -> str:
-    """The default of a setting as it could be written on the command line."""
-    value = next((field.default for field in dataclasses.fields(Config) if field.name == setting), "")
-    if isinstance(value, tuple):
-        return ", ".join(f"{item:g}" if isinstance(item, int | float) else str(item) for item in value)
-    return f"{value:g}s" if isinstance(value, float) else str(value)

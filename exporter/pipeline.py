@@ -7,6 +7,7 @@ Owns: how collectors, correlation and dispatch are put together.
 from __future__ import annotations
 
 import platform
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -14,17 +15,26 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from exporter import __version__
 from exporter.brokers.internal import is_internal
 from exporter.clock import Moment
-from exporter.collectors import ExporterCollector, Guard, QueueCollector, TaskCollector, WorkerCollector
+from exporter.collectors import (
+    ExporterCollector,
+    Guard,
+    QueueCollector,
+    ServingCollector,
+    TaskCollector,
+    WorkerCollector,
+)
 from exporter.collectors.task_ledger import Buckets
 from exporter.delivery import Delivery
 from exporter.dispatch import Dispatcher
 from exporter.inflight import Inflight
 from exporter.movements import Movements
+from exporter.overview import Setup
 from exporter.queues import KnownQueues
 from exporter.roster import Roster
+from exporter.survey import Sources, Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from exporter.clock import Clock
     from exporter.config import Config
@@ -49,6 +59,7 @@ class Pipeline:
         dispatcher: the sink for bodies; its ``sweep`` is due every quarter of a second or so.
         delivery: watches whether anything comes.
         registry: serves every family of the exporter.
+        survey: looks at everything, for the status page.
     """
 
     def __init__(
@@ -60,6 +71,8 @@ class Pipeline:
         libraries: Mapping[str, str],
         queues: Iterable[str] = (),
         default_queue: str = "celery",
+        expected: Mapping[str, str | None] = MappingProxyType({}),
+        web_config_holds: Callable[[], bool | None] = lambda: None,
     ) -> None:
         """Args:
         config: what users set.
@@ -68,6 +81,8 @@ class Pipeline:
         libraries: versions of celery and kombu, for ``celery_exporter_build_info``.
         queues: those that the application of --app declares, as good as --queue.
         default_queue: looked for on the broker at first, though nobody may have named it.
+        expected: the tasks of the application of --app, shown from the start, each with the queue of its route.
+        web_config_holds: whether the file of --web.config.file as it stands is in force; None without one.
         """
         # A series with its time of creation beside each counter: twice the lines, and nothing that Prometheus 2 reads.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
@@ -106,6 +121,8 @@ class Pipeline:
             on_outcome=workers.on_outcome,
             on_overflow=exporter.overflowed,
         )
+        tasks.expect(expected, may_consume=roster.may_consume)
+        self._routed = 0
         self._queues = queue = QueueCollector(
             known,
             roster,
@@ -121,10 +138,33 @@ class Pipeline:
         for watcher in (exporter.on_events, workers.on_events):
             self.dispatcher.watch(watcher)
         self.delivery = Delivery(subscription, clock, heard=exporter.heard)
-        for sweep in (self.delivery.sweep, workers.sweep, tasks.sweep, known.sweep):
+        self.survey = Survey(
+            Sources(
+                subscription=subscription,
+                exporter=exporter,
+                tasks=tasks,
+                queues=queue,
+                roster=roster,
+                known=known,
+                inflight=inflight,
+            ),
+            clock,
+            Setup(
+                version=__version__,
+                broker="",
+                remote_control=config.remote_control,
+                enable_events=config.enable_events,
+                inspect_workers=config.inspect_workers,
+                routing_key=config.event_queue.routing_key,
+                sample_interval=config.sample_interval,
+                worker_timeout=config.worker_timeout,
+            ),
+        )
+        for sweep in (self.delivery.sweep, workers.sweep, tasks.sweep, known.sweep, self.survey.sweep):
             self.dispatcher.every_sweep(sweep)
         self.registry = CollectorRegistry()
-        self.registry.register(Guard((tasks, workers, queue, exporter), clock))
+        serving = ServingCollector(web_config_holds)
+        self.registry.register(Guard((tasks, workers, queue, exporter, serving), clock))
         workers.notify(idle=tasks.on_worker_idle)
 
     def control(self, control: Control) -> None:
@@ -157,9 +197,13 @@ class Pipeline:
         with self.dispatcher.writing():
             self._known.found(name for name, queue in facts.queues.items() if queue.exists)
             received = self._tasks.received_by_queue()
-            self._movements.sample(received, heard_all=self._roster.all_send_events())
+            # A queue that a route gave is a guess: good enough for a label, not for first in, first out.
+            guessed, self._routed = self._tasks.routed != self._routed, self._tasks.routed
+            self._movements.sample(received, heard_all=self._roster.all_send_events() and not guessed)
             self._queues.on_sample(facts)
+        self.survey.queues_failed(None)
 
-    def sampling_failed(self) -> None:
-        """The broker could not be read. May be called from any thread."""
+    def sampling_failed(self, error: str) -> None:
+        """The broker could not be read; ``error`` in one line. May be called from any thread."""
         self._queues.on_failure()
+        self.survey.queues_failed(error)

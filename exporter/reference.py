@@ -1,9 +1,12 @@
-"""The metrics reference: the catalogue of families as text for a terminal or as Markdown for docs/metrics.md.
+"""The references: the catalogue of families as text for a terminal or as docs/metrics.md, the options as docs/flags.md.
 
-Owns how the reference looks. Must not know any particular metric: what it says comes from the declarations.
+Owns how they look. Must not know any particular metric or option: what is said comes from the declarations.
 """
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import click
 
 from exporter.collectors.family import Family
 
@@ -19,6 +22,14 @@ _SECTIONS = {
 _NOTE = (
     "<!-- Generated from the code by `make docs`; edit the declarations in exporter/collectors instead. -->"
 )
+_FLAGS_NOTE = "<!-- Generated from the code by `make docs`; edit exporter/options.py instead. -->"
+_FLAGS_INTRODUCTION = (
+    "`celery-exporter --help` says the same; `celery -A proj exporter` takes the same flags. A flag beats its "
+    "variable; an empty variable counts as absent; a variable of a repeatable flag holds several values, separated "
+    "by spaces or commas. Durations are `30s`, `5m`, `1h`, or seconds. What an application of `--app` says comes last; "
+    "without a default in the table, Celery's holds."
+)
+_HELP = re.compile(r"(?P<text>.*?)  \[env: (?P<variable>\w+)(?:; default: (?P<default>.*))?\]", re.DOTALL)
 _INTRODUCTION = (
     "`celery-exporter metrics` prints the same list. A histogram has the series `_bucket`, `_sum` and `_count`. "
     "Names ending in `_seconds` are in seconds, those ending in `_timestamp_seconds` are seconds since the epoch. "
@@ -43,6 +54,22 @@ def as_markdown(catalogue: Iterable[Family]) -> str:
     for section, families in _sections(catalogue):
         lines += ["", f"## {section}", "", "| name | kind | labels | meaning |", "|---|---|---|---|"]
         lines += [f"| {' | '.join(_cells(family))} |" for family in families]
+    return "\n".join(lines) + "\n"
+
+
+def options_as_markdown(sections: Mapping[str, Iterable[click.Parameter]]) -> str:
+    """A page with a table for each section of options."""
+    lines = [_FLAGS_NOTE, "", "# Flags", "", _FLAGS_INTRODUCTION]
+    for section, params in sections.items():
+        lines += ["", f"## {section}", "", "| flag | variable | default | meaning |", "|---|---|---|---|"]
+        for option in params:
+            found = _HELP.fullmatch(str(option.help)) if isinstance(option, click.Option) else None
+            if found is None or not isinstance(option, click.Option):
+                raise ValueError(f"{option.name} is no option with a variable")
+            flags = ", ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
+            default = f"`{found['default']}`" if found["default"] else ""
+            cells = (flags, f"`{found['variable']}`", default, found["text"].replace("|", "\\|"))
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

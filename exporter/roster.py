@@ -105,6 +105,12 @@ class Roster:
         queues = None if worker is None else worker.capacity.queues
         return queues[0] if queues and len(queues) == 1 else None
 
+    def may_consume(self, name: str | None, queue: str) -> bool:
+        """Whether this worker may have a task from this queue: it consumes it, or has not told what it does."""
+        worker = self._workers.get(name or "")
+        queues = None if worker is None else worker.capacity.queues
+        return queues is None or queue in queues
+
     def consumption(self) -> dict[str, Consumption]:
         """Who consumes which queue, of the workers that are up."""
         return consumption(worker.capacity for worker in self._alive())

@@ -29,8 +29,8 @@ class Samples(Protocol):
     def sampled(self, facts: BrokerFacts) -> None:
         """The broker answered."""
 
-    def sampling_failed(self) -> None:
-        """It did not."""
+    def sampling_failed(self, error: str) -> None:
+        """It did not; ``error`` says why in one line, in the words of a library."""
 
 
 class Sampler:
@@ -67,8 +67,8 @@ class Sampler:
             facts = self._reader.read(self._samples.wanted())
             self._samples.sampled(facts)
         except Exception as error:
-            self._samples.sampling_failed()
             text = " ".join(f"{type(error).__name__}: {error}".split())
+            self._samples.sampling_failed(text)
             if text != self._last_error:
                 log.warning("queues cannot be read", extra=fields(broker=self._broker, error=text))
                 log.debug("queues cannot be read", exc_info=error)

@@ -1,7 +1,7 @@
-"""What ``/-/healthy`` and ``/-/ready`` answer.
+"""What ``/-/healthy``, ``/-/ready`` and the status page tell.
 
-Owns: the two verdicts. Healthy is about this process alone: an outage of the broker must not get it restarted, which
-would lose its counters. Ready says whether events flow.
+Owns: the two verdicts; what the page shows is only handed on. Healthy is about this process alone: an outage of the
+broker must not get it restarted, which would lose its counters. Ready says whether events flow.
 """
 
 from __future__ import annotations
@@ -10,18 +10,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from exporter.overview import Overview
     from exporter.subscription import Subscription
 
 
 class ExporterStatus:
     """The status of a running exporter; each verdict comes with one line of text."""
 
-    def __init__(self, subscription: Subscription, threads: Sequence[threading.Thread]) -> None:
-        """``threads`` are those without which the exporter is broken; they are started already."""
+    def __init__(
+        self,
+        subscription: Subscription,
+        threads: Sequence[threading.Thread],
+        look: Callable[[], Overview],
+    ) -> None:
+        """Args:
+        subscription: state of the receiver.
+        threads: those without which the exporter is broken; they are started already.
+        look: sees what the status page shows.
+        """
         self._subscription = subscription
         self._threads = threads
+        #: What the status page shows; takes milliseconds.
+        self.overview = look
 
     def healthy(self) -> tuple[bool, str]:
         """Whether this process works."""

@@ -28,6 +28,9 @@ class SubscriptionState:
         delivering: whether something came through it lately; None while that is not known.
         deafness: what is known instead of that.
         restarts: receivers that took the place of one that was stuck.
+        lasting: seconds for which something can be heard, or cannot.
+        past_error: the latest ``last_error`` of all, which a connection does not end ...
+        past_error_age: ... and how many seconds ago it was told.
     """
 
     connected: bool
@@ -37,6 +40,9 @@ class SubscriptionState:
     delivering: bool | None = None
     deafness: str | None = None
     restarts: int = 0
+    lasting: float = 0.0
+    past_error: str | None = None
+    past_error_age: float = 0.0
 
 
 class Subscription:
@@ -53,6 +59,8 @@ class Subscription:
         self._connections = 0
         self._deaf_seconds = 0.0
         self._last_error: str | None = None
+        self._past_error: str | None = None
+        self._past_error_at = self._since
         self._delivering: bool | None = None
         self._deafness: str | None = None
         self._restarts = 0
@@ -76,6 +84,9 @@ class Subscription:
         """
         with self._lock:
             self._last_error = None if error is None else self._redact(error)
+            if self._last_error is not None:
+                self._past_error = self._last_error
+                self._past_error_at = self._monotonic()
             if self._hears:
                 self._since = self._monotonic() if since is None else max(since, self._since)
             self._connected = False
@@ -128,9 +139,11 @@ class Subscription:
     def state(self) -> SubscriptionState:
         """Read everything at once; ``disconnected_seconds`` grows while nothing can be heard."""
         with self._lock:
+            now = self._monotonic()
+            lasting = now - self._since
             deaf = self._deaf_seconds
             if not self._hears:
-                deaf += self._monotonic() - self._since
+                deaf += lasting
             return SubscriptionState(
                 self._connected,
                 self._connections,
@@ -139,6 +152,9 @@ class Subscription:
                 self._delivering,
                 self._deafness,
                 self._restarts,
+                lasting,
+                self._past_error,
+                now - self._past_error_at,
             )
 
     def silence(self, last_heard: float) -> float:

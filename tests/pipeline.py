@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -33,7 +35,14 @@ class FakeTime:
 class Bench:
     """A pipeline to feed and to scrape."""
 
-    def __init__(self, *, connected: bool = True, start: float = T0, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        connected: bool = True,
+        start: float = T0,
+        expected: Mapping[str, str | None] = MappingProxyType({}),
+        **settings: Any,
+    ) -> None:
         self.time = FakeTime(start)
         clock = self.time.clock()
         self.subscription = Subscription(clock)
@@ -41,7 +50,12 @@ class Bench:
             self.subscription.up()
         config = Config(broker_url="memory://", **settings)
         self.pipeline = Pipeline(
-            config, self.subscription, clock, libraries={"celery": "5.7.0", "kombu": "5.7.0"}
+            config,
+            self.subscription,
+            clock,
+            libraries={"celery": "5.7.0", "kombu": "5.7.0"},
+            expected=expected,
+            web_config_holds=lambda: True,
         )
         self.asked_for_events = 0
         self.asked_for_inspection = 0

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry
@@ -13,11 +14,20 @@ from prometheus_client.metrics_core import Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
 from exporter.config import ListenAddress
-from exporter.httpd import Limits
-from exporter.web import WebServer
+from exporter.overview import Link, Overview, Setup
+from exporter.web.httpd import Limits
+from exporter.web.server import WebServer
 
 TIMEOUT_S = 20.0
 LOOPBACK = (ListenAddress("127.0.0.1", 0),)
+
+#: An exporter that listens and has nothing to tell yet.
+SEEN = Overview(
+    now=1_700_000_060.0,
+    since=1_700_000_000.0,
+    setup=Setup(version="1.2.3", broker="redis://broker/0"),
+    link=Link(connected=True, delivers=True, lasting=60.0),
+)
 
 
 @dataclass(slots=True)
@@ -26,6 +36,7 @@ class FixedStatus:
 
     health: tuple[bool, str] = (True, "all threads work")
     readiness: tuple[bool, str] = (True, "events flow")
+    seen: Overview = SEEN
 
     def healthy(self) -> tuple[bool, str]:
         """Whether the process works."""
@@ -34,6 +45,10 @@ class FixedStatus:
     def ready(self) -> tuple[bool, str]:
         """Whether events flow."""
         return self.readiness
+
+    def overview(self) -> Overview:
+        """What the status page shows."""
+        return self.seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +111,7 @@ def serving(
     *,
     addresses: tuple[ListenAddress, ...] = LOOPBACK,
     telemetry_path: str = "/metrics",
+    config_file: Path | None = None,
     limits: Limits | None = None,
 ) -> Iterator[WebServer]:
     """Run a web server on a free port of 127.0.0.1, or on ``addresses``; stopped at the end."""
@@ -104,6 +120,7 @@ def serving(
         registry or CollectorRegistry(),
         status or FixedStatus(),
         telemetry_path=telemetry_path,
+        config_file=None if config_file is None else str(config_file),
         limits=limits,
     )
     server.start()

@@ -56,7 +56,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         ("redis://:S3cret@host/0", "write --broker-url before the broker's URL"),
         ("run redis://:S3cret@host/0", "write --broker-url before the broker's URL"),
         ("--broker-url memory:// demo", "the command comes first: write celery-exporter demo"),
-        ("dmo", "unknown command 'dmo': write one of run, demo, metrics"),
+        ("dmo", "unknown command 'dmo': write one of run, demo, doctor, metrics, healthcheck"),
         ("metrics all", "unexpected argument 'all'"),
         ("--broker-url sqs://key:S3cret@", "do not reach other processes; write one of redis://"),
         ("--broker-url nats://:S3cret@host", "nats:// is not supported; write one of redis://"),
@@ -130,6 +130,24 @@ def test_app_that_cannot_be_loaded_ends_in_one_line() -> None:
     assert "no_such_module" in refusal("--app", "no_such_module:app")
 
 
+def test_settings_can_be_checked_alone(tmp_path: Path) -> None:
+    """--check-config connects to nothing, listens on nothing, ends with 0 if all is right, and else as `run` would."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        taken.settimeout(0)
+        host, port = taken.getsockname()
+        settings = ("--broker-url", f"redis://{host}:{port}/0", "--web.listen-address", f"{host}:{port}")
+        good = run(*settings, "--check-config")
+        assert (good.returncode, good.stdout, good.stderr) == (0, "configuration is valid\n", "")
+        with pytest.raises(BlockingIOError):
+            taken.accept()
+    assert "no_such_module" in refusal("--check-config", "--app", "no_such_module:app")
+    users = tmp_path / "web.yml"
+    users.write_text("basic_auth_user: {}\n", encoding="utf-8")
+    assert "basic_auth_users" in refusal(*settings, "--check-config", "--web.config.file", str(users))
+
+
 def test_exporter_serves_and_ends_on_sigterm(start: Start) -> None:
     """The default command; a variable that no option reads is pointed out; exit code 0."""
     exporter = start(
@@ -160,6 +178,17 @@ def test_signal_before_anything_runs_is_a_clean_end_too(
     with fifo.open("wb"):  # returns once the exporter opens the other end, where it then waits for the URL
         assert exporter.end(number) == 0
     assert exporter.stderr == ""
+
+
+def test_interrupted_doctor_has_no_result(start: Start) -> None:
+    """Ctrl-C while it waits for an answer: neither the exit code of health nor that of a failure."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        doctor = start("doctor", "--broker-url", f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        for _ in ("whether a connection is taken", "the login, which gets no answer"):
+            silent.accept()[0].detach()
+        assert doctor.end(signal.SIGINT) == 130
+    assert "Traceback" not in doctor.stderr
 
 
 def test_exporter_keeps_trying_to_reach_its_broker(start: Start) -> None:

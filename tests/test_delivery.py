@@ -63,7 +63,7 @@ class Stage:
     @property
     def ready(self) -> tuple[bool, str]:
         """What /-/ready says."""
-        return ExporterStatus(self.subscription, ()).ready()
+        return ExporterStatus(self.subscription, (), Bench().pipeline.survey.look).ready()
 
 
 @pytest.fixture

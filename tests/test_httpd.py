@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from exporter.httpd import Limits
+from exporter.web.httpd import Limits
 from tests.serving import (
     TIMEOUT_S,
     Big,

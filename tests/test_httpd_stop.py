@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from exporter.httpd import Limits
-from exporter.web import WebServer
+from exporter.web.httpd import Limits
+from exporter.web.server import WebServer
 from tests.serving import (
     LOOPBACK,
     TIMEOUT_S,

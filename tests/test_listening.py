@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.config import ListenAddress
 from exporter.listening import ListenError, listen
-from exporter.web import WebServer
+from exporter.web.server import WebServer
 from tests.serving import FixedStatus, fetch, serving
 
 

@@ -61,7 +61,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         "--management-url http://host:15672 --runtime-buckets 1,2,inf --wait-buckets 3 "
         "--worker-timeout 30s --worker-retention 2h "
         "--max-in-flight 5 --max-series 6 --web.listen-address :1 --web.listen-address [::1]:2 "
-        "--web.telemetry-path /m --log.level DEBUG --log.format json"
+        "--web.telemetry-path /m --web.config.file PEM --log.level DEBUG --log.format json"
     )
     assert config_of(*line.replace("PEM", str(pem)).split()) == Config(
         broker_url="amqps://host",
@@ -99,6 +99,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         max_series=6,
         listen=(ListenAddress("", 1), ListenAddress("::1", 2)),
         telemetry_path="/m",
+        web_config_file=str(pem),
         log_level="debug",
         log_format="json",
     )

@@ -1,10 +1,14 @@
-"""The metrics reference: what it shows of a family, and that docs/metrics.md is what the code says."""
+"""The references: what they show of a family or an option, and that the pages in docs are what the code says."""
 
 from pathlib import Path
 
+import click
+import pytest
+
 from exporter.collectors import CATALOGUE
 from exporter.collectors.family import Family
-from exporter.reference import as_markdown, as_text
+from exporter.options import run_options
+from exporter.reference import as_markdown, as_text, options_as_markdown
 
 FAMILIES = (
     Family("celery_exporter_events_total", "counter", "Events by type.", ("event",)),
@@ -42,3 +46,28 @@ def test_reference_in_docs_is_what_the_code_says() -> None:
     """Who changes a metric runs `make docs`."""
     page = Path(__file__).parent.parent / "docs" / "metrics.md"
     assert page.read_text(encoding="utf-8") == as_markdown(CATALOGUE), "stale: run `make docs`"
+
+
+def test_options() -> None:
+    """Each option with its flags, variable, default and meaning."""
+    page = options_as_markdown(run_options())
+    assert page.startswith("<!-- Generated")
+    assert "## Broker\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n" in page
+    assert "| `--app`, `-A` | `CELERY_EXPORTER_APP` |  | Celery app" in page
+    assert (
+        "| `--enable-events`, `--no-enable-events` | `CELERY_EXPORTER_ENABLE_EVENTS` | `on` | Keep asking"
+        in page
+    )
+    assert "| `--worker-timeout` | `CELERY_EXPORTER_WORKER_TIMEOUT` | `60s` | Silence" in page
+
+
+def test_option_without_a_variable_is_refused() -> None:
+    """The page would not tell all there is to it."""
+    with pytest.raises(ValueError, match="verbose"):
+        options_as_markdown({"Others": [click.Option(["--verbose"], help="Say more.")]})
+
+
+def test_flags_in_docs_are_what_the_code_says() -> None:
+    """Who changes an option runs `make docs`."""
+    page = Path(__file__).parent.parent / "docs" / "flags.md"
+    assert page.read_text(encoding="utf-8") == options_as_markdown(run_options()), "stale: run `make docs`"

@@ -3,6 +3,7 @@
 import gzip
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -10,8 +11,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from exporter import __version__
-from tests.serving import FixedStatus, ask, connected, fetch, serving, url_of
+from exporter.overview import Link
+from tests.serving import SEEN, FixedStatus, ask, connected, fetch, serving, url_of
 
 # What Prometheus 2.42 sends.
 PROMETHEUS_ACCEPT = (
@@ -111,31 +112,40 @@ def test_probes_answer_200_or_503_with_one_line(path: str) -> None:
     assert other.status == 200
 
 
-def test_landing_page_says_what_this_is() -> None:
-    """The landing page names product and version, tells the status and links the other pages, from here alone."""
-    with serving(status=FixedStatus(readiness=(False, "no broker")), telemetry_path="/m") as server:
+def test_status_page_is_served() -> None:
+    """The page at / is the status page: of what the status tells, with a policy for browsers, and kept by nobody."""
+    status = FixedStatus(seen=replace(SEEN, link=Link(connected=False, error='no "broker"')))
+    with serving(status=status, telemetry_path="/m") as server:
         reply = fetch(url_of(server), "/")
     assert reply.status == 200
     assert reply.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert f"<h1>celery-exporter {__version__}</h1>" in reply.text
-    assert "Healthy: <strong>yes</strong>, all threads work" in reply.text
-    assert "Ready: <strong>no</strong>, no broker" in reply.text
-    for path in ("/m", "/-/healthy", "/-/ready"):
-        assert f'<a href="{path}">{path}</a>' in reply.text
-    assert "://" not in reply.text
-    assert "src=" not in reply.text
+    assert reply.headers["Cache-Control"] == "no-store"
+    policy = reply.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert "Not connected" in reply.text
+    assert "no &quot;broker&quot;" in reply.text
+    for path in ("m", "-/healthy", "-/ready"):
+        assert f'<a href="./{path}">/{path}</a>' in reply.text
 
 
-def test_landing_page_escapes_everything() -> None:
-    """Neither a status text nor the telemetry path can put markup into the page."""
-    status = FixedStatus(health=(True, "<script>a</script>"), readiness=(False, "\"'&\udcff"))
-    with serving(status=status, telemetry_path='/"><b>é{}%41') as server:
+def test_status_page_is_compressed_when_accepted() -> None:
+    """A browser gets a tenth of the bytes each time."""
+    with serving() as server:
+        reply = fetch(url_of(server), "/", headers={"Accept-Encoding": "gzip"})
+        plain = fetch(url_of(server), "/")
+    assert gzip.decompress(reply.body) == plain.body
+    assert reply.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+
+
+def test_telemetry_path_cannot_bring_markup() -> None:
+    """Whatever characters the path of the metrics has, the link leads to it, on this server."""
+    with serving(telemetry_path='/"><b>é{}%41') as server, serving(telemetry_path="//elsewhere/x") as other:
         reply = fetch(url_of(server), "/")
-    assert "<script>" not in reply.text
-    assert "<b>" not in reply.text
-    assert "&lt;script&gt;a&lt;/script&gt;" in reply.text
-    assert "&quot;&#x27;&amp;\\udcff" in reply.text
-    assert 'href="/%22%3E%3Cb%3E%C3%A9%7B%7D%2541"' in reply.text
+        elsewhere = fetch(url_of(other), "/")
+    assert "<b>é" not in reply.text
+    assert 'href="./%22%3E%3Cb%3E%C3%A9%7B%7D%2541"' in reply.text
+    assert 'href=".//elsewhere/x"' in elsewhere.text
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/absent"])

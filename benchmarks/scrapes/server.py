@@ -13,7 +13,8 @@ from benchmarks.scrapes.filling import Filled, kinds_for
 from benchmarks.scrapes.formats import FORMATS, Encode
 from exporter.config import ListenAddress
 from exporter.exposition import Encoder
-from exporter.web import WebServer
+from exporter.overview import Link, Overview, Setup
+from exporter.web.server import WebServer
 from tests.integration.servers import HOST, free_port
 
 
@@ -27,6 +28,10 @@ class _Fine:
     def ready(self) -> tuple[bool, str]:
         """Yes."""
         return True, "fine"
+
+    def overview(self) -> Overview:
+        """Nothing: the status page is not measured."""
+        return Overview(now=0.0, since=0.0, setup=Setup(version="", broker=""), link=Link(connected=True))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """How to reach the broker and what the event queue is like, in Celery's own terms.
 
-Owns: the translation of our configuration into Celery's, and the loading of the user's application. Must not know:
-events, metrics.
+Owns: the translation of our configuration into Celery's. Must not know: events, metrics, what else the user's
+application tells.
 
 Source of the facts: ``celery/app/defaults.py`` (names and defaults of settings), ``celery/app/utils.py`` (``Settings``:
 the environment's CELERY_BROKER_URL wins over what is set), ``kombu/transport/redis.py`` and
@@ -11,19 +11,18 @@ the environment's CELERY_BROKER_URL wins over what is set), ``kombu/transport/re
 from __future__ import annotations
 
 import ssl
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from celery import Celery
-from celery.app.utils import find_app
 from kombu.exceptions import SerializationError, SerializerNotInstalled
 from kombu.serialization import dumps
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from exporter.broker_url import REDIS, SUPPORTED, check_broker_url, masked_text
+from exporter.broker_url import REDIS, SUPPORTED, check_broker_url
+from exporter.brokers.app_loading import checked_app, load_app
+from exporter.brokers.app_routes import declared_queues
 from exporter.config import Config, masked_url, secrets
 from exporter.errors import ConfigError
 
@@ -107,13 +106,20 @@ class Broker:
         return bounds
 
 
-def broker_of(config: Config) -> Broker:
+def broker_of(config: Config, app: Any = None) -> Broker:
     """Make an application, or load the user's, and let our options win; connects to nothing.
+
+    Args:
+        config: what users set.
+        app: the application that ``config.app`` names, if that is loaded already.
 
     Raises:
         ConfigError: the user's application cannot be loaded, or its settings and our options do not fit together.
     """
-    app = _load(config.app) if config.app else Celery("celery-exporter", set_as_current=False)
+    if config.app is None:
+        app = Celery("celery-exporter", set_as_current=False)
+    else:
+        app = load_app(config.app) if app is None else checked_app(app, config.app)
     conf = app.conf
     url = config.broker_url or _url_of(conf)
     check_broker_url(url)
@@ -133,7 +139,7 @@ def broker_of(config: Config) -> Broker:
     elif scheme == "amqps" and not conf.broker_use_ssl:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     _configure_events(conf, config)
-    queues = tuple(str(name) for name in app.amqp.queues) if config.app else ()
+    queues = declared_queues(app) if config.app else ()
     hidden = Config(broker_url=url, transport_options=options, management_url=config.management_url)
     return Broker(app, url, secrets(hidden), queues)
 
@@ -172,26 +178,6 @@ def _configure_events(conf: Any, config: Config) -> None:
             f"events in {conf.event_serializer} cannot be read here ({error}): install its library, "
             "or write --event-serializer json, msgpack or yaml"
         ) from error
-
-
-def _load(name: str) -> Any:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        app = find_app(name)
-        if isinstance(app, Celery):
-            str(app.conf.broker_url)  # the settings are read, and may fail, only now
-    except (Exception, SystemExit) as error:  # a project may raise anything while it is imported
-        reason = masked_text(" ".join(f"{type(error).__name__}: {error}".split()))
-        raise ConfigError(
-            f"--app {name} cannot be loaded ({reason}): write it like project.celery:app, "
-            "and start where the project can be imported"
-        ) from error
-    if not isinstance(app, Celery):
-        raise ConfigError(
-            f"--app {name} is no Celery application but a {type(app).__name__}: write it like project.celery:app"
-        )
-    return app
 
 
 def _ssl(tls: BrokerTls, scheme: str) -> dict[str, object]:

@@ -56,6 +56,11 @@ class Session:
             self.close()
             raise
 
+    @property
+    def database(self) -> int:
+        """The number of the database that questions are about."""
+        return int(self._pool.connection_kwargs.get("db") or 0)
+
     def start(self) -> None:
         """From now on the answers to all questions have to come within the timeout, whatever their number."""
         self._deadline = time.monotonic() + self._timeout

@@ -9,6 +9,7 @@ from exporter.collectors.exporter import ExporterCollector
 from exporter.collectors.family import Family
 from exporter.collectors.guard import Guard
 from exporter.collectors.queue import QueueCollector
+from exporter.collectors.serving import ServingCollector
 from exporter.collectors.task import TaskCollector
 from exporter.collectors.worker import WorkerCollector
 
@@ -18,6 +19,7 @@ __all__ = (
     "Family",
     "Guard",
     "QueueCollector",
+    "ServingCollector",
     "TaskCollector",
     "WorkerCollector",
 )
@@ -27,5 +29,6 @@ CATALOGUE: tuple[Family, ...] = (
     *WorkerCollector.families,
     *QueueCollector.families,
     *ExporterCollector.families,
+    *ServingCollector.families,
     *Guard.families,
 )

@@ -16,6 +16,7 @@ from exporter.labels import OTHER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from prometheus_client import Counter as PrometheusCounter
     from prometheus_client import Metric
 
     from exporter.clock import Moment
@@ -138,7 +139,8 @@ class ExporterCollector:
         self._subscription = subscription
         self._inflight = inflight
         self._now = now
-        self._last_event = 0.0
+        #: Epoch seconds of the latest event, other than those of exporters; 0.0 before the first.
+        self.last_event = 0.0
         self._build = _BUILD.gauge()
         self._build.labels(**versions).set(1)
         self._handled = Counter(dict.fromkeys(events.WIRE_NAMES, 0))
@@ -148,8 +150,8 @@ class ExporterCollector:
         self._dropped = _DROPPED.counter()
         for reason in DROP_REASONS:
             self._dropped.labels(reason)
-        self._retimed = 0
-        self._lag = Distribution(LAG_BUCKETS)
+        self.retimed = 0
+        self.lags = Distribution(LAG_BUCKETS)
         self._overflowed = _OVERFLOWED.counter()
 
     def subscribe(self, on: Subscribe) -> None:
@@ -160,11 +162,11 @@ class ExporterCollector:
     def on_events(self, batch: Sequence[events.Event]) -> None:
         """Count the events that came together, and measure how late they are."""
         self._handled.update(map(type, batch))
-        self._last_event = now = self._now.wall
+        self.last_event = now = self._now.wall
         lags = [now - event.timestamp for event in batch]
         if min(lags) < 0:  # by the clock of a worker that is ahead of ours
             lags = [max(0.0, lag) for lag in lags]
-        self._lag.observe_all(lags)
+        self.lags.observe_all(lags)
 
     def on_unknown(self, event: events.UnknownEvent) -> None:
         """Count an event of a type that nothing handles."""
@@ -172,15 +174,27 @@ class ExporterCollector:
             self._probes += 1
             return
         self._unknown += 1
-        self._last_event = self._now.wall
+        self.last_event = self._now.wall
 
     def heard(self) -> int:
         """How many events have come so far, good or bad, of anybody."""
-        return sum(self._handled.values()) + self._unknown + self._probes + self._lost
+        return self.total() + self._probes + self._lost
+
+    def total(self) -> int:
+        """How many events were handled so far, other than those of exporters."""
+        return sum(self._handled.values()) + self._unknown
+
+    def drops(self) -> dict[str, int]:
+        """How many events died so far, by reason."""
+        return _totals(self._dropped)
+
+    def overflows(self) -> dict[str, int]:
+        """How often label sets were folded into ``other`` so far, by family."""
+        return _totals(self._overflowed)
 
     def on_retimed(self, _event: events.Retimed) -> None:
         """Count an event of which the time is not known."""
-        self._retimed += 1
+        self.retimed += 1
 
     def dropped(self, reason: str) -> None:
         """Count an event that died of ``reason``."""
@@ -197,7 +211,7 @@ class ExporterCollector:
         for family in (self._build, self._dropped, self._overflowed):
             yield from family.collect()
         lag = _LAG.empty_histogram(LAG_BUCKETS)
-        self._lag.add_to(lag, ())
+        self.lags.add_to(lag, ())
         yield lag
         handled = _EVENTS.empty()
         for kind, name in events.WIRE_NAMES.items():
@@ -206,7 +220,7 @@ class ExporterCollector:
         handled.add_metric((OTHER,), self._unknown)
         yield handled
         values = {
-            _RETIMED: float(self._retimed),
+            _RETIMED: float(self.retimed),
             _CONNECTED: float(state.connected),
             _RESTARTS: state.restarts,
             _RECONNECTS: max(0, state.connections - 1),
@@ -215,8 +229,8 @@ class ExporterCollector:
         }
         if state.delivering is not None:
             values[_DELIVERING] = float(state.delivering)
-        if self._last_event:
-            values[_LAST_EVENT] = self._last_event
+        if self.last_event:
+            values[_LAST_EVENT] = self.last_event
         for declared, value in values.items():
             metric = declared.empty()
             metric.add_metric((), value)
@@ -225,3 +239,13 @@ class ExporterCollector:
         for reason, number in self._inflight.evicted.items():
             evicted.add_metric((reason,), number)
         yield evicted
+
+
+def _totals(counter: PrometheusCounter) -> dict[str, int]:
+    """By the value of its only label."""
+    return {
+        value: int(sample.value)
+        for metric in counter.collect()
+        for sample in metric.samples
+        for value in sample.labels.values()
+    }

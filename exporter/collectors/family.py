@@ -5,8 +5,10 @@ Owns: declaration, the guard's and the collectors' protocols. Must not know: any
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
+from itertools import accumulate, zip_longest
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from prometheus_client import Counter, Gauge, Metric
@@ -92,6 +94,27 @@ class Distribution:
     def add_to(self, metric: HistogramRows, labels: Labels) -> None:
         """Add the series to its family, under these label values."""
         metric.add_metric(labels, self._counts, self._sum)
+
+    def counts(self) -> tuple[int, ...]:
+        """How many values are in each bucket, those beyond all bounds last."""
+        return tuple(self._counts)
+
+    def mean(self) -> float | None:
+        """Of all values; None if there are none."""
+        number = sum(self._counts)
+        return self._sum / number if number else None
+
+    def bound_of(self, share: float, *, since: Sequence[int]) -> float | None:
+        """The upper bound within which this share of the values is that came after ``counts()`` was ``since``.
+
+        Infinite beyond the last bound, None if no value came.
+        """
+        grown = [now - before for now, before in zip_longest(self._counts, since, fillvalue=0)]
+        needed = share * sum(grown)
+        if not needed:
+            return None
+        bounds = (*self._bounds, math.inf)
+        return next(bound for bound, upto in zip(bounds, accumulate(grown), strict=True) if upto >= needed)
 
 
 class Subscribe(Protocol):

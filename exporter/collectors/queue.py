@@ -95,10 +95,12 @@ _DELAYED = Family(
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
+    """The facts, since when the oldest message of each queue is known, and when it was taken (monotonic)."""
+
     facts: BrokerFacts
     oldest: Mapping[str, float]  # queue -> epoch seconds
-    taken: float  # monotonic
+    taken: float
 
 
 class QueueCollector:
@@ -149,7 +151,7 @@ class QueueCollector:
         self._by_priority = by_priority
         self._heads: dict[str, Heads] = {}
         self._backlogs: dict[str, Backlog] = {}
-        self._sample: _Sample | None = None
+        self._sample: Sample | None = None
         self._failed = False
         self._verdict_by = clock.monotonic() + self._fresh_seconds
 
@@ -165,7 +167,7 @@ class QueueCollector:
         for gone in (self._heads.keys() | self._backlogs.keys()) - facts.queues.keys():
             self._heads.pop(gone, None)
             self._backlogs.pop(gone, None)
-        self._sample = _Sample(facts, oldest, self._clock.monotonic())
+        self._sample = Sample(facts, oldest, self._clock.monotonic())
         self._failed = False
 
     def on_failure(self) -> None:
@@ -178,13 +180,24 @@ class QueueCollector:
         movement = self._movements.of(name, consumers=queue.consumers, is_ours=is_ours)
         return self._backlogs.setdefault(name, Backlog()).sample(queue.ready, movement, now)
 
+    def fresh(self) -> Sample | None:
+        """The latest sample, unless it is too old to be served."""
+        sample = self._sample
+        fresh = sample is not None and self._clock.monotonic() - sample.taken <= self._fresh_seconds
+        return sample if fresh else None
+
+    def is_broker_up(self) -> bool | None:
+        """Whether the latest sample succeeded and is fresh; None while the first is to come."""
+        if self._sample is None and not self._failed and self._clock.monotonic() <= self._verdict_by:
+            return None
+        return self.fresh() is not None and not self._failed
+
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         made = {family: family.empty() for family in self.families}
-        sample, now = self._sample, self._clock.monotonic()
-        is_fresh = sample is not None and now - sample.taken <= self._fresh_seconds
-        if sample is not None or self._failed or now > self._verdict_by:
-            made[_UP].add_metric((), float(is_fresh and not self._failed))
+        sample, is_up = self.fresh(), self.is_broker_up()
+        if is_up is not None:
+            made[_UP].add_metric((), float(is_up))
         consumed = self._roster.consumption()
         all_told = self._roster.all_told_queues()
         for name in self._known.names():
@@ -193,9 +206,9 @@ class QueueCollector:
                 made[_WORKERS].add_metric((name,), here.workers)
                 if here.pool_size is not None:
                     made[_POOL_SIZE].add_metric((name,), here.pool_size)
-            if sample is not None and is_fresh and name in sample.facts.queues:
+            if sample is not None and name in sample.facts.queues:
                 self._add_queue(made, name, sample)
-        if sample is not None and is_fresh:
+        if sample is not None:
             facts = sample.facts
             for family, value in {
                 _ROUND_TRIP: facts.round_trip,
@@ -207,7 +220,7 @@ class QueueCollector:
                     made[family].add_metric((), value)
         yield from (metric for metric in made.values() if metric.labels)
 
-    def _add_queue(self, made: Mapping[Family, ValueRows], name: str, sample: _Sample) -> None:
+    def _add_queue(self, made: Mapping[Family, ValueRows], name: str, sample: Sample) -> None:
         queue = sample.facts.queues[name]
         for family, value in {
             _LENGTH: queue.ready,

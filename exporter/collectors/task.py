@@ -9,18 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from exporter import events
-from exporter.attribution import UNKNOWN, Attribution
+from exporter.attribution import Attribution
 from exporter.collectors.family import Family
 from exporter.collectors.task_ledger import LEDGER_FAMILIES, LedgerSettings, TaskLedger, collect
-from exporter.labels import OTHER, clean, exception_class
+from exporter.collectors.task_ledgers import TaskLedgers
+from exporter.labels import exception_class
 from exporter.running import Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from prometheus_client import Metric
 
-    from exporter.attempt import Attempt, Kind
+    from exporter.attempt import Attempt
     from exporter.clock import Moment
     from exporter.collectors.family import Subscribe
     from exporter.collectors.task_ledger import Buckets
@@ -51,17 +52,6 @@ _LAST_FAILED = Family(
     "Time of the latest task-failed event.",
     ("task", "queue"),
 )
-
-
-class _Ledgers(dict["Kind", TaskLedger]):
-    """By (task, queue) as the labels have them; others are looked for by ``find``."""
-
-    def __init__(self, find: Callable[[Kind], TaskLedger]) -> None:
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, kind: Kind) -> TaskLedger:
-        return self._find(kind)
 
 
 class TaskCollector:
@@ -95,16 +85,35 @@ class TaskCollector:
         self._inflight = inflight
         self._now = now
         self._running = Running()
-        self._ledgers = _Ledgers(self._find_ledger)
+        self._settings = LedgerSettings(buckets, self._admit_exception)
+        self._ledgers = TaskLedgers(self._settings, max_series=max_series, on_overflow=on_overflow)
         self._attribution = Attribution(
             self._ledgers.__getitem__, now, only_queue=only_queue, max_tasks=max_series
         )
-        self._settings = LedgerSettings(buckets, self._admit_exception)
         self._exceptions: set[tuple[str, ...]] = set()
         self._max_series = max_series
         self._on_published = on_published
         self._on_outcome = on_outcome
         self._on_overflow = on_overflow
+
+    def expect(
+        self, queues: Mapping[str, str | None], *, may_consume: Callable[[str | None, str], bool]
+    ) -> None:
+        """Show these tasks from the start, at 0.
+
+        Args:
+            queues: by the task's name the queue where its application sends it, None if that cannot be told. It labels
+                what no better source tells the queue of.
+            may_consume: tells whether a worker (its nodename) may have a task from a queue, as far as is known.
+        """
+        self._ledgers.expect(queues)
+        routes = {task: queue for task, queue in queues.items() if queue is not None}
+        self._attribution.expect(routes, may_consume)
+
+    @property
+    def routed(self) -> int:
+        """How many times a queue was taken from the routes of an application."""
+        return self._attribution.routed
 
     def subscribe(self, on: Subscribe) -> None:
         """Name the handler of each event type."""
@@ -218,6 +227,14 @@ class TaskCollector:
         """
         self._running.end_all(worker, since)
 
+    def ledgers(self) -> tuple[TaskLedger, ...]:
+        """Those of all (task, queue), in the order in which these came to be known; none ever goes."""
+        return tuple(self._ledgers.values())
+
+    def running(self) -> list[Attempt]:
+        """What runs now."""
+        return self._running.snapshot()
+
     def received_by_queue(self) -> dict[str, int]:
         """Number of task-received events by queue, ``unknown`` among them."""
         found: dict[str, int] = {}
@@ -233,13 +250,14 @@ class TaskCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
-        ledgers = tuple(self._ledgers.values())
-        yield from collect(ledgers, self._settings.buckets)
+        expected = self._ledgers.expected()  # first: none is missing that is seen between the two
+        ledgers = self.ledgers()
+        yield from collect(ledgers, self._settings.buckets, expected)
         in_progress, oldest = _IN_PROGRESS.empty(), _OLDEST_RUNNING.empty()
         last_succeeded, last_failed = _LAST_SUCCEEDED.empty(), _LAST_FAILED.empty()
         starts: dict[Ledger | None, list[float]] = {}
         now = self._now.wall  # no clock that is ahead of ours makes a time to come of what has happened
-        for attempt in self._running.snapshot():
+        for attempt in self.running():
             starts.setdefault(attempt.ledger, []).append(attempt.started)
         for ledger in ledgers:
             running = starts.get(ledger, ())
@@ -259,18 +277,6 @@ class TaskCollector:
 
     def _ledger_of(self, attempt: Attempt) -> Ledger:
         return attempt.ledger or self._attribution.met(attempt)
-
-    def _find_ledger(self, kind: Kind) -> TaskLedger:
-        task, queue = kind
-        labels = (clean(task or UNKNOWN), clean(queue or UNKNOWN))
-        ledger = self._ledgers.get(labels)
-        if ledger is None and len(self._ledgers) >= self._max_series:
-            labels = (OTHER, OTHER)
-            self._on_overflow("celery_task")
-            ledger = self._ledgers.get(labels)
-        if ledger is None:
-            ledger = self._ledgers[labels] = TaskLedger(self._settings, labels)
-        return ledger
 
     def _admit_exception(self, labels: tuple[str, ...]) -> bool:
         """Whether one more exception class may have a series; some libraries make classes at run time."""

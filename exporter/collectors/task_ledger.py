@@ -15,9 +15,11 @@ from exporter.collectors.family import Distribution, Family
 from exporter.labels import OTHER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
+
+    from exporter.rows import ValueRows
 
 
 _TASK = ("task", "queue")
@@ -113,6 +115,8 @@ _TOTALS_BY: Final = (
     (_EXCEPTIONS, "failures", ("failed",)),
     (_EXCEPTIONS, "retries", ("retried",)),
 )
+#: The values of the third label that are there from the first moment.
+_FIXED: Final = {_REJECTED: ("true", "false"), _REVOKED: ("revoked", "expired", "terminated")}
 _DISTRIBUTIONS: Final = (
     (_RUNTIME, "runtime_succeeded", ("succeeded",)),
     (_RUNTIME, "runtime_failed", ("failed",)),
@@ -178,8 +182,8 @@ class TaskLedger:
         self.last_succeeded = self.last_failed = 0.0  # epoch seconds
         self.sent_total = self.received_total = self.started_total = 0
         self.succeeded_total = self.failed_total = self.retried_total = self.cancelled_total = 0
-        self.rejected_total = {"true": 0, "false": 0}
-        self.revoked_total = {"revoked": 0, "expired": 0, "terminated": 0}
+        self.rejected_total = dict.fromkeys(_FIXED[_REJECTED], 0)
+        self.revoked_total = dict.fromkeys(_FIXED[_REVOKED], 0)
         self.failures: dict[str, int] = {}  # by class of exception
         self.retries: dict[str, int] = {}
         self.runtime_succeeded = Distribution(settings.buckets.runtime)
@@ -256,8 +260,14 @@ class TaskLedger:
         counts[exception] += 1
 
 
-def collect(ledgers: Sequence[TaskLedger], buckets: Buckets) -> Iterator[Metric]:
-    """Yield the families, with the rows of all these ledgers."""
+def collect(
+    ledgers: Sequence[TaskLedger], buckets: Buckets, expected: Sequence[tuple[str, str]] = ()
+) -> Iterator[Metric]:
+    """Yield the families, with the rows of all these ledgers.
+
+    ``expected``: labels of others, for which nothing was counted yet; their counters are at 0, and they have no
+    histograms, which would be three quarters of their lines.
+    """
     labels = [ledger.labels for ledger in ledgers]
     totals = {family: family.empty() for family in LEDGER_FAMILIES if family.kind == "counter"}
     for family, slot in _TOTALS:
@@ -266,6 +276,7 @@ def collect(ledgers: Sequence[TaskLedger], buckets: Buckets) -> Iterator[Metric]
         for pair, numbers in zip(labels, map(attrgetter(slot), ledgers), strict=True):
             for value, number in tuple(numbers.items()):
                 totals[family].add_metric((*pair, value, *after), number)
+    _add_zeros(totals, expected)
     histograms = {
         _RUNTIME: _RUNTIME.empty_histogram(buckets.runtime),
         _QUEUE_WAIT: _QUEUE_WAIT.empty_histogram(buckets.wait),
@@ -277,3 +288,12 @@ def collect(ledgers: Sequence[TaskLedger], buckets: Buckets) -> Iterator[Metric]
                 distribution.add_to(histograms[family], pair + after)
     yield from totals.values()
     yield from histograms.values()
+
+
+def _add_zeros(totals: Mapping[Family, ValueRows], labels: Sequence[tuple[str, str]]) -> None:
+    zeros = [0] * len(labels)
+    for family, _ in _TOTALS:
+        totals[family].add_metrics(labels, zeros)
+    for family, values in _FIXED.items():
+        for value in values:
+            totals[family].add_metrics([(*pair, value) for pair in labels], zeros)

@@ -4,8 +4,8 @@ Owns: which fields of an answer are read, and what no worker would say. Must not
 
 Source of the facts: ``kombu/pidbox.py`` (``Node.dispatch``: an answer is ``{nodename: value}``, or
 ``{nodename: {"error": text}}``), ``celery/worker/worker.py`` (``stats``), ``celery/concurrency/`` (``_get_info`` of
-each pool) and ``celery/worker/control.py`` (``active_queues``, ``enable_events``). Anybody who may publish to the
-broker can send us an answer.
+each pool) and ``celery/worker/control.py`` (``active_queues``, ``enable_events``, ``registered``). Anybody who may
+publish to the broker can send us an answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from exporter.control import WorkerFacts
-from exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENTS, STATS
+from exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENTS, REGISTERED, STATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,9 @@ class _Done(Struct, frozen=True, gc=False):
     ok: str
 
 
+_Tasks = Annotated[list[Annotated[str, Meta(min_length=1, max_length=10_000)]], Meta(max_length=100_000)]
+
+
 def facts_of(command: str, answer: Any) -> WorkerFacts:
     """Read an answer.
 
@@ -60,6 +63,26 @@ def facts_of(command: str, answer: Any) -> WorkerFacts:
     """
     ((worker, value),) = msgspec.convert(answer, _Answer).items()
     return _READERS[command](_printable(worker), value)
+
+
+def events_before(answer: Any) -> bool:
+    """Whether a worker says in its answer to ``enable_events`` that it did send task events before it was asked."""
+    (value,) = msgspec.convert(answer, _Answer).values()
+    return "already" in msgspec.convert(value, _Done).ok
+
+
+def tasks_in(answer: Any) -> tuple[str, frozenset[str]]:
+    """The worker, and the names of the tasks that it knows, in an answer to ``registered``.
+
+    Some stand there with their settings, as in ``mail.send [rate_limit=10/m]``. Raises as :func:`facts_of` does.
+    """
+    ((worker, value),) = msgspec.convert(answer, _Answer).items()
+    return _printable(worker), frozenset(entry.partition(" [")[0] for entry in msgspec.convert(value, _Tasks))
+
+
+def _registered(worker: str, value: Any) -> WorkerFacts:
+    msgspec.convert(value, _Tasks)
+    return WorkerFacts(worker)
 
 
 def _stats(worker: str, value: Any) -> WorkerFacts:
@@ -92,4 +115,5 @@ _READERS: Final[dict[str, Callable[[str, Any], WorkerFacts]]] = {
     STATS: _stats,
     ACTIVE_QUEUES: _active_queues,
     ENABLE_EVENTS: _enable_events,
+    REGISTERED: _registered,
 }

@@ -3,7 +3,8 @@
 Owns: the commands, their order, spacing and repetition, and the tickets by which an answer finds its question. Must
 not know: brokers, answers.
 
-Source of the facts: ``celery/worker/control.py`` (``heartbeat``, ``enable_events``, ``stats``, ``active_queues``).
+Source of the facts: ``celery/worker/control.py`` (``heartbeat``, ``enable_events``, ``stats``, ``active_queues``,
+``registered``).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ HEARTBEAT: Final = "heartbeat"
 ENABLE_EVENTS: Final = "enable_events"
 STATS: Final = "stats"
 ACTIVE_QUEUES: Final = "active_queues"
+#: Asked by a survey alone, see ``survey``.
+REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
-_ANSWERED: Final = (ENABLE_EVENTS, *INSPECTION)
-_ORDER: Final = (HEARTBEAT, *_ANSWERED)
+_ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
+_ANSWERED: Final = frozenset({ENABLE_EVENTS, *INSPECTION, REGISTERED})
 
 #: Seconds between two broadcasts that turn task events on.
 EVENTS_SECONDS: Final = 2.0

@@ -93,8 +93,11 @@ class Mailbox:
         with _Refusal():
             self.connect().prepare()
 
-    def ask(self, command: str, *, answered: bool) -> None:
+    def ask(self, command: str, *, answered: bool) -> int | None:
         """Send a command to all workers; ``answered``: they are to answer.
+
+        Returns:
+            How many took it, if that is known.
 
         Raises:
             RefusedError: the broker lets us send nothing to workers.
@@ -114,6 +117,7 @@ class Mailbox:
             taken = self.connect().send(Letter(body, content_type, content_encoding))
         if answered and taken is not None:
             self._tickets.expect(ticket, taken)
+        return taken
 
     def probe(self) -> bool:
         """Send an event that comes back to whoever receives events here; False: with this kind of broker it need not.

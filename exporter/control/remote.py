@@ -50,6 +50,7 @@ class RemoteControl:
     Attributes:
         failures: questions that could not be asked, or whose answers could not be fetched.
         invalid_answers: answers that told nothing.
+        trouble: why workers cannot be asked or cannot answer, in one line of the library's; None when they can.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class RemoteControl:
         self._probes = Probes(self._mailbox, broker.name)
         self.failures = 0
         self.invalid_answers = 0
+        self.trouble: str | None = None
 
     def wake(self) -> None:
         """Events are received from now on: let workers show themselves, and ask them everything at once."""
@@ -153,7 +155,9 @@ class RemoteControl:
                 if answered or left[0] not in INSPECTION:
                     self._mailbox.ask(left[0], answered=answered)
                 left.popleft()
-            self._refused = self._refused and not answered
+            if answered:
+                self._refused = False
+                self.trouble = None
         except RefusedError as error:
             self._refuse("the broker lets us ask workers nothing", error)
         except Exception as error:
@@ -223,6 +227,7 @@ class RemoteControl:
 
     def _refuse(self, text: str, error: RefusedError) -> None:
         self.failures += 1
+        self.trouble = _one_line(error)
         level = logging.DEBUG if self._refused else logging.WARNING
         self._refused = True
         log.log(level, text, extra=fields(broker=self._broker.name, error=error))
@@ -231,11 +236,11 @@ class RemoteControl:
         self.failures += 1
         self._listening_until = None
         self._mailbox.drop()
+        self.trouble = text = _one_line(error)
         if self._last_error is type(error):
             log.debug("still cannot ask workers, trying again", exc_info=error)
             return
         self._last_error = type(error)
-        text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")
         log.warning("cannot ask workers, trying again", extra=fields(broker=self._broker.name, error=text))
 
     def _recover(self) -> None:
@@ -258,3 +263,7 @@ class RemoteControl:
         except Exception as error:  # the end of the reconnect loop
             log.debug("the broker was left in haste", exc_info=error)
             self._mailbox.drop()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")

@@ -9,6 +9,7 @@ light: what imports the exporter is imported late.
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from exporter.config import ListenAddress
@@ -27,11 +28,15 @@ def run_demo(*, duration: float | None, listen: Sequence[ListenAddress], out: Te
     """
     if os.name != "posix":
         return _fail("the demo needs a POSIX system (Linux, macOS): Celery's prefork pool runs nowhere else")
+    screen = out or sys.stdout
     with StopRequest() as stop:
+        if screen.isatty():  # nothing else is seen for two seconds
+            with suppress(OSError):
+                print("Starting a broker, workers and a client ...", file=screen, flush=True)
         from exporter.demo.supervisor import supervise  # noqa: PLC0415 - see the module's docstring
 
         try:
-            supervise(duration=duration, listen=listen, out=out or sys.stdout, stop=stop)
+            supervise(duration=duration, listen=listen, out=screen, stop=stop)
         except DemoError as error:
             return _fail(str(error), error.details)
     return 0

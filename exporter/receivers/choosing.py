@@ -18,8 +18,10 @@ from exporter.receivers.reconnecting import Receiver
 from exporter.receivers.redis import RedisSubscription
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from exporter.brokers.celery_app import Broker
-    from exporter.receivers import Link, Sink
+    from exporter.receivers import Link, Sink, Subscription
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +38,16 @@ def receiver_for(
         routing_key: which events to ask the broker for, where it can tell.
         universal: take the receiver that works with every broker, also where there is a faster one.
     """
+    subscribe = subscription_for(broker, sink, routing_key=routing_key, universal=universal)
+    return Receiver(broker.name, link, subscribe)
+
+
+def subscription_for(
+    broker: Broker, sink: Sink, *, routing_key: str = "#", universal: bool = False
+) -> Callable[[], Subscription]:
+    """How to make a subscription to this broker's events, each time another one; see :func:`receiver_for`."""
     kind = KombuSubscription if universal else fastest(broker.url)
-    return Receiver(broker.name, link, partial(kind, broker, sink, routing_key=routing_key))
+    return partial(kind, broker, sink, routing_key=routing_key)
 
 
 def fastest(url: str) -> type[KombuSubscription | RedisSubscription]:

@@ -142,6 +142,21 @@ class KombuSubscription:
             raise SilentError(error.message, since=self._heard) from error
 
 
+def declare_durable_queue(broker: Broker, *, routing_key: str, timeout: float) -> None:
+    """Declare and bind the event queue that keeps its name, and leave it to whoever consumes it.
+
+    It changes nothing where an exporter with the same settings was before. Raises what hinders it; ``timeout`` in
+    seconds is for connecting and for each answer.
+    """
+    connection = broker.connect(heartbeat=0, timeout=timeout)
+    try:
+        channel = connection.default_channel
+        receiver = _RawReceiver(channel, app=broker.app, routing_key=routing_key, node_id=DURABLE_NODE)
+        receiver.queue(channel).declare()
+    finally:
+        connection.collect()
+
+
 class _RawReceiver(EventReceiver):  # type: ignore[misc]  # celery is untyped
     """Celery's receiver, with the message handed over before anything is decoded."""
 

@@ -60,7 +60,7 @@ def test_a_failure_shows_at_once_and_the_last_sample_stays_while_it_is_fresh() -
     bench = Bench(sample_interval=5.0)
     bench.sample(q=3)
     bench.wait(5)
-    bench.pipeline.sampling_failed()
+    bench.pipeline.sampling_failed("TimeoutError: timed out")
     assert bench.value("celery_broker_up") == 0
     assert bench.value("celery_queue_length", queue="q") == 3
     bench.wait(11)

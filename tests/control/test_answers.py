@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from exporter.control import WorkerFacts
-from exporter.control.answers import facts_of
+from exporter.control.answers import events_before, facts_of, tasks_in
 
 W = "celery@host"
 
@@ -100,3 +100,25 @@ def test_no_facts(command: str, answer: Any) -> None:
     except msgspec.ValidationError:
         return
     assert facts == WorkerFacts(W)
+
+
+def test_tasks() -> None:
+    """The names that a worker registers, without the settings that stand beside some."""
+    answer = {W: ["mail.read", "mail.send [rate_limit=10/m]"]}
+    assert tasks_in(answer) == (W, frozenset({"mail.read", "mail.send"}))
+    assert facts_of("registered", answer) == WorkerFacts(W)
+
+
+@pytest.mark.parametrize("answer", [{W: "mail.read"}, {W: [1]}, {W: [""]}, {W: {"error": "no"}}, {"a\n": []}])
+def test_tasks_that_no_worker_tells(answer: Any) -> None:
+    """They are refused."""
+    with pytest.raises(msgspec.ValidationError):
+        tasks_in(answer)
+
+
+@pytest.mark.parametrize(
+    ("text", "before"), [("task events already enabled", True), ("task events enabled", False)]
+)
+def test_whether_events_were_sent_before(text: str, *, before: bool) -> None:
+    """A worker that was asked to send events says whether it did already."""
+    assert events_before({W: {"ok": text}}) is before

@@ -9,7 +9,8 @@ import pytest
 
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
-from tests.integration.servers import HOST, CeleryWorker, ExporterProcess, Valkey, free_port
+from tests.integration.nowhere import broker_of_complaint, nowhere
+from tests.integration.servers import CeleryWorker, ExporterProcess, Valkey
 from tests.integration.servers.exporter import REPOSITORY, clean_environment
 from tests.serving import fetch
 from tests.waiting import wait_for
@@ -21,22 +22,6 @@ PROJECT = "tests.integration.project"
 PASSWORD = "known-to-nobody"
 
 _PACK = "from tests.integration.project.tasks import pack; [pack.delay(number) for number in range(4)]"
-
-
-def _nowhere(user: str = "") -> str:
-    return f"redis://{user}{HOST}:{free_port()}/0"
-
-
-def _broker(exporter: ExporterProcess) -> str:
-    """The broker that the exporter complains about."""
-    line = exporter.process.wait_until(
-        lambda: next(
-            (line for line in exporter.stderr.splitlines() if "no events, trying again" in line), ""
-        ),
-        timeout=10,
-        what="a refused connection",
-    )
-    return line.partition(" broker=")[2].partition(" ")[0]
 
 
 def test_a_project(broker_url: str, start_exporter: StartExporter, start_worker: StartWorker) -> None:
@@ -70,8 +55,8 @@ def test_a_project(broker_url: str, start_exporter: StartExporter, start_worker:
 )
 def test_ways_to_name_the_application(start_exporter: StartExporter, name: str) -> None:
     """The application is found under each name that the command celery takes."""
-    url = _nowhere()
-    assert _broker(start_exporter("-A", name, env={"PROJECT_BROKER": url})) == url
+    url = nowhere()
+    assert broker_of_complaint(start_exporter("-A", name, env={"PROJECT_BROKER": url})) == url
 
 
 def test_an_application_in_the_current_folder(
@@ -90,7 +75,7 @@ def test_an_option_beats_the_application_and_celerys_variable(
     valkey: Valkey, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:
     """--broker-url wins over the application's broker, and over CELERY_BROKER_URL, which Celery itself lets win."""
-    env = {**environment({"broker_url": _nowhere()}), "CELERY_BROKER_URL": _nowhere()}
+    env = {**environment({"broker_url": nowhere()}), "CELERY_BROKER_URL": nowhere()}
     exporter = start_exporter("--app", APP, "--broker-url", valkey.url, env=env)
     wait_until_receiving(exporter)
     settings = {"broker_url": valkey.url}
@@ -117,43 +102,43 @@ def test_an_option_beats_the_application_and_celerys_variable(
 )
 def test_variables_beat_the_application(start_exporter: StartExporter, variables: dict[str, str]) -> None:
     """Our own variable wins over CELERY_BROKER_URL, and that over the application and Celery's others."""
-    urls = {"higher": _nowhere(), "lower": _nowhere()}
+    urls = {"higher": nowhere(), "lower": nowhere()}
     env = {
-        **environment({"broker_url": _nowhere()}),
+        **environment({"broker_url": nowhere()}),
         **{name: urls[rank] for name, rank in variables.items()},
     }
-    assert _broker(start_exporter("--app", APP, env=env)) == urls["higher"]
+    assert broker_of_complaint(start_exporter("--app", APP, env=env)) == urls["higher"]
 
 
 def test_celerys_variable_without_an_application(start_exporter: StartExporter) -> None:
     """CELERY_BROKER_URL is enough to start with, and --broker-url wins over it."""
-    of_variable, of_option = _nowhere(), _nowhere()
+    of_variable, of_option = nowhere(), nowhere()
     env = {"CELERY_BROKER_URL": of_variable}
-    assert _broker(start_exporter(env=env)) == of_variable
-    assert _broker(start_exporter("--broker-url", of_option, env=env)) == of_option
+    assert broker_of_complaint(start_exporter(env=env)) == of_variable
+    assert broker_of_complaint(start_exporter("--broker-url", of_option, env=env)) == of_option
 
 
 def test_the_url_for_reading_wins_within_the_application(start_exporter: StartExporter) -> None:
     """Of an application with broker_read_url, that is where events are read."""
-    url = _nowhere()
-    settings = {"broker_url": _nowhere(), "broker_read_url": url}
-    assert _broker(start_exporter("--app", APP, env=environment(settings))) == url
+    url = nowhere()
+    settings = {"broker_url": nowhere(), "broker_read_url": url}
+    assert broker_of_complaint(start_exporter("--app", APP, env=environment(settings))) == url
 
 
 def test_a_list_of_brokers(valkey: Valkey, start_exporter: StartExporter) -> None:
     """An application's list of brokers is tried until one answers."""
-    settings = {"broker_url": [_nowhere(), valkey.url]}
+    settings = {"broker_url": [nowhere(), valkey.url]}
     wait_until_receiving(start_exporter("--app", APP, env=environment(settings)))
 
 
 def test_secrets_of_the_application_are_not_shown(start_exporter: StartExporter) -> None:
     """The password in the application's broker URL is in no log line and on no page."""
     settings = {
-        "broker_url": _nowhere(f":{PASSWORD}@"),
+        "broker_url": nowhere(f":{PASSWORD}@"),
         "broker_transport_options": {"sentinel_kwargs": {"password": f"{PASSWORD}-2"}},
     }
     exporter = start_exporter("--app", APP, "--log.level", "debug", env=environment(settings))
-    assert _broker(exporter).startswith("redis://:***@")
+    assert broker_of_complaint(exporter).startswith("redis://:***@")
     exporter.process.wait_until(
         lambda: "still no events" in exporter.stderr, timeout=10, what="a traceback at level debug"
     )

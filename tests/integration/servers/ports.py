@@ -1,13 +1,17 @@
 """Free loopback ports for real servers."""
 
+import os
 import random
 import socket
 
 HOST = "127.0.0.1"
 
 # Below the range from which Linux takes the ports of outgoing connections (ip_local_port_range starts at 32768),
-# so that a port found free cannot be taken by a client before its server listens on it.
-_PORTS = range(20_000, 32_000)
+# so that a port found free cannot be taken by a client before its server listens on it. Processes of pytest-xdist
+# (gw0, gw1, ...) take turns in it, so that none is given twice.
+_PROCESSES = 8
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES
+_PORTS = range(20_000 + _PROCESS, 32_000, _PROCESSES)
 _ATTEMPTS = 200
 
 # Handed out already: a port stays free until its server starts, while another thread may ask for one.

@@ -43,7 +43,8 @@ class Prometheus:
 
     ``scrape_targets`` are addresses of metrics pages (``http://127.0.0.1:9808/metrics``); ``rules`` are files
     with alert or recording rules, which are evaluated as often as targets are scraped. ``target_labels`` are added to
-    every series, as service discovery would; alerts go to ``alertmanagers`` (``127.0.0.1:9093``).
+    every series, as service discovery would; alerts go to ``alertmanagers`` (``127.0.0.1:9093``). ``scrape_settings``
+    are more of each scrape's configuration, such as ``tls_config`` and ``basic_auth``.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Prometheus:
         rules: Sequence[Path] = (),
         alertmanagers: Sequence[str] = (),
         target_labels: Mapping[str, str] = MappingProxyType({}),
+        scrape_settings: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -67,7 +69,8 @@ class Prometheus:
                     "rule_files": [str(rule) for rule in rules],
                     "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
                     "scrape_configs": [
-                        _scrape(number, url, target_labels) for number, url in enumerate(scrape_targets)
+                        {**_scrape(number, url, target_labels), **scrape_settings}
+                        for number, url in enumerate(scrape_targets)
                     ],
                 },
                 indent=1,

@@ -14,6 +14,9 @@ import pytest
 
 RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
 
+#: Where scripts/install-helm puts helm, by major version.
+HELM = Path(__file__).resolve().parents[3] / "build" / "helm"
+
 _APT = "apt-get install {} (`make test` does that as root on Debian)"
 
 
@@ -24,6 +27,11 @@ def valkey_binary() -> str | None:
 
         return str(get_binary_path())
     return shutil.which("valkey-server") or shutil.which("redis-server")
+
+
+def chromium_binary() -> str | None:
+    """Find the browser on PATH, under either of its names."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def _why_no_valkey() -> str | None:
@@ -48,18 +56,37 @@ def _why_no_alertmanager() -> str | None:
     return f"Alertmanager is missing: {_APT.format('prometheus-alertmanager')}"
 
 
+def _why_no_systemd() -> str | None:
+    if shutil.which("systemd-analyze"):
+        return None
+    return f"systemd is missing: {_APT.format('systemd')}"
+
+
+def _why_no_helm() -> str | None:
+    if all((HELM / major / "package").exists() for major in ("3", "4")):
+        return None
+    return "helm is missing: run scripts/install-helm (`make test` does that)"
+
+
+def _why_no_chromium() -> str | None:
+    return None if chromium_binary() else f"Chromium is missing: {_APT.format('chromium')}"
+
+
 _CHECKS: MappingProxyType[str, Callable[[], str | None]] = MappingProxyType(
     {
         "valkey": _why_no_valkey,
         "rabbitmq": _why_no_rabbitmq,
         "prometheus": _why_no_prometheus,
         "alertmanager": _why_no_alertmanager,
+        "chromium": _why_no_chromium,
+        "systemd": _why_no_systemd,
+        "helm": _why_no_helm,
     }
 )
 
 
 def why_missing(backend: str) -> str | None:
-    """Say in one line why ``backend`` (valkey, rabbitmq, prometheus, alertmanager) cannot be used; None when it can."""
+    """Say in one line why ``backend`` cannot be used, one of those below; None when it can."""
     return _CHECKS[backend]()
 
 

@@ -1,6 +1,7 @@
-"""The HTTP server below the pages: threads, limits, deadlines.
+"""The HTTP server below the pages: threads, open connections, deadlines.
 
-Owns everything that is particular to cheroot. Must not know: pages, metrics, configuration.
+Owns, with `exporter.web.connection`, everything that is particular to cheroot. Must not know: pages, metrics,
+configuration.
 
 Clients are not trusted to be quick. cheroot hands a fresh connection to a worker thread and reads there
 (cheroot/connections.py, ConnectionManager._run), so that a few silent clients stop it. Here a connection
@@ -19,88 +20,21 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from wsgiref.types import WSGIApplication
 
-from cheroot import server, wsgi
-from cheroot.makefile import MakeFile
+from cheroot import wsgi
 
 from exporter.listening import BACKLOG
+from exporter.web.connection import Connection, Limits
+from exporter.web.tls_socket import Security
+
+__all__ = ("HttpServer", "Limits")
 
 _log = logging.getLogger(__name__)
 
 _PAUSE_S = 1.0  # before accepting again when the system has no room for a connection
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What clients may take from one listening socket.
-
-    Times in seconds. ``idle``: between requests, and before the first; longer than usual scrape intervals, so
-    that Prometheus keeps its connection. ``head``: from a request's first byte to its last header; less than
-    Prometheus' scrape timeout (10), so that slow clients delay a scrape but do not fail it. ``answer``: from
-    there until the client has taken its answer. ``stall``: one send of the answer without progress. ``hurry``: what
-    is left of all these, for sending a head or taking an answer, while others wait for a thread. No page has a use
-    for a body; one of up to ``body_bytes`` is read and forgotten.
-    """
-
-    threads: int = 12
-    connections: int = 256
-    header_bytes: int = 16_384
-    body_bytes: int = 16_384
-    idle: int = 120
-    head: float = 5.0
-    answer: float = 60.0
-    stall: float = 10.0
-    hurry: float = 0.5
-    tick: float = 0.25  # how often the deadlines of ``head``, ``answer`` and ``hurry`` are looked at
-
-
-class _Connection(server.HTTPConnection):
-    """A connection that knows until when its client must have done its part."""
-
-    server: "HttpServer"
-
-    def __init__(self, httpd: "HttpServer", sock: Any, makefile: Any = MakeFile) -> None:
-        super().__init__(httpd, sock, makefile)
-        self.answering = False
-        self.deadline = math.inf  # monotonic
-        self.held_since = math.inf  # monotonic time from which on its client has kept a thread waiting
-        httpd.opened(self)
-
-    def communicate(self) -> bool:
-        """Serve one request; true when the connection may stay open."""
-        if not self.server.ready:
-            return False  # it was queued when the server was told to stop
-        limits = self.server.limits
-        self.socket.settimeout(limits.head)
-        # A client that stalls gets cheroot's 408 first; one that drips bytes is cut a little later.
-        self.held_since = now = time.monotonic()
-        self.deadline = now + limits.head + limits.tick
-        try:
-            return bool(super().communicate())  # type: ignore[no-untyped-call]  # cheroot's types are incomplete
-        finally:
-            self.answering = False
-            self.deadline = self.held_since = math.inf
-
-    def head_is_read(self) -> None:
-        """The request is known: from here on the answer's limits hold."""
-        self.answering = True
-        self.held_since = math.inf
-        self.socket.settimeout(self.server.limits.stall)
-        self.deadline = time.monotonic() + self.server.limits.answer
-
-    def cut(self) -> None:
-        """End it from any thread: whoever reads or writes it wakes up, the selector sees it closed."""
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Release the socket; called by its current owner alone."""
-        self.server.closed(self)
-        super().close()
 
 
 class _Gateway(wsgi.Gateway_10):
@@ -123,9 +57,23 @@ class _Gateway(wsgi.Gateway_10):
 class HttpServer(wsgi.Server):
     """Serves one WSGI application on one socket that already listens."""
 
-    ConnectionClass = _Connection
+    ConnectionClass = Connection
 
-    def __init__(self, listening: socket.socket, app: WSGIApplication, name: str, limits: Limits) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        app: WSGIApplication,
+        name: str,
+        limits: Limits,
+        security: Security | None = None,
+    ) -> None:
+        """Args:
+        listening: already does.
+        app: what answers.
+        name: of the header ``Server``.
+        limits: of each client.
+        security: makes TLS of every connection; None: plain HTTP.
+        """
         super().__init__(
             listening.getsockname()[:2],
             app,
@@ -136,6 +84,7 @@ class HttpServer(wsgi.Server):
             timeout=limits.idle,
         )
         self.limits = limits
+        self.security = security
         self.gateway = _Gateway
         self.max_request_header_size = limits.header_bytes
         self.max_request_body_size = limits.body_bytes
@@ -144,8 +93,8 @@ class HttpServer(wsgi.Server):
         self._launched = threading.Event()
         self._halted = threading.Event()
         self._lock = threading.Lock()
-        self._open: set[_Connection] = set()
-        self._waiting: dict[_Connection, None] = {}  # those without a request, the longest waiting first
+        self._open: set[Connection] = set()
+        self._waiting: dict[Connection, None] = {}  # those without a request, the longest waiting first
 
     def launch(self) -> None:
         """Serve in background threads, which never keep the process alive."""
@@ -183,18 +132,18 @@ class HttpServer(wsgi.Server):
             hurry = self.limits.hurry if self.requests.qsize else math.inf
             self._cut(lambda each: each.deadline < now or now - each.held_since > hurry)  # noqa: B023 - called at once
 
-    def _cut(self, chosen: Callable[[_Connection], bool]) -> None:
+    def _cut(self, chosen: Callable[[Connection], bool]) -> None:
         with self._lock:
             connections = [connection for connection in self._open if chosen(connection)]
         for connection in connections:
             connection.cut()
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: Connection) -> None:
         """Note a connection."""
         with self._lock:
             self._open.add(connection)
 
-    def closed(self, connection: _Connection) -> None:
+    def closed(self, connection: Connection) -> None:
         """Forget a connection."""
         with self._lock:
             self._open.discard(connection)
@@ -205,7 +154,7 @@ class HttpServer(wsgi.Server):
         self.socket = self._listening
         return self._listening
 
-    def process_conn(self, conn: _Connection) -> None:
+    def process_conn(self, conn: Connection) -> None:
         """Give a connection with something to read to a worker; a fresh one waits for its first byte."""
         if conn.last_used is None:
             self.put_conn(conn)
@@ -214,7 +163,7 @@ class HttpServer(wsgi.Server):
             self._waiting.pop(conn, None)
         self.requests.put(conn)
 
-    def put_conn(self, conn: _Connection) -> None:
+    def put_conn(self, conn: Connection) -> None:
         """Let a connection wait for a request; where too many are open, the longest waiting one goes."""
         surplus = None
         with self._lock:

@@ -1,0 +1,82 @@
+"""Go's names for TLS versions, cipher suites, curves and client certificates, and what OpenSSL calls them.
+
+Owns the tables. Must not know: who configures what.
+
+Facts: Go, crypto/tls: cipher_suites.go (CipherSuites of Go 1.19, with the suites without ECDHE that later versions call
+insecure), common.go (CurveID, ClientAuthType); names as prometheus/exporter-toolkit, web/tls_config.go, reads them.
+"""
+
+import ssl
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+VERSIONS: Final = MappingProxyType(
+    {
+        "TLS10": ssl.TLSVersion.TLSv1,
+        "TLS11": ssl.TLSVersion.TLSv1_1,
+        "TLS12": ssl.TLSVersion.TLSv1_2,
+        "TLS13": ssl.TLSVersion.TLSv1_3,
+    }
+)
+
+#: What the build of OpenSSL below must have for each version.
+AVAILABLE: Final = MappingProxyType(
+    {"TLS10": ssl.HAS_TLSv1, "TLS11": ssl.HAS_TLSv1_1, "TLS12": ssl.HAS_TLSv1_2, "TLS13": ssl.HAS_TLSv1_3}
+)
+
+#: In the order of preference that holds where the file names none: Go's.
+CIPHERS: Final = MappingProxyType(
+    {
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+        "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+        "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+        "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+        "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+        "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+        "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+    }
+)
+#: Without forward secrecy; only where the file names them, as in Go since 1.22.
+DEFAULT_CIPHERS: Final = tuple(name for name in CIPHERS.values() if name.startswith("ECDHE-"))
+
+#: Always on with TLS 1.3, in Go and in Python's ssl alike: naming them changes nothing.
+TLS13_CIPHERS: Final = frozenset(
+    {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
+)
+
+#: Go's name -> OpenSSL's name and the number on the wire (RFC 8446, 4.2.7).
+CURVES: Final = MappingProxyType(
+    {
+        "CurveP256": ("prime256v1", 23),
+        "CurveP384": ("secp384r1", 24),
+        "CurveP521": ("secp521r1", 25),
+        "X25519": ("X25519", 29),
+    }
+)
+
+
+class ClientAuth(Enum):
+    """Whose connections are let in, by their certificate."""
+
+    NONE = "NoClientCert"
+    REQUEST = "RequestClientCert"
+    REQUIRE_ANY = "RequireAnyClientCert"
+    VERIFY_IF_GIVEN = "VerifyClientCertIfGiven"
+    REQUIRE_AND_VERIFY = "RequireAndVerifyClientCert"
+
+
+CLIENT_AUTH: Final = MappingProxyType(
+    {
+        "": ClientAuth.NONE,
+        "RequireClientCert": ClientAuth.REQUIRE_ANY,  # what the toolkit called it first
+        **{auth.value: auth for auth in ClientAuth},
+    }
+)

@@ -1,0 +1,181 @@
+"""Who a client is: HTTP basic authentication against bcrypt hashes, which cost what they must and no more.
+
+Owns the verdict on an Authorization header and the time spent on it. Must not know: HTTP answers, files, TLS.
+
+A right password is checked once, then known by a digest with a random key of this process; so is a wrong one. bcrypt
+runs in one thread at a time. After a wrong password it rests for three times as long as it took, so that strangers
+take a quarter of one core at most. A client (an IPv4 address, or a /64 of IPv6) has one check waiting or running, all
+clients together four; what is beyond is not checked at all, whoever asks. So a flood holds up nobody who is known, and
+a newcomer from another address waits for three checks at most.
+
+bcrypt releases the interpreter's lock: of other threads' time it takes what the system's scheduler gives it.
+Facts: prometheus/exporter-toolkit, web/handler.go (ServeHTTP).
+"""
+
+import base64
+import binascii
+import hashlib
+import ipaddress
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Final
+
+import bcrypt
+
+#: Of one core, at most, for the passwords of strangers.
+STRANGERS_SHARE: Final = 0.25
+#: Checks that wait or run at once; each holds a thread of the server.
+MOST_CHECKS: Final = 4
+
+_REMEMBERED = 1024  # digests of each kind, 32 bytes
+_READ_BYTES = 72  # bcrypt looks at no more of a password; Go's cuts it silently, Python's has to be told
+
+
+class Verdict(Enum):
+    """What is known of a client."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+    UNCHECKED = "unchecked"
+
+
+class Users:
+    """Checks credentials; thread-safe. Hashes are given with each question, since they may change."""
+
+    def __init__(
+        self,
+        *,
+        check: Callable[[bytes, bytes], bool] = bcrypt.checkpw,
+        cpu_seconds: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """Args:
+        check: whether a password fits a hash.
+        cpu_seconds: what the current thread has used of a core.
+        """
+        self._check = check
+        self._cpu_seconds = cpu_seconds
+        self._key = secrets.token_bytes(32)
+        self._right = _Remembered()
+        self._wrong = _Remembered()
+        self._hashes: Mapping[bytes, bytes] | None = None
+        self._lock = threading.Lock()  # of what follows
+        self._checking: set[str] = set()
+        self._turn = threading.Lock()  # held while bcrypt runs or rests
+        self._rested_at = 0.0  # monotonic
+        self._over = threading.Event()
+
+    def verdict(self, hashes: Mapping[bytes, bytes], authorization: str | None, address: str) -> Verdict:
+        """Judge a header ``Authorization`` (in Latin-1, as WSGI has it) that came from an IP address.
+
+        ``hashes``: user -> bcrypt hash. May take as long as some checks take.
+        """
+        credentials = _credentials(authorization)
+        if credentials is None:
+            return Verdict.UNKNOWN
+        user, password = credentials
+        known = hashes.get(user)
+        # Somebody's hash stands in for that of a user who does not exist: the answer takes as long either way.
+        hash_ = known if known is not None else self._stand_in(hashes, user)
+        digest = self._digest(b"1" if known else b"0", user, hash_, password)
+        remembered = self._remembered(hashes, digest)
+        if remembered is not None:
+            return remembered
+        client = _network(address)
+        with self._lock:
+            if client in self._checking or len(self._checking) >= MOST_CHECKS:
+                return Verdict.UNCHECKED
+            self._checking.add(client)
+        try:
+            with self._turn:
+                remembered = self._remembered(
+                    hashes, digest
+                )  # somebody else may have asked the same meanwhile
+                return remembered or self._checked(hash_, password, digest, exists=known is not None)
+        finally:
+            with self._lock:
+                self._checking.discard(client)
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        self._over.set()
+
+    def _remembered(self, hashes: Mapping[bytes, bytes], digest: bytes) -> Verdict | None:
+        with self._lock:
+            if hashes is not self._hashes:  # the file has changed
+                self._hashes = hashes
+                self._right.clear()
+                self._wrong.clear()
+            if digest in self._right:
+                return Verdict.KNOWN
+            return Verdict.UNKNOWN if digest in self._wrong else None
+
+    def _checked(self, hash_: bytes, password: bytes, digest: bytes, *, exists: bool) -> Verdict:
+        rest = self._rested_at - time.monotonic()
+        if rest > 0 and self._over.wait(rest):
+            return Verdict.UNCHECKED
+        begun = self._cpu_seconds()
+        right = self._check(password, hash_) and exists
+        used = self._cpu_seconds() - begun
+        if not right:
+            self._rested_at = time.monotonic() + used * (1 / STRANGERS_SHARE - 1)
+        with self._lock:
+            (self._right if right else self._wrong).add(digest)
+        return Verdict.KNOWN if right else Verdict.UNKNOWN
+
+    def _stand_in(self, hashes: Mapping[bytes, bytes], user: bytes) -> bytes:
+        # The same one each time, so that its cost tells no more of a user than that of a hash of their own.
+        number = int.from_bytes(self._digest(user)) % len(hashes)
+        return tuple(hashes.values())[number]
+
+    def _digest(self, *parts: bytes) -> bytes:
+        digest = hashlib.blake2b(key=self._key, digest_size=32)
+        for part in parts:
+            digest.update(len(part).to_bytes(4) + part)
+        return digest.digest()
+
+
+class _Remembered:
+    """A set that forgets what was added first."""
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._digests
+
+    def add(self, digest: bytes) -> None:
+        self._digests[digest] = None
+        if len(self._digests) > _REMEMBERED:
+            self._digests.popitem(last=False)
+
+    def clear(self) -> None:
+        self._digests.clear()
+
+
+def _credentials(authorization: str | None) -> tuple[bytes, bytes] | None:
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    user, colon, password = text.partition(b":")
+    return (user, password[:_READ_BYTES]) if colon else None
+
+
+def _network(address: str) -> str:
+    """What one client can hardly have two of: an IPv4 address, a /64 of IPv6."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, 64), strict=False))

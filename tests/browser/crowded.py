@@ -1,0 +1,126 @@
+"""An overview with everything wrong at once and the most unpleasant names, for tests of how it looks."""
+
+import math
+
+from exporter.overview import (
+    BrokerView,
+    Link,
+    Overview,
+    QueueRow,
+    Queues,
+    RunningRow,
+    Setup,
+    Stream,
+    TaskRow,
+    Tasks,
+    Top,
+    WorkerRow,
+    Workers,
+)
+from tests.pipeline import T0
+
+#: Without a place to break, of both directions, of marks that climb, of what is not seen, and markup.
+NAMES = (
+    "x" * 200,
+    "project.some.quite.deep.package.with.tasks.module.recalculate_everything_for_all_customers",
+    "עברית.العربية." * 12,
+    "e" + "\u0301" * 150,
+    "\u202e\u2066\u200b\ufeff" * 30,
+    '<img src="x" onerror="alert(1)"><script>alert(2)</script></table></main>',
+    "👩‍👩‍👧‍👦🏳️‍🌈" * 10,
+    "ﷺ" * 100,
+    "&lt;&amp;'\"`{}%s",
+)
+
+
+def crowded(*, connected: bool = True) -> Overview:
+    """An overview with all findings that can be told at once."""
+    named = Top(NAMES, 10_000)
+    queues = tuple(
+        QueueRow(name=name, length=10**n, unacked=None, consumers=n, workers=0, slots=None, oldest=T0 - 10**n)
+        for n, name in enumerate(NAMES)
+    )
+    workers = tuple(
+        WorkerRow(
+            name=name,
+            state=("up", "lost", "offline")[n % 3],
+            last_seen=T0 - 10**n,
+            sends_events=n % 2 == 0,
+            active=10**n,
+            slots=None,
+            queues=Top(NAMES[:4], 9),
+            version=name,
+            offset=-(10.0**n),
+            missed=n,
+            succeeded=10**n,
+            failed=10**n,
+        )
+        for n, name in enumerate(NAMES)
+    )
+    tasks = tuple(
+        TaskRow(
+            task=name,
+            queue=name,
+            rate=10.0**n,
+            started=10**n,
+            succeeded=10**n,
+            failed=10**n,
+            recent_failures=10**n,
+            recent_ends=10**n,
+            runtime=10.0**n,
+            exception=name,
+            last_failed=T0 - 10**n,
+        )
+        for n, name in enumerate(NAMES)
+    )
+    return Overview(
+        now=T0,
+        since=T0 - 10**6,
+        setup=Setup(
+            version="1.2.3", broker="redis://" + "host" * 40, inspect_workers=False, routing_key="task.#"
+        ),
+        link=Link(
+            connected=connected,
+            delivers=True,
+            error="ConnectionError: " + NAMES[0],
+            past_error="OSError: " + NAMES[5],
+            lasting=99.0,
+            reconnects=7,
+            unheard=1234.0,
+            restarts=2,
+        ),
+        stream=Stream(
+            total=10**9,
+            rate=12_345.6,
+            rates=tuple(float(n % 7) for n in range(60)),
+            lag=math.inf,
+            dropped=(("undecodable", 9), ("invalid", 9), ("oversized", 9), ("handler_error", 9)),
+            retimed=9,
+        ),
+        broker=BrokerView(up=False, error=NAMES[0]),
+        queues=Queues(shown=Top(queues, 10_000), waiting=10**9, abandoned=named, ageless=named),
+        workers=Workers(
+            shown=Top(workers, 10_000),
+            up=9000,
+            offline=9,
+            lost=named,
+            silent=named,
+            skewed=named,
+            untold=named,
+            missed=9,
+        ),
+        tasks=Tasks(
+            busiest=Top(tasks, 10_000),
+            failing=Top(tasks, 10_000),
+            running=Top(tuple(RunningRow(name, name, name, T0 - 99) for name in NAMES), 10_000),
+            window=60.0,
+            long_window=600.0,
+            sent=0,
+            started=10**9,
+            recent_failures=10**6,
+            recent_ends=10**6,
+            unsent=named,
+            evicted=9,
+            overflowed=(("celery_task_exceptions_total", 10**6), ("celery_queue", 9)),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Tests of `celery-exporter doctor` that need no server."""

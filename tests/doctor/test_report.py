@@ -1,0 +1,163 @@
+"""How findings are written, and what is shown while one waits."""
+
+import io
+import json
+import os
+import pty
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TextIO
+
+import pytest
+
+from exporter.doctor import progress
+from exporter.doctor.findings import Finding, Status, exit_code, failed, joined, warning
+from exporter.doctor.progress import Progress
+from exporter.doctor.report import JsonReport, TextReport
+from tests.waiting import wait_for
+
+FINDINGS = (
+    Finding("tcp", "connection", Status.OK, "it answers"),
+    Finding("tls", "TLS", Status.WARNING, "not checked", "check it"),
+    Finding("login", "login", Status.FAILED, "refused", "let us in", "ACL SETUSER celery-exporter on"),
+    Finding("workers", "workers", Status.SKIPPED, "needs: login"),
+)
+
+
+def text_of(*, colour: bool) -> str:
+    """The report in lines."""
+    out = io.StringIO()
+    report = TextReport(out, colour=colour)
+    report.begin("redis://:***@host:6379/0")
+    for finding in FINDINGS:
+        report.add(finding)
+    report.end(FINDINGS)
+    return out.getvalue()
+
+
+def test_text() -> None:
+    """A line for each finding, its remedy and its command below it, and the sums."""
+    assert text_of(colour=False) == (
+        "broker redis://:***@host:6379/0\n\n"
+        "ok       connection           it answers\n"
+        "warning  TLS                  not checked\n"
+        "         -> check it\n"
+        "failed   login                refused\n"
+        "         -> let us in\n"
+        "            ACL SETUSER celery-exporter on\n"
+        "skipped  workers              needs: login\n"
+        "\n1 ok, 1 warning, 1 failed, 1 skipped\n"
+    )
+
+
+def test_colours() -> None:
+    """Each state has a colour, and without colours the text is the same."""
+    coloured = text_of(colour=True)
+    for code, status in ((32, "ok"), (33, "warning"), (31, "failed"), (2, "skipped")):
+        assert f"\033[{code}m{status:<7}\033[0m  " in coloured
+    plain = coloured
+    for code in (32, 33, 31, 2, 0):
+        plain = plain.replace(f"\033[{code}m", "")
+    assert plain == text_of(colour=False)
+
+
+def test_json() -> None:
+    """The document says what the lines say, under names that stay."""
+    out = io.StringIO()
+    report = JsonReport(out, version="1.2")
+    report.begin("redis://host")
+    for finding in FINDINGS:
+        report.add(finding)
+    assert not out.getvalue()
+    report.end(FINDINGS)
+    document = json.loads(out.getvalue())
+    assert {name: document[name] for name in ("version", "broker", "exit_code", "summary")} == {
+        "version": "1.2",
+        "broker": "redis://host",
+        "exit_code": 1,
+        "summary": {"ok": 1, "warning": 1, "failed": 1, "skipped": 1},
+    }
+    assert document["checks"][2] == {
+        "id": "login",
+        "title": "login",
+        "status": "failed",
+        "message": "refused",
+        "remedy": "let us in",
+        "command": "ACL SETUSER celery-exporter on",
+    }
+    assert document["checks"][0]["remedy"] is None
+
+
+def test_exit_codes() -> None:
+    """A warning does not fail, and what was skipped does not."""
+    assert exit_code(FINDINGS) == 1
+    assert exit_code([finding for finding in FINDINGS if finding.status is not Status.FAILED]) == 0
+
+
+def test_joined() -> None:
+    """Several troubles of one check are one, as bad as the worst of them."""
+    both = joined((None, warning("a", "do a"), failed("b", "do b", "run b")))
+    assert both is not None
+    assert (both.status, both.message, both.remedy, both.command) == (
+        Status.FAILED,
+        "a; besides, b",
+        "do a; besides, do b",
+        "run b",
+    )
+    assert joined((None, None)) is None
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[TextIO, int]]:
+    """The end of a terminal that a program writes to, and the one from which its screen is read."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.05)
+    master, slave = pty.openpty()
+    os.set_blocking(master, False)
+    with closing(os.fdopen(slave, "w")) as out:
+        yield out, master
+    os.close(master)
+
+
+def read(master: int) -> str:
+    """What the program wrote since the last look."""
+    try:
+        return os.read(master, 65536).decode()
+    except BlockingIOError:
+        return ""
+
+
+def test_progress_on_a_terminal(terminal: tuple[TextIO, int]) -> None:
+    """What takes its time is shown, and erased at the end."""
+    out, master = terminal
+    shown = ""
+
+    def see() -> bool:
+        nonlocal shown
+        shown += read(master)
+        return "... listening" in shown
+
+    with Progress(out).doing("listening", seconds=9):
+        wait_for(see, timeout=5, what="a word about the wait")
+    shown += read(master)
+    assert "of 9 s)" in shown
+    assert shown.endswith("\r\033[K")
+
+
+def test_progress_of_what_is_quick(terminal: tuple[TextIO, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is over at once is not worth a word."""
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 60.0)
+    out, master = terminal
+    with Progress(out).doing("nothing"):
+        pass
+    assert not read(master)
+
+
+def test_progress_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe and a dumb terminal see nothing."""
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.0)
+    out = io.StringIO()
+    with Progress(out).doing("listening"):
+        time.sleep(0)
+    assert not out.getvalue()

@@ -1,0 +1,165 @@
+"""Doctor with users who may not do everything: each right that is missing is named, and the printed line gives it."""
+
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.conftest import Vhost
+from tests.integration.doctoring import Examination, examine
+from tests.integration.servers import HOST, RabbitMQ, Valkey
+from tests.integration.test_least_privilege import rabbitmq_rights, redis_rights
+
+PASSWORD = "known-to-nobody"
+WAIT_S = 0.05
+USER = "celery-exporter"
+RIGHTS = ("subscribe", "read", "ask")
+
+#: Which check names it when this right alone is missing, and its state then.
+REDIS = {
+    "%R~*": ("read", "failed"),
+    "+ping": ("subscribe", "failed"),
+    "+scan": ("read", "failed"),
+    "+smembers": ("read", "failed"),
+    "+llen": ("read", "failed"),
+    "+lindex": ("read", "warning"),
+    "+hlen": ("read", "warning"),
+    "+zrange": ("read", "warning"),
+    "&/0.celeryev/*": ("subscribe", "failed"),
+    "+psubscribe": ("subscribe", "failed"),
+    "+client|setinfo": None,  # redis-py asks for it, and does without
+    "&/0.celery.pidbox": ("ask", "failed"),
+    "~*.reply.celery-exporter.pidbox": ("ask", "failed"),
+    **{
+        f"+{command}": ("ask", "failed")
+        for command in ("publish", "multi", "exec", "lrange", "ltrim", "rpush", "expire")
+    },
+    "+del": None,  # the list of answers expires by itself
+}
+
+
+def rights_of(found: Examination) -> dict[str, str]:
+    """The states of the checks about rights."""
+    return {check: found.status(check) for check in RIGHTS}
+
+
+def test_every_right_of_redis(valkey: Valkey) -> None:
+    """Each right that the documentation lists is missed when it is missing, and the printed line brings it back."""
+    documented = redis_rights()
+    given = [word for word in documented if word[0] in "+&~%"]
+    assert set(given) == set(REDIS)
+    url = f"redis://{USER}:{PASSWORD}@{HOST}:{valkey.port}/0"
+    with valkey.client() as client:
+        for missing, expected in REDIS.items():
+            words = [word for word in documented if word != missing]
+            client.execute_command("ACL", "SETUSER", USER, "reset", *words)
+            found = examine(url, wait=WAIT_S)
+            if expected is None:
+                assert set(rights_of(found).values()) == {"ok"}, (missing, found.document)
+                continue
+            check, status = expected
+            assert found.status(check) == status, (missing, found.document)
+            line = found[check]["command"]
+            assert line.startswith(f"ACL SETUSER {USER} ")
+            client.execute_command(*line.split())
+            assert set(rights_of(examine(url, wait=WAIT_S)).values()) == {"ok"}, (missing, line)
+
+
+def test_all_printed_lines_are_the_documented_rights(valkey: Valkey) -> None:
+    """Who has no right at all is given by the three lines just what docs/operations.md lists."""
+    with valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "+ping")
+    found = examine(f"redis://{USER}:{PASSWORD}@{HOST}:{valkey.port}/0", wait=WAIT_S)
+    lines = [found.says(check, "failed")["command"] for check in RIGHTS]
+    printed = {word for line in lines for word in line.split()[3:]}
+    assert printed == {word for word in redis_rights() if word[0] in "+&~%"}
+
+
+def test_names_of_redis(valkey: Valkey) -> None:
+    """With another database, prefix and exchange the printed lines name these."""
+    with valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "+ping", "+select")
+        url = f"redis://{USER}:{PASSWORD}@{HOST}:{valkey.port}/3"
+        options = {"global_keyprefix": "shop:"}
+        found = examine(url, wait=WAIT_S, transport_options=options)
+        assert "&shop:/3.celeryev/*" in found["subscribe"]["command"]
+        for check in RIGHTS:
+            client.execute_command(*found[check]["command"].split())
+        again = examine(url, wait=WAIT_S, transport_options=options)
+        assert set(rights_of(again).values()) == {"ok"}, again.document
+
+
+def test_no_remote_control(valkey: Valkey) -> None:
+    """Nothing is asked and nothing is sent: the rights for that are not missed."""
+    rights = redis_rights()
+    with valkey.client() as client:
+        client.execute_command("ACL", "SETUSER", USER, *rights[: rights.index("&/0.celery.pidbox")])
+        url = f"redis://{USER}:{PASSWORD}@{HOST}:{valkey.port}/0"
+        found = examine(url, wait=WAIT_S, remote_control=False)
+        assert rights_of(found) == {"subscribe": "ok", "read": "ok", "ask": "skipped"}
+        found.says("arrival", "warning", "proves nothing")
+        assert "cmdstat_publish" not in client.info("commandstats")
+
+
+def test_nothing_is_left_behind(valkey: Valkey) -> None:
+    """Doctor writes no key that stays."""
+    with valkey.client() as client:
+        examine(valkey.url, wait=WAIT_S)
+        assert client.keys() == []
+
+
+PIDBOX = r"celery\.pidbox"
+EVENTS = r"celeryev(\..*)?"
+ANSWERS = r".*\.reply\.celery-exporter\.pidbox"
+
+
+@pytest.fixture
+def rabbitmq_user(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> Iterator[str]:
+    """The broker URL of a user without any right in a virtual host of its own."""
+    rabbitmq.add_user(USER, PASSWORD)
+    yield rabbitmq.vhost_url(rabbitmq_vhost.name, user=USER, password=PASSWORD)
+    rabbitmq.api("DELETE", f"users/{USER}")
+
+
+def test_every_right_of_rabbitmq(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_user: str) -> None:
+    """Each part of the three patterns is missed when it alone is missing; the printed line is the documentation's."""
+    documented = rabbitmq_rights()
+    line = (
+        f"rabbitmqctl set_permissions -p {rabbitmq_vhost.name} {USER} "
+        f"'{documented['configure']}' '{documented['write']}' '{documented['read']}'"
+    )
+    rabbitmq.api("PUT", f"exchanges/{rabbitmq_vhost.name}/celery.pidbox", {"type": "fanout"})
+    for kind, pattern, check, status in (
+        ("configure", f"^{ANSWERS}$", "subscribe", "failed"),
+        ("configure", f"^{EVENTS}$", "ask", "failed"),
+        ("write", f"^{PIDBOX}$", "subscribe", "failed"),
+        ("write", f"^{EVENTS}$", "ask", "failed"),
+        ("write", rf"^(celeryev\..+|{PIDBOX})$", "ask", "warning"),
+        ("read", f"^{ANSWERS}$", "subscribe", "failed"),
+        ("read", f"^{EVENTS}$", "ask", "failed"),
+    ):
+        rabbitmq.set_permissions(rabbitmq_vhost.name, USER, **{**documented, kind: pattern})
+        found = examine(rabbitmq_user, wait=WAIT_S)
+        assert found.status(check) == status, (kind, pattern, found.document)
+        assert found[check]["command"] == line
+    rabbitmq.ctl(*shlex.split(line)[1:])
+    found = examine(rabbitmq_user, wait=WAIT_S)
+    assert set(rights_of(found).values()) == {"ok"}, found.document
+
+
+def test_the_management_api(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_user: str) -> None:
+    """A user without the tag may not read it; the printed line gives the tag."""
+    rabbitmq.set_permissions(rabbitmq_vhost.name, USER)
+    url = f"http://{HOST}:{rabbitmq.management_port}"
+    found = examine(rabbitmq_user, wait=WAIT_S, management_url=url)
+    line = found.says("read", "failed", "401")["command"]
+    rabbitmq.ctl(*shlex.split(line)[1:])
+    examine(rabbitmq_user, wait=WAIT_S, management_url=url).says("read", "ok")
+
+
+def test_an_event_queue_of_somebody_else(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> None:
+    """An exchange of the events' name and another kind is told as what it is."""
+    rabbitmq.api("PUT", f"exchanges/{rabbitmq_vhost.name}/celeryev", {"type": "headers"})
+    found = examine(rabbitmq_vhost.url, wait=WAIT_S)
+    assert "--event-exchange" in found.says("subscribe", "failed", "PRECONDITION_FAILED")["remedy"]
+    found.says("event_queue", "ok", "RabbitMQ 3.10", "exclusive")
