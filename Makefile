@@ -9,21 +9,24 @@ SOAK_SECONDS ?= 600
 SOAK_ARGS ?=
 FUZZ_MESSAGES ?= 1000000
 FUZZ_ARGS ?=
+IMAGE ?= celery-exporter
+BUILD_ARGS ?=
 BIN := .venv/bin
 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint format docs dashboards bench soak fuzz recordings clean
+.PHONY: help .venv demo test lint format docs screenshots dashboards chart bench soak fuzz recordings image image-check package clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z.]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/stamp-demo ## Run a broker, workers, a workload and the exporter on http://localhost:9808
 	@$(BIN)/celery-exporter demo $(DEMO_ARGS)
 
 test: .venv/stamp-dev ## Run all tests; installs RabbitMQ, Prometheus and Alertmanager when the machine lets it
 	@scripts/install-backends
+	@scripts/install-helm
 	@$(BIN)/python -m pytest $(TEST_ARGS)
 
 lint: .venv/stamp-dev ## Check style (ruff), types (mypy) and layers (import-linter)
@@ -36,13 +39,22 @@ format: .venv/stamp-dev ## Format the code and fix what can be fixed by itself
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: .venv/stamp-dev ## Write docs/metrics.md from the code
+docs: .venv/stamp-dev ## Write docs/metrics.md and docs/flags.md from the code
 	@mkdir -p docs
 	$(BIN)/celery-exporter metrics --format markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+	$(BIN)/python -c "from exporter import options, reference as r; print(r.options_as_markdown(options.run_options()), end='')" \
+		> docs/flags.md.new
+	mv docs/flags.md.new docs/flags.md
+
+screenshots: .venv/stamp-dev ## Take the pictures of the status page in docs/images (needs chromium and pngquant)
+	$(BIN)/python -m tests.browser.screenshots
 
 dashboards: .venv/stamp-dev ## Write grafana/dashboards from their Python source
 	$(BIN)/python -m grafana.source
+
+chart: .venv/stamp-dev ## Write the table of values into the chart's README
+	$(BIN)/python -m helm.readme
 
 bench: .venv/stamp-dev ## Measure what the exporter and others cost, into benchmarks/*.md (40 minutes)
 	@scripts/install-backends
@@ -58,6 +70,18 @@ fuzz: .venv/stamp-dev ## Send FUZZ_MESSAGES mutants of real messages through the
 
 recordings: .venv/stamp-dev ## Record events of real workers of five Celery versions anew (minutes)
 	$(BIN)/python -m tests.recordings.record
+
+image: ## Build the image IMAGE with Docker, labelled from git; BUILD_ARGS adds to the build's arguments
+	docker build --tag $(IMAGE) \
+		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' exporter/__init__.py) \
+		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) $(BUILD_ARGS) .
+
+image-check: .venv/stamp-dev ## Build the image with buildah and run it, into benchmarks/IMAGE.md (root on Debian; minutes)
+	@scripts/install-backends
+	$(BIN)/python -m tests.image --output benchmarks/IMAGE.md
+
+package: .venv/stamp-dev ## Build the Python package into dist/
+	$(BIN)/python -m hatchling build --directory dist
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
