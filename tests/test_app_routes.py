@@ -5,13 +5,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, _state
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
 from exporter.brokers.app_routes import declared_queues, plan_of
 
 TASK = "shop.mail.send"
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task of any application appears in all that are made later; other tests leave none here."""
+    own = {found for found in _state._on_app_finalizers if found.__module__ == "celery.app.builtins"}
+    monkeypatch.setattr(_state, "_on_app_finalizers", own)
 
 
 def send() -> None:

@@ -115,11 +115,10 @@ def test_merge_keys_and_aliases(files: WebFiles) -> None:
     assert config.users == {b"alice": HASH.encode(), b"bob": other.encode(), b"carol": HASH.encode()}
 
 
-@pytest.mark.parametrize(
-    "hash_", ["$2a$" + HASH[4:], "$2b$" + HASH[4:], "$2x$" + HASH[4:], "$2y$" + HASH[4:]]
-)
-def test_every_kind_of_bcrypt_hash(files: WebFiles, hash_: str) -> None:
+@pytest.mark.parametrize("version", ["2a", "2b", "2x", "2y"])
+def test_every_kind_of_bcrypt_hash(files: WebFiles, version: str) -> None:
     """Hashes of htpasswd, PHP and Python are all bcrypt."""
+    hash_ = f"${version}${HASH[4:]}"
     assert read(files, f"basic_auth_users: {{alice: {hash_}}}\n").users == {b"alice": hash_.encode()}
 
 

@@ -113,3 +113,5 @@ class Connection(server.HTTPConnection):
         if isinstance(self.socket, TlsSocket):
             self.socket.say_goodbye()
         super().close()
+        # What was not sent is not wanted any more; from Python 3.13 on the file would try, and complain when collected.
+        self.wfile.raw.close()

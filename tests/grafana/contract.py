@@ -156,11 +156,16 @@ def uses_of_rules(place: str, rules: list[dict[str, object]]) -> Iterator[Use]:
             yield Use(where, metrics, match[1] or match[2])
 
 
+_OTHERS = re.compile(r"^\| before\b.*\n(?:\|.*\n?)+", re.MULTILINE)
+
+
 def uses_in_text(place: str, text: str) -> Iterator[Use]:
     """Metrics that a page names, with the labels that it names them with; its blocks of PromQL in whole.
 
-    A name that goes on (``celery_worker_*``) stands for several and is left out.
+    A name that goes on (``celery_worker_*``) stands for several and is left out. So is the first column of a table
+    whose heading begins with "before": those names are other exporters'.
     """
+    text = _OTHERS.sub(lambda table: re.sub(r"(?m)^\|[^|]*", "|", table[0]), text)
     for block in _PROMQL_BLOCK.findall(text):
         for expr in re.split(r"\n(?=#)|\n\n|\n(?=\S)(?!\)|\s)", block):
             lines = "\n".join(line for line in expr.splitlines() if not line.startswith("#"))

@@ -29,8 +29,8 @@ def application(settings: Mapping[str, Any]) -> Any:
     """Make the application with these Celery settings, not made current; task-sent events are on."""
     made = Celery("known", set_as_current=False)
     made.conf.update({"task_send_sent_event": True, "task_ignore_result": True, **settings})
-    made.task(name="known.add")(add)
-    made.task(name="known.fail")(fail)
+    made.task(name="known.add", shared=False)(add)
+    made.task(name="known.fail", shared=False)(fail)
     return made
 
 
