@@ -1,9 +1,11 @@
 # For a newcomer: `make demo` and `make test` are enough; nothing has to be activated or installed before.
-# DEMO_ARGS="--duration 30", TEST_ARGS="-k task", BENCH_ARGS="--table redis-3", PYTHON=python3.12 change what is run.
+# DEMO_ARGS="--duration 30", TEST_ARGS="-k task", TEST_PROCESSES=0 (one after the other), BENCH_ARGS="--table redis-3",
+# PYTHON=python3.12 change what is run.
 
 PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
+TEST_PROCESSES ?= 2
 BENCH_ARGS ?=
 SOAK_SECONDS ?= 600
 SOAK_ARGS ?=
@@ -27,7 +29,7 @@ demo: .venv/stamp-demo ## Run a broker, workers, a workload and the exporter on 
 test: .venv/stamp-dev ## Run all tests; installs RabbitMQ, Prometheus and Alertmanager when the machine lets it
 	@scripts/install-backends
 	@scripts/install-helm
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(TEST_ARGS)
 
 lint: .venv/stamp-dev ## Check style (ruff), types (mypy) and layers (import-linter)
 	$(BIN)/ruff check .

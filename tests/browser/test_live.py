@@ -125,7 +125,7 @@ def test_page_without_scripts_reloads_itself(deployment: Deployment, chromium: C
             timeout=REFRESHED_S,
             what="one more",
         )
-        assert tab.loads > 1
+        wait_for(lambda: tab.loads > 1, timeout=REFRESHED_S, what="a document that was loaded anew")
         assert tab.complaints == []
 
 
