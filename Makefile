@@ -26,7 +26,7 @@ help: ## Say what can be made
 demo: .venv/stamp-demo ## Run a broker, workers, a workload and the exporter on http://localhost:9808
 	@$(BIN)/celery-exporter demo $(DEMO_ARGS)
 
-test: .venv/stamp-dev ## Run all tests; installs RabbitMQ, Prometheus and Alertmanager when the machine lets it
+test: .venv/stamp-dev ## Run all tests; installs RabbitMQ, Prometheus, Chromium and others when the machine lets it
 	@scripts/install-backends
 	@scripts/install-helm
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(TEST_ARGS)

@@ -1,4 +1,4 @@
-"""Settings of the whole test run, and the count of what a missing backend kept from running."""
+"""Settings of the whole test run, the marker ``needs``, and the count of what a missing backend kept from running."""
 
 import os
 import signal
@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 from hypothesis import settings
+
+from tests.integration.servers import require
 
 # Examples may take long on a busy machine; a hang is what the tests' own timeout finds.
 # In CI the examples are the same in every run; elsewhere each run tries others.
@@ -15,6 +17,12 @@ settings.load_profile("patient")
 # A shell starts background jobs with SIGINT ignored; the processes of tests would inherit that and outlive Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Obey the marker ``needs`` before any fixture starts a server."""
+    for marker in item.iter_markers("needs"):
+        require(*marker.args)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

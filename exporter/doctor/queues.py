@@ -6,13 +6,12 @@ Owns: these checks, and what repairs them. Must not know: how queues are read, h
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from exporter.brokers.choosing import reader_for
-from exporter.brokers.internal import is_internal
 from exporter.doctor.case import counted, listed, one_line
 from exporter.doctor.findings import Verdict, failed, joined, ok, skipped, warning
 from exporter.doctor.listening import listen
+from exporter.doctor.reading import read_queues
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from exporter.doctor.case import Case
     from exporter.doctor.hearing import Hearing
     from exporter.facts import QueueFacts
-
-_MAX_QUEUES: Final = 10_000
 
 
 def check_queues(case: Case) -> Verdict:
@@ -32,21 +29,12 @@ def check_queues(case: Case) -> Verdict:
     sent = {queue for queue in hearing.sent.values() if queue}
     default = str(case.broker.app.conf.task_default_queue)
     wanted = dict.fromkeys((*named, *(consumed or ()), *sorted(sent), default))
-    reader = reader_for(
-        case.broker,
-        management_url=case.config.management_url,
-        accepts=lambda name: not is_internal(name),
-        max_queues=_MAX_QUEUES,
-    )
-    if reader is None:
-        return skipped("the queues of such a broker cannot be read")
     try:
-        with case.progress.doing("reading queues"):
-            facts = reader.read(tuple(wanted))
+        facts = read_queues(case, tuple(wanted))
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         return failed(one_line(error), "see the lines about the broker above, and its log")
-    finally:
-        reader.close()
+    if facts is None:
+        return skipped("the queues of such a broker cannot be read")
     return _judge(case, consumed, facts.queues)
 
 

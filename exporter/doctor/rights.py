@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from exporter.brokers.choosing import reader_for
 from exporter.brokers.entry import Obstacle, obstacle_of
-from exporter.brokers.internal import is_internal
 from exporter.brokers.redis_server import RedisServer
 from exporter.control.probe import reaches
 from exporter.control.survey import RefusedError, Survey
@@ -17,6 +15,7 @@ from exporter.doctor.case import TIMEOUT_SECONDS, listed, one_line
 from exporter.doctor.findings import Verdict, failed, ok, skipped, warning
 from exporter.doctor.listening import Listener
 from exporter.doctor.needs import amqp_line, redis_rights
+from exporter.doctor.reading import read_queues
 from exporter.receivers.kombu import declare_durable_queue
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ _FOLDERS: Final = (
     "name the application's folders by --broker-transport-option data_folder_in=..., data_folder_out=... and "
     "control_folder=..., absolute, and let this process read and write there"
 )
-#: Queues that are looked at.
-MAX_QUEUES: Final = 10_000
 #: What is missing without these commands, which are not needed otherwise ...
 _OPTIONAL: Final = {
     "lindex": "the age of the oldest message",
@@ -85,18 +82,9 @@ def check_read(case: Case) -> Verdict:
     names = _queues_to_try(case)
     if case.is_redis:
         return _check_redis_reading(case, names[0])
-    reader = reader_for(
-        case.broker,
-        management_url=case.config.management_url,
-        accepts=lambda name: not is_internal(name),
-        max_queues=MAX_QUEUES,
-    )
-    if reader is None:
-        return skipped("the queues of such a broker cannot be read")
     try:
-        with case.progress.doing("reading queues"):
-            facts = reader.read(names)
-    except Exception as error:  # noqa: BLE001 - as above
+        facts = read_queues(case, names)
+    except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         if case.config.management_url is not None:
             return failed(
                 one_line(error),
@@ -105,8 +93,8 @@ def check_read(case: Case) -> Verdict:
                 f"rabbitmqctl set_user_tags {case.user} management",
             )
         return failed(one_line(error), _FOLDERS if case.local else "see the broker's log")
-    finally:
-        reader.close()
+    if facts is None:
+        return skipped("the queues of such a broker cannot be read")
     return ok(f"{len(facts.queues)} looked at, answered in {facts.round_trip * 1000:.1f} ms")
 
 
@@ -158,7 +146,7 @@ def check_ask(case: Case) -> Verdict:
                 case.probed = reaches(config.event_queue.routing_key) and survey.probe()
             except RefusedError as error:
                 probing = error
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         case.survey_error = one_line(error)
         if obstacle_of(error) is not Obstacle.RIGHT:
             remedy = "see the broker's log; RabbitMQ lets nobody publish while it lacks memory or disk"

@@ -6,7 +6,6 @@ import pytest
 
 from tests.browser.chromium import Chromium
 from tests.integration.conftest import (  # noqa: F401 - pytest finds them here by name
-    pytest_runtest_setup,
     receiver,
     start_exporter,
     valkey,

@@ -1,5 +1,5 @@
-"""The marker ``needs`` and the servers of the integration tests, for the chart's tests too."""
+"""The servers of the integration tests, for the chart's tests too."""
 
-from tests.integration.conftest import certificates, pytest_runtest_setup, valkey
+from tests.integration.conftest import certificates, valkey
 
-__all__ = ("certificates", "pytest_runtest_setup", "valkey")
+__all__ = ("certificates", "valkey")

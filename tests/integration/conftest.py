@@ -25,12 +25,6 @@ from tests.integration.servers import (
 )
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Obey the marker ``needs`` before any fixture starts a server."""
-    for marker in item.iter_markers("needs"):
-        require(*marker.args)
-
-
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """One certificate authority, with certificates for servers on 127.0.0.1 and for clients."""
