@@ -31,8 +31,12 @@ class Tab:
         dark: bool = False,
         mobile: bool = False,
         scripts: bool = True,
+        login: tuple[str, str] | None = None,
     ) -> None:
-        """``scale``: pixels of the device for each of the page; ``scripts``: whether JavaScript runs."""
+        """``scale``: pixels of the device for each of the page; ``scripts``: whether JavaScript runs.
+
+        ``login``: the name and password that a user types; any certificate is then good.
+        """
         self._browser = browser
         self.requests: list[str] = []
         self.complaints: list[str] = []
@@ -41,6 +45,7 @@ class Tab:
         self._size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile}
         self._scheme = "dark" if dark else "light"
         self._scripts = scripts
+        self._login = login
 
     def __enter__(self) -> Self:
         """Open it, empty."""
@@ -58,6 +63,9 @@ class Tab:
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": self._scheme}],
         )
+        if self._login is not None:
+            self.ask("Security.setIgnoreCertificateErrors", ignore=True)
+            self.ask("Fetch.enable", handleAuthRequests=True)
         self.ask("Emulation.setScriptExecutionDisabled", value=not self._scripts)
         return self
 
@@ -108,6 +116,17 @@ class Tab:
         elif method == "Page.javascriptDialogOpening":
             self.dialogs.append(told["message"])
             self._browser.tell("Page.handleJavaScriptDialog", self._session, accept=False)
+        elif method == "Fetch.requestPaused":
+            self._browser.tell("Fetch.continueRequest", self._session, requestId=told["requestId"])
+        elif method == "Fetch.authRequired" and self._login is not None:
+            name, password = self._login
+            typed = {"response": "ProvideCredentials", "username": name, "password": password}
+            self._browser.tell(
+                "Fetch.continueWithAuth",
+                self._session,
+                requestId=told["requestId"],
+                authChallengeResponse=typed,
+            )
         elif method == "Runtime.exceptionThrown":
             self.complaints.append(str(told["exceptionDetails"]))
         elif method == "Runtime.consoleAPICalled" and told["type"] in {"error", "warning", "assert"}:
