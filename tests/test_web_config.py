@@ -7,7 +7,7 @@ import bcrypt
 import pytest
 
 from exporter.web.config import RateLimit, WebConfig, read_web_config
-from exporter.web.config_file import check_web_config
+from exporter.web.config_file import WebConfigFile
 from exporter.web.named_files import NamedFiles
 from exporter.web.tls_names import DEFAULT_CIPHERS, ClientAuth
 from tests.web_files import HASH, WebFiles
@@ -102,7 +102,7 @@ def test_inline_certificates(files: WebFiles) -> None:
         f"tls_server_config:\n  cert: |\n    {block('server.pem')}\n  key: |\n    {block('key.pem')}\n"
         f"  client_ca: |\n    {block('ca.pem')}\n  client_auth_type: VerifyClientCertIfGiven\n"
     )
-    check_web_config(str(path))
+    WebConfigFile(str(path))
 
 
 def test_merge_keys_and_aliases(files: WebFiles) -> None:

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization as form
 
 from exporter.config import ConfigError
-from exporter.web.config_file import check_web_config
+from exporter.web.config_file import WebConfigFile
 from tests.web_files import HASH, WebFiles
 
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: key.pem\n"
@@ -107,7 +107,7 @@ def test_bad_file_is_refused_in_one_line(files: WebFiles, text: str, line: int, 
     """What cannot work is refused with file, line and reason."""
     path = files.write(text)
     with pytest.raises(ConfigError) as refusal:
-        check_web_config(str(path))
+        WebConfigFile(str(path))
     message = str(refusal.value)
     assert message.startswith(f"{path}, line {line}: ")
     assert reason in message
@@ -129,7 +129,7 @@ def test_what_is_hardly_yaml(files: WebFiles, content: bytes, line: int, reason:
     """Broken and hostile YAML ends in one line too."""
     files.config.write_bytes(content)
     with pytest.raises(ConfigError) as refusal:
-        check_web_config(str(files.config))
+        WebConfigFile(str(files.config))
     assert f"line {line}: " in str(refusal.value)
     assert reason in str(refusal.value)
 
@@ -137,7 +137,7 @@ def test_what_is_hardly_yaml(files: WebFiles, content: bytes, line: int, reason:
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(ConfigError, match=r"absent\.yml, line 1: no such file or directory"):
-        check_web_config(str(tmp_path / "absent.yml"))
+        WebConfigFile(str(tmp_path / "absent.yml"))
 
 
 def test_encrypted_key_is_refused(files: WebFiles) -> None:
@@ -148,13 +148,13 @@ def test_encrypted_key_is_refused(files: WebFiles) -> None:
     )
     (files.folder / "key.pem").write_bytes(encrypted)
     with pytest.raises(ConfigError, match=r"line 3: key_file .*key\.pem: the key is encrypted"):
-        check_web_config(str(files.write(TLS)))
+        WebConfigFile(str(files.write(TLS)))
 
 
 @pytest.mark.parametrize("text", [text for text, _, _ in BAD], ids=range(len(BAD)))
 def test_no_refusal_shows_a_secret(files: WebFiles, text: str) -> None:
     """Neither hashes nor keys stand in an error."""
     with pytest.raises(ConfigError) as refusal:
-        check_web_config(str(files.write(text)))
+        WebConfigFile(str(files.write(text)))
     assert HASH[7:] not in str(refusal.value)
     assert "hunter2" not in str(refusal.value)

@@ -73,8 +73,3 @@ class WebConfigFile:
     def _read(self, files: NamedFiles) -> Version:
         config = read_web_config(self._path, files)
         return Version(config, None if config.tls is None else Tls(config.tls))
-
-
-def check_web_config(path: str) -> None:
-    """Read everything that serving would need. Raises ConfigError with file, line and reason."""
-    WebConfigFile(path)

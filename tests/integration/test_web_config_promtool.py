@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config import ConfigError
-from exporter.web.config_file import check_web_config
+from exporter.web.config_file import WebConfigFile
 from exporter.web.tls_names import CIPHERS, CURVES, TLS13_CIPHERS, VERSIONS
 from tests.integration.servers import promtool
 from tests.web_files import HASH, WebFiles
@@ -108,7 +108,7 @@ OURS_IS_STRICTER = [
 def ours(path: Path) -> str | None:
     """Why the exporter refuses a file; None where it accepts it."""
     try:
-        check_web_config(str(path))
+        WebConfigFile(str(path))
     except ConfigError as error:
         return str(error)
     return None
