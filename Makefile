@@ -45,7 +45,7 @@ docs: .venv/stamp-dev ## Write docs/metrics.md and docs/flags.md from the code
 	@mkdir -p docs
 	$(BIN)/celery-exporter metrics --format markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
-	$(BIN)/python -c "from exporter import options, reference as r; print(r.options_as_markdown(options.run_options()), end='')" \
+	$(BIN)/python -c "from celery_metrics_exporter.cli import options, reference as r; print(r.options_as_markdown(options.run_options()), end='')" \
 		> docs/flags.md.new
 	mv docs/flags.md.new docs/flags.md
 
@@ -75,7 +75,7 @@ recordings: .venv/stamp-dev ## Record events of real workers of five Celery vers
 
 image: ## Build the image IMAGE with Docker, labelled from git; BUILD_ARGS adds to the build's arguments
 	docker build --tag $(IMAGE) \
-		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' exporter/__init__.py) \
+		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' exporter/celery_metrics_exporter/__init__.py) \
 		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) $(BUILD_ARGS) .
 
 image-check: .venv/stamp-dev ## Build the image with buildah and run it, into benchmarks/IMAGE.md (root on Debian; minutes)

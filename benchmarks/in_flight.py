@@ -21,8 +21,8 @@ from benchmarks.pipelines import make_pipeline
 from benchmarks.settings import Settings
 from benchmarks.stream import KINDS, QUEUES, WORKERS, Worker, received_event, sent_event
 from benchmarks.usage import held_memory
-from exporter.app import SWEEP_SECONDS
-from exporter.dispatch import Dispatcher
+from celery_metrics_exporter.app import SWEEP_SECONDS
+from celery_metrics_exporter.events.dispatch import Dispatcher
 
 #: Tasks whose events share a message, as in a full list of a worker.
 _TASKS_AT_ONCE = 24

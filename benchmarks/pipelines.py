@@ -1,9 +1,9 @@
 """The exporter's own pipeline without a broker, for measurements in one process."""
 
-from exporter.clock import Clock
-from exporter.config import Config
-from exporter.pipeline import Pipeline
-from exporter.subscription import Subscription
+from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.events.stream_state import Subscription
+from celery_metrics_exporter.pipeline import Pipeline
 
 #: So many that no measurement meets the limit by chance.
 MAX_SERIES = 1_000_000

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from exporter.brokers.celery_app import broker_of
-from exporter.brokers.choosing import reader_for
-from exporter.config import Config
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import broker_of
+from celery_metrics_exporter.queues.readers.choosing import reader_for
 from tests.integration.servers import RabbitMQ, Valkey
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""The tests; they mirror the package ``exporter``."""
+"""The tests; they mirror the package ``celery_metrics_exporter``."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
-COMMAND = [sys.executable, "-m", "exporter"]
+COMMAND = [sys.executable, "-m", "celery_metrics_exporter"]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -10,11 +10,11 @@ from typing import Any
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.clock import Clock
-from exporter.config import Config
-from exporter.facts import BrokerFacts, QueueFacts, WorkerFacts
-from exporter.pipeline import Pipeline
-from exporter.subscription import Subscription
+from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.events.stream_state import Subscription
+from celery_metrics_exporter.facts import BrokerFacts, QueueFacts, WorkerFacts
+from celery_metrics_exporter.pipeline import Pipeline
 
 #: What the fake wall clock shows at first.
 T0 = 1_700_000_000.0

@@ -1,4 +1,4 @@
-"""A running web server and plain clients for it, for the tests of `exporter.web` and of what lies below."""
+"""A running web server and plain clients for it, for the tests of `web` and of what lies below."""
 
 import http.client
 import socket
@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
-from exporter.config import ListenAddress
-from exporter.overview import Link, Overview, Setup
-from exporter.web.httpd import Limits
-from exporter.web.server import WebServer
+from celery_metrics_exporter.config.config import ListenAddress
+from celery_metrics_exporter.status_page.snapshot import Link, Overview, Setup
+from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.server import WebServer
 
 TIMEOUT_S = 20.0
 LOOPBACK = (ListenAddress("127.0.0.1", 0),)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from exporter import attribution, inflight, ledger
-from exporter.attempt import MAX_PAST
-from exporter.clock import Moment
-from exporter.events import TaskStarted
-from exporter.inflight import MAX_CHAIN, Inflight
-from exporter.workers import MAX_PROCESSES
+from celery_metrics_exporter.clock import Moment
+from celery_metrics_exporter.events.types import TaskStarted
+from celery_metrics_exporter.tasks import attribution, inflight, ledger
+from celery_metrics_exporter.tasks.attempt import MAX_PAST
+from celery_metrics_exporter.tasks.inflight import MAX_CHAIN, Inflight
+from celery_metrics_exporter.workers.worker import MAX_PROCESSES
 from tests.pipeline import T0, Bench, FakeTime, received, sent, task, worker_event
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter import events
-from exporter.events import MAX_NAME
+from celery_metrics_exporter.events import types as events
+from celery_metrics_exporter.events.types import MAX_NAME
 from tests.pipeline import T0, Bench, received, sent, task
 
 TEXTS = st.text(st.characters(), max_size=12) | st.sampled_from(

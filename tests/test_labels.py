@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.labels import MAX_LENGTH, clean, exception_class
+from celery_metrics_exporter.labels import MAX_LENGTH, clean, exception_class
 
 FRAMES = ['  File "/a.py", line 1, in f', "    g()", '  File "/b.py", line 2, in g', "    x"]
 TRACEBACK = "\n".join(["Traceback (most recent call last):", *FRAMES, ""])

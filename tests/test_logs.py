@@ -12,18 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter import logs
-from exporter.logs import Redaction, fields
+from celery_metrics_exporter import logs
+from celery_metrics_exporter.logs import Redaction, fields
 
 MARK = "pW9xQ"
 CONFIGURED: list[logging.Formatter | None] = []
-log = logging.getLogger("exporter.app")
+log = logging.getLogger("celery_metrics_exporter.app")
 
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
     """Give the process its own logging back afterwards."""
-    root, own = logging.getLogger(), logging.getLogger("exporter")
+    root, own = logging.getLogger(), logging.getLogger("celery_metrics_exporter")
     levels, hooks = (root.level, own.level), (sys.excepthook, threading.excepthook)
     yield
     logging.captureWarnings(capture=False)

@@ -66,7 +66,7 @@ def ours(receiver: str = "auto") -> Consumer:
 
     def command(url: str, port: int) -> list[str]:
         options = [f"--broker-url={url}", f"--web.listen-address={HOST}:{port}", f"--receiver={receiver}"]
-        return [sys.executable, "-m", "exporter", *options]
+        return [sys.executable, "-m", "celery_metrics_exporter", *options]
 
     def counted(samples: Sequence[Sample]) -> Counts:
         return {**_task_counters(samples), "all": total(samples, EVENTS) + total(samples, DROPPED)}

@@ -11,15 +11,15 @@ from prometheus_client import start_http_server
 from benchmarks.dialogue import answer, orders
 from benchmarks.scrapes.filling import Filled, kinds_for
 from benchmarks.scrapes.formats import FORMATS, Encode
-from exporter.config import ListenAddress
-from exporter.exposition import Encoder
-from exporter.overview import Link, Overview, Setup
-from exporter.web.server import WebServer
+from celery_metrics_exporter.config.config import ListenAddress
+from celery_metrics_exporter.exposition.text import Encoder
+from celery_metrics_exporter.status_page.snapshot import Link, Overview, Setup
+from celery_metrics_exporter.web.server import WebServer
 from tests.integration.servers import HOST, free_port
 
 
 class _Fine:
-    """A :class:`exporter.web.Status`."""
+    """A :class:`web.Status`."""
 
     def healthy(self) -> tuple[bool, str]:
         """Yes."""

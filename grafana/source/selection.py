@@ -6,7 +6,7 @@ label, so that a metric or a label that does not exist is an error here and neve
 
 from typing import Final
 
-from exporter.collectors import CATALOGUE
+from celery_metrics_exporter.collectors import CATALOGUE
 
 #: Every series has these labels, Prometheus adds them; others (cluster, namespace) may be there or not.
 TARGET: Final = ("job", "instance")

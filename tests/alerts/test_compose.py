@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from exporter.demo.shop import WORKERS
+from celery_metrics_exporter.demo.shop import WORKERS
 from tests.alerts.hurried import ALERTS
 from tests.integration.servers import amtool, promtool
 from tests.integration.servers.exporter import REPOSITORY
@@ -58,8 +58,8 @@ def test_what_is_mounted_and_built_is_there(services: dict[str, Any]) -> None:
 def test_the_shop_is_complete(services: dict[str, Any]) -> None:
     """Each worker of the demo's shop has its service, and all speak to the one broker."""
     commands = [service["entrypoint"] for service in services.values() if "entrypoint" in service]
-    workers = [["python", "-m", "exporter.demo.worker", worker.name] for worker in WORKERS]
-    assert sorted(commands) == sorted([*workers, ["python", "-m", "exporter.demo.client"]])
+    workers = [["python", "-m", "celery_metrics_exporter.demo.worker", worker.name] for worker in WORKERS]
+    assert sorted(commands) == sorted([*workers, ["python", "-m", "celery_metrics_exporter.demo.client"]])
     brokers = {
         urlsplit(one["environment"]["CELERY_BROKER_URL"]) for one in services.values() if "build" in one
     }

@@ -2,7 +2,7 @@
 
 import math
 
-from exporter.overview import (
+from celery_metrics_exporter.status_page.snapshot import (
     BrokerView,
     Link,
     Overview,

@@ -76,7 +76,7 @@ def _start(stack: ExitStack, folder: Path, broker_url: str, words: list[str]) ->
     """Start one of the demo's actors, to be stopped with the rest."""
     module, *arguments = words
     process = ServerProcess(
-        [sys.executable, "-m", f"exporter.demo.{module}", *arguments],
+        [sys.executable, "-m", f"celery_metrics_exporter.demo.{module}", *arguments],
         log=folder / f"{'-'.join(words)}.log",
         env=clean_environment({"CELERY_BROKER_URL": broker_url}),
     )

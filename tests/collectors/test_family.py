@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, Metric, disable_created_metrics, generate_latest
 
-from exporter.collectors.family import Distribution, Family
+from celery_metrics_exporter.collectors.family import Distribution, Family
 
 LAG = Family("celery_test_lag_seconds", "histogram", "A lag.")
 

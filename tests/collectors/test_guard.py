@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 
-from exporter.collectors import CATALOGUE, Family, Guard
-from exporter.facts import QueueFacts
+from celery_metrics_exporter.collectors import CATALOGUE, Family, Guard
+from celery_metrics_exporter.facts import QueueFacts
 from tests.pipeline import T0, Bench, FakeTime, received, sent, task, worker_event
 
 ANSWER = Family("celery_test_answer", "gauge", "The answer to everything.")

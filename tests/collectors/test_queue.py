@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.facts import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from tests.pipeline import T0, Bench, received, sent, task, worker_event
 
 OLDEST = "celery_queue_oldest_message_timestamp_seconds"

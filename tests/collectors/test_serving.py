@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.collectors import ServingCollector
+from celery_metrics_exporter.collectors import ServingCollector
 
 
 @pytest.mark.parametrize(("holds", "values"), [(None, []), (True, [1.0]), (False, [0.0])])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.facts import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from tests.pipeline import Bench, received, sent, task
 
 COUNTERS = {
@@ -83,7 +83,7 @@ def no_sent(bench: Bench, uuid: str = "u", worker: str = "w@h") -> None:
 
 def test_a_route_labels_what_nothing_else_does(caplog: pytest.LogCaptureFixture) -> None:
     """Without task-sent, on a worker of several queues, the route is believed; the log says so once."""
-    caplog.set_level("INFO", logger="exporter")
+    caplog.set_level("INFO", logger="celery_metrics_exporter")
     bench = Bench(expected={"t": "q"})
     bench.answer(queues=("p", "q"))
     no_sent(bench)

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.control import WorkerFacts
-from exporter.control.answers import events_before, facts_of, tasks_in
+from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.control.answers import events_before, facts_of, tasks_in
 
 W = "celery@host"
 

@@ -1,6 +1,6 @@
 """When which command is due, and when all answers have come; time is a number that the test sets."""
 
-from exporter.control.commands import Schedule, Tickets
+from celery_metrics_exporter.control.commands import Schedule, Tickets
 
 EVERYTHING = ["heartbeat", "enable_events", "stats", "active_queues"]
 

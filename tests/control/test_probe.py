@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.control.probe import reaches
+from celery_metrics_exporter.control.probe import reaches
 
 
 @pytest.mark.parametrize("routing_key", ["#", "*.*", "exporter.probe", "exporter.*", "exporter.#", "#.probe"])

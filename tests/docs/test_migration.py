@@ -5,7 +5,7 @@ import re
 import promql_parser
 import pytest
 
-from exporter.cli import commands
+from celery_metrics_exporter.cli.main import commands
 from tests.docs.pages import ROOT, tables
 from tests.grafana.contract import known_to_the_code, uses_in_promql, uses_in_text, with_families
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter import __version__
+from celery_metrics_exporter import __version__
 from tests.docs.network import PrivateNetwork, may_have_network
 from tests.docs.pages import ROOT, blocks
 from tests.integration.servers import RabbitMQ, Valkey, require

@@ -11,10 +11,10 @@ from typing import TextIO
 
 import pytest
 
-from exporter.doctor import progress
-from exporter.doctor.findings import Finding, Status, exit_code, failed, joined, warning
-from exporter.doctor.progress import Progress
-from exporter.doctor.report import JsonReport, TextReport
+from celery_metrics_exporter.doctor import progress
+from celery_metrics_exporter.doctor.findings import Finding, Status, exit_code, failed, joined, warning
+from celery_metrics_exporter.doctor.progress import Progress
+from celery_metrics_exporter.doctor.report import JsonReport, TextReport
 from tests.waiting import wait_for
 
 FINDINGS = (

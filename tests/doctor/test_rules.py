@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from exporter.brokers.redis_server import OutputLimit
-from exporter.doctor.addresses import addresses_of, with_database
-from exporter.doctor.buffers import judge as judge_buffers
-from exporter.doctor.buffers import patience
-from exporter.doctor.checks import CHECKS
-from exporter.doctor.event_queue import judge as judge_queue
-from exporter.doctor.findings import Status
-from exporter.doctor.hearing import Hearing
-from exporter.doctor.permissions import RedisRights, rabbitmq_line, version_of
+from celery_metrics_exporter.doctor.addresses import addresses_of, with_database
+from celery_metrics_exporter.doctor.buffers import judge as judge_buffers
+from celery_metrics_exporter.doctor.buffers import patience
+from celery_metrics_exporter.doctor.checks import CHECKS
+from celery_metrics_exporter.doctor.event_queue import judge as judge_queue
+from celery_metrics_exporter.doctor.findings import Status
+from celery_metrics_exporter.doctor.hearing import Hearing
+from celery_metrics_exporter.doctor.permissions import RedisRights, rabbitmq_line, version_of
+from celery_metrics_exporter.doctor.redis_server import OutputLimit
 
 DOCS = Path(__file__).parents[2] / "docs"
 MEGABYTE = 1024 * 1024

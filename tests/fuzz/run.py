@@ -15,8 +15,8 @@ from typing import Any
 
 from kombu import Connection
 
-from exporter.receivers.bodies import Bodies, seal
-from exporter.receivers.envelopes import Envelopes
+from celery_metrics_exporter.receivers.bodies import Bodies, seal
+from celery_metrics_exporter.receivers.envelopes import Envelopes
 from tests.fuzz.mutants import Mutants
 from tests.pipeline import Bench
 from tests.recordings import load

@@ -13,7 +13,7 @@ from typing import Final
 import yaml
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from exporter.collectors import CATALOGUE, Family
+from celery_metrics_exporter.collectors import CATALOGUE, Family
 from tests.grafana import promql
 from tests.grafana.board import Board
 

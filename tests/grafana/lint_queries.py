@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from promql_parser import AggregateExpr, BinaryExpr, Call, VectorSelector
 
-from exporter.collectors import CATALOGUE
+from celery_metrics_exporter.collectors import CATALOGUE
 from tests.grafana import promql
 from tests.grafana.board import Board
 

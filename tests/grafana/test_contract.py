@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.collectors import CATALOGUE
+from celery_metrics_exporter.collectors import CATALOGUE
 from tests.grafana.board import boards
 from tests.grafana.contract import (
     ALERTS,

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import pytest
 
-from exporter.options import run_options
+from celery_metrics_exporter.cli.options import run_options
 from tests.helm.chart import CHART, container, pod_templates, template
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter import __version__
+from celery_metrics_exporter import __version__
 from tests.grafana.board import FOLDER as DASHBOARDS
 from tests.helm.chart import (
     ALL_CASES,

@@ -102,7 +102,7 @@ def test_transport_options_are_json() -> None:
 
 
 def _split(text: str) -> list[str]:
-    from exporter.parse import split_words  # noqa: PLC0415 - the reader of the variable
+    from celery_metrics_exporter.config.parse import split_words  # noqa: PLC0415 - the reader of the variable
 
     return split_words(text)
 

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from exporter.web.config import _SECTIONS
+from celery_metrics_exporter.web.config import _SECTIONS
 from tests.helm.chart import CHART, MAJORS, refusal
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from exporter import __version__
+from celery_metrics_exporter import __version__
 from tests.image.buildah import Store
 from tests.image.conftest import VARIABLE
 from tests.image.container import Image
@@ -134,7 +134,7 @@ def _measure(store: Store, image: Image, *, base_s: float, build_s: float) -> Me
         build_s=build_s,
         packed=store.packed_bytes(_NAME),
         image=image,
-        start_s=seconds("python", "-c", "import exporter.app"),
+        start_s=seconds("python", "-c", "import celery_metrics_exporter.app"),
         health_s=seconds(*image.settings["Healthcheck"]["Test"][1:]),
     )
 

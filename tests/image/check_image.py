@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from exporter import __version__
+from celery_metrics_exporter import __version__
 from scripts.image_root import USER, USER_ID
 from tests.image.container import Image
 from tests.image.distributions import ON_OLDER_PYTHON, listed, pinned
@@ -129,7 +129,7 @@ def test_precompiled(image: Image) -> None:
     for path in image.root.rglob("*.py"):
         assert list((path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")), path
     assert _python(
-        image, "import exporter.app as app; print(app.Exporter.run.__code__.co_filename)"
+        image, "import celery_metrics_exporter.app as app; print(app.Exporter.run.__code__.co_filename)"
     ).startswith("/opt/celery-exporter/lib/")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from exporter.demo.shop import WORKERS
+from celery_metrics_exporter.demo.shop import WORKERS
 from tests.image.container import Container, Image
 from tests.image.dockerfile import ROOT
 from tests.integration.conftest import broker_url, rabbitmq, rabbitmq_vhost, valkey

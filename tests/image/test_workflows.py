@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from exporter import __version__
+from celery_metrics_exporter import __version__
 from tests.image.dockerfile import ROOT, stages
 
 GITHUB = ROOT / ".github"

@@ -11,8 +11,8 @@ from amqp import Message
 from celery import Celery
 from kombu import Connection
 
-from exporter.brokers.celery_app import Broker, broker_of
-from exporter.config import Config
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import Broker, broker_of
 from tests.waiting import wait_for
 
 

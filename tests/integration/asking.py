@@ -11,10 +11,10 @@ from kombu import Connection
 from kombu.pidbox import Mailbox
 from kombu.pools import ProducerPool
 
-from exporter.brokers.celery_app import broker_of
-from exporter.config import Config
-from exporter.control import WorkerFacts
-from exporter.control.remote import RemoteControl
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import broker_of
+from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.control.remote import RemoteControl
 from tests.waiting import wait_for
 
 _START_S = 10.0

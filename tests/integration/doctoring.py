@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from exporter.config import Config
-from exporter.doctor import run_doctor
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.doctor import run_doctor
 
 #: Seconds of listening: heartbeats, answers and our own event come at once when they come.
 WAIT_S = 0.6
@@ -74,7 +74,7 @@ class Examination:
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let doctor wait a second for answers that do not come."""
     for module in ("case", "tls", "reach"):
-        monkeypatch.setattr(f"exporter.doctor.{module}.TIMEOUT_SECONDS", 1.0)
+        monkeypatch.setattr(f"celery_metrics_exporter.doctor.{module}.TIMEOUT_SECONDS", 1.0)
 
 
 def examine(

@@ -6,9 +6,11 @@ The first argument says how many subscriptions hang for ever while they are open
 import sys
 import threading
 
-from exporter import app, cli, delivery
-from exporter.receivers import choosing
-from exporter.receivers.redis import RedisSubscription
+from celery_metrics_exporter import app
+from celery_metrics_exporter.cli import main as cli
+from celery_metrics_exporter.events import delivery_monitor as delivery
+from celery_metrics_exporter.receivers import choosing
+from celery_metrics_exporter.receivers.redis import RedisSubscription
 
 #: How the exporter is run by this module; the number of stuck receivers and its own arguments follow.
 IMPATIENT = (sys.executable, "-m", "tests.integration.impatient")

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from exporter.brokers.celery_app import Broker, broker_of
-from exporter.config import Config
-from exporter.receivers import Sink, Subscription
-from exporter.receivers.choosing import receiver_for
-from exporter.receivers.reconnecting import Receiver
-from exporter.receivers.watchdog import Watchdog
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import Broker, broker_of
+from celery_metrics_exporter.receivers import Sink, Subscription
+from celery_metrics_exporter.receivers.choosing import receiver_for
+from celery_metrics_exporter.receivers.reconnecting import Receiver
+from celery_metrics_exporter.receivers.watchdog import Watchdog
 from tests.waiting import wait_for
 
 #: What a stop may take: the universal receiver waits a second for messages.

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from exporter.brokers.celery_app import broker_of
-from exporter.brokers.redis import RedisReader
-from exporter.config import BrokerTls, Config, EventQueue
+from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue
+from celery_metrics_exporter.connection.celery_app import broker_of
+from celery_metrics_exporter.queues.readers.redis import RedisReader
 from tests.integration.known_tasks import application
 
 _NO_OPTIONS: Mapping[str, object] = {}

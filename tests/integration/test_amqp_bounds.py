@@ -6,7 +6,7 @@ from typing import Any
 import amqp
 import pytest
 
-from exporter.receivers import MAX_MESSAGE_BYTES
+from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES
 from tests.integration.conftest import Vhost
 from tests.integration.receiving import Received, receiving
 from tests.waiting import wait_for

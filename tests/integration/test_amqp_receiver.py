@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.brokers.celery_app import Broker
-from exporter.receivers import Sink, Subscription
-from exporter.receivers.amqp import AmqpSubscription
-from exporter.receivers.kombu import KombuSubscription
+from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.receivers import Sink, Subscription
+from celery_metrics_exporter.receivers.amqp import AmqpSubscription
+from celery_metrics_exporter.receivers.kombu import KombuSubscription
 from tests.integration.conftest import Vhost
 from tests.integration.event_sender import EventSender
 from tests.integration.receiving import subscribed
@@ -42,7 +42,7 @@ def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let both sides send a heartbeat each half of a second."""
     connect = Broker.connect
     monkeypatch.setattr(Broker, "connect", lambda broker: connect(broker, heartbeat=HEARTBEAT_S))
-    monkeypatch.setattr("exporter.receivers.kombu.TICK_SECONDS", 0.2)
+    monkeypatch.setattr("celery_metrics_exporter.receivers.kombu.TICK_SECONDS", 0.2)
 
 
 @both

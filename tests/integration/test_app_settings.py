@@ -27,7 +27,7 @@ StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
 
 COMMANDS = {
-    "own": ((sys.executable, "-m", "exporter"), ("--app", APP)),
+    "own": ((sys.executable, "-m", "celery_metrics_exporter"), ("--app", APP)),
     "celery": ((sys.executable, "-m", "celery", "-A", APP, "exporter"), ()),
 }
 

@@ -147,7 +147,7 @@ def test_help_is_that_of_run() -> None:
         return " ".join(text[text.index("\nBroker:") :].split()).split(" -")
 
     ours = subprocess.run(
-        [sys.executable, "-m", "exporter", "run", "--help"],
+        [sys.executable, "-m", "celery_metrics_exporter", "run", "--help"],
         cwd=REPOSITORY,
         env=clean_environment({"COLUMNS": "80"}),
         capture_output=True,
@@ -168,18 +168,23 @@ def test_celery_lists_it_and_stays_as_it_was() -> None:
     code = (
         "import sys; from celery.bin.celery import celery\n"
         "celery(['worker', '--help'], standalone_mode=False)\n"
-        "import json; print(json.dumps(sorted(name for name in sys.modules if name.split('.')[0] == 'exporter')))"
+        "import json; ours = [name for name in sys.modules if name.startswith('celery_metrics_exporter')]\n"
+        "print(json.dumps(sorted(ours)))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", code], env=clean_environment(), capture_output=True, text=True, check=True
     )
-    assert json.loads(ended.stdout.splitlines()[-1]) == ["exporter", "exporter.celery_command"]
+    assert json.loads(ended.stdout.splitlines()[-1]) == [
+        "celery_metrics_exporter",
+        "celery_metrics_exporter.cli",
+        "celery_metrics_exporter.cli.celery_command",
+    ]
 
 
 def test_the_entry_point() -> None:
     """Celery finds the command by the group that it loads commands from, under one name."""
     (found,) = [point for point in entry_points(group="celery.commands") if point.name == "exporter"]
-    assert found.value == "exporter.celery_command:exporter"
+    assert found.value == "celery_metrics_exporter.cli.celery_command:exporter"
     assert found.load().name == "exporter"
 
 

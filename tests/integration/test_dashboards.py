@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from exporter.demo.shop import WORKERS
+from celery_metrics_exporter.demo.shop import WORKERS
 from tests.grafana.board import Board, Target, boards, label_values
 from tests.grafana.interpolation import chosen, fill, intervals
 from tests.integration import known_tasks
@@ -145,7 +145,9 @@ def _backlog(url: str) -> None:
 def _shop(stack: ExitStack, folder: Path, url: str) -> None:
     """The demo's workers and customers."""
     env = clean_environment({"CELERY_BROKER_URL": url})
-    modules = [("exporter.demo.worker", worker.name) for worker in WORKERS] + [("exporter.demo.client",)]
+    modules = [("celery_metrics_exporter.demo.worker", worker.name) for worker in WORKERS] + [
+        ("celery_metrics_exporter.demo.client",)
+    ]
     for module, *arguments in modules:
         name = "-".join((module, *arguments))
         process = ServerProcess(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from exporter.config import BrokerTls
+from celery_metrics_exporter.config.config import BrokerTls
 from tests.integration.conftest import Vhost
 from tests.integration.doctoring import examine, hurry
 from tests.integration.servers import HOST, Certificates, RabbitMQ, Sentinels, Valkey, free_port

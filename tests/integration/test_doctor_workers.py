@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from exporter.config import Config, EventQueue
-from exporter.doctor import run_doctor
-from exporter.doctor.findings import Status
+from celery_metrics_exporter.config.config import Config, EventQueue
+from celery_metrics_exporter.doctor import run_doctor
+from celery_metrics_exporter.doctor.findings import Status
 from tests.integration.asking import ANSWERS, PidboxNode
 from tests.integration.conftest import Vhost
 from tests.integration.doctoring import NOT_APPLICABLE, Examination, examine, shows

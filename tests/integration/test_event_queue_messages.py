@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from exporter.config import RECEIVERS
+from celery_metrics_exporter.config.config import RECEIVERS
 from tests.integration.event_sender import EventSender
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.config import EventQueue
-from exporter.receivers import MAX_MESSAGE_BYTES
+from celery_metrics_exporter.config.config import EventQueue
+from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES
 from tests.integration.event_sender import EventSender
 from tests.integration.receiving import Received, receiving
 from tests.integration.servers import Valkey
@@ -165,7 +165,7 @@ def test_messages_that_are_too_large(valkey: Valkey) -> None:
 
 def test_a_message_without_end(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that would take all memory is given up with the connection, before it is complete."""
-    monkeypatch.setattr("exporter.receivers.redis._ENDLESS_BYTES", 1_000_000)
+    monkeypatch.setattr("celery_metrics_exporter.receivers.redis._ENDLESS_BYTES", 1_000_000)
     with receiving(valkey.url) as received:
         publish(valkey, " " * 3_000_000)
         received.wait_up(connections=2)

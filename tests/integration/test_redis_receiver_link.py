@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.receivers.redis import RedisSubscription
+from celery_metrics_exporter.receivers.redis import RedisSubscription
 from tests.integration.event_sender import EventSender
 from tests.integration.receiving import Received, receiving, subscribed
 from tests.integration.servers import HOST, Valkey

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from exporter.receivers.redis import RedisSubscription
+from celery_metrics_exporter.receivers.redis import RedisSubscription
 from tests.integration.event_sender import EventSender
 from tests.integration.receiving import receiving, subscribed
 from tests.integration.servers import HOST, Valkey

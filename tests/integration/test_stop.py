@@ -30,7 +30,7 @@ def getaddrinfo(host, *args, **kwargs):
         threading.Event().wait()
     return known(host, *args, **kwargs)
 socket.getaddrinfo = getaddrinfo
-from exporter.cli import main
+from celery_metrics_exporter.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -7,14 +7,14 @@ from threading import Event
 
 import pytest
 
-from exporter.brokers.celery_app import Broker, broker_of
-from exporter.config import Config
-from exporter.receivers import Link, Sink
-from exporter.receivers.amqp import AmqpSubscription
-from exporter.receivers.kombu import KombuSubscription
-from exporter.receivers.reconnecting import Receiver
-from exporter.receivers.redis import RedisSubscription
-from exporter.receivers.watchdog import Watchdog
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import Broker, broker_of
+from celery_metrics_exporter.receivers import Link, Sink
+from celery_metrics_exporter.receivers.amqp import AmqpSubscription
+from celery_metrics_exporter.receivers.kombu import KombuSubscription
+from celery_metrics_exporter.receivers.reconnecting import Receiver
+from celery_metrics_exporter.receivers.redis import RedisSubscription
+from celery_metrics_exporter.receivers.watchdog import Watchdog
 from tests.integration.conftest import Vhost
 from tests.integration.event_sender import EventSender
 from tests.integration.impatient import IMPATIENT, PATIENCE_S

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from exporter.brokers.celery_app import Broker, broker_of
-from exporter.config import Config
-from exporter.receivers import Sink, Subscription
-from exporter.receivers.amqp import AmqpSubscription
-from exporter.receivers.kombu import KombuSubscription
-from exporter.receivers.redis import RedisSubscription
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import Broker, broker_of
+from celery_metrics_exporter.receivers import Sink, Subscription
+from celery_metrics_exporter.receivers.amqp import AmqpSubscription
+from celery_metrics_exporter.receivers.kombu import KombuSubscription
+from celery_metrics_exporter.receivers.redis import RedisSubscription
 from tests.integration.conftest import Vhost
 from tests.integration.event_sender import EventSender
 from tests.integration.receiving import Received

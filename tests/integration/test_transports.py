@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import RECEIVERS
+from celery_metrics_exporter.config.config import RECEIVERS
 from tests.integration.conftest import Vhost
 from tests.integration.known_counts import Route, check_route
 from tests.integration.servers import (

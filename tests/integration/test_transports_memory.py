@@ -8,8 +8,8 @@ import pytest
 from celery import _state
 from celery.contrib.testing.worker import start_worker as start_worker_thread
 
-from exporter.app import Exporter
-from exporter.config import Config, ListenAddress
+from celery_metrics_exporter.app import Exporter
+from celery_metrics_exporter.config.config import Config, ListenAddress
 from tests.integration.known_counts import expected, submit, task_counts
 from tests.integration.known_tasks import application
 from tests.integration.servers import HOST

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from exporter.config import BrokerTls
+from celery_metrics_exporter.config.config import BrokerTls
 from tests.integration.event_sender import EventSender
 from tests.integration.receiving import Received, receiving
 from tests.integration.servers import HOST, Certificates, Sentinels, Valkey
@@ -21,7 +21,7 @@ QUOTED = "p%40ss%3Aw%2Frd"
 @pytest.fixture(autouse=True)
 def quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the universal receiver look at the time more often."""
-    monkeypatch.setattr("exporter.receivers.kombu.TICK_SECONDS", 0.1)
+    monkeypatch.setattr("celery_metrics_exporter.receivers.kombu.TICK_SECONDS", 0.1)
 
 
 def check(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import trustme
 
-from exporter.config import RECEIVERS
+from celery_metrics_exporter.config.config import RECEIVERS
 from tests.integration.known_counts import Route, check_route, wait_until_receiving
 from tests.integration.servers import (
     HOST,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import ConfigError
-from exporter.web.config_file import WebConfigFile
-from exporter.web.tls_names import CIPHERS, CURVES, TLS13_CIPHERS, VERSIONS
+from celery_metrics_exporter.config.config import ConfigError
+from celery_metrics_exporter.web.config_file import WebConfigFile
+from celery_metrics_exporter.web.tls_names import CIPHERS, CURVES, TLS13_CIPHERS, VERSIONS
 from tests.integration.servers import promtool
 from tests.web_files import HASH, WebFiles
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from exporter.web.server import WebServer
+from celery_metrics_exporter.web.server import WebServer
 from tests.integration.tls_clients import get, handshaken, only, refused, secured, spoken
 from tests.serving import (
     Big,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import ListenAddress
-from exporter.web.config import read_web_config
-from exporter.web.httpd import Limits
-from exporter.web.named_files import NamedFiles
-from exporter.web.server import WebServer
-from exporter.web.tls import Tls
+from celery_metrics_exporter.config.config import ListenAddress
+from celery_metrics_exporter.web.config import read_web_config
+from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.named_files import NamedFiles
+from celery_metrics_exporter.web.server import WebServer
+from celery_metrics_exporter.web.tls import Tls
 from tests.integration.tls_clients import get, handshaken, only, refused, secured
 from tests.serving import (
     LOOPBACK,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from exporter.web.server import WebServer
+from celery_metrics_exporter.web.server import WebServer
 from tests.serving import (
     TIMEOUT_S,
     Reply,

@@ -71,7 +71,7 @@ def name(hosts: Path, address: str) -> None:
 def with_hosts(hosts: Path) -> tuple[str, ...]:
     """How the exporter is run with a file of hosts of its own, in a mount namespace of its own."""
     mount = 'mount --bind "$0" /etc/hosts && exec "$@"'
-    return (*_PRIVATE, mount, str(hosts), sys.executable, "-m", "exporter")
+    return (*_PRIVATE, mount, str(hosts), sys.executable, "-m", "celery_metrics_exporter")
 
 
 def may_have_hosts() -> bool:

@@ -20,7 +20,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 #: How the exporter is run.
-COMMAND = (sys.executable, "-m", "exporter")
+COMMAND = (sys.executable, "-m", "celery_metrics_exporter")
 
 _START_S = 30.0
 _STOP_S = 10.0

@@ -1,7 +1,0 @@
-"""`python -m exporter` is `celery-exporter`."""
-
-import sys
-
-from exporter.cli import main
-
-sys.exit(main())

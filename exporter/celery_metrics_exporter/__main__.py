@@ -1,0 +1,7 @@
+"""`python -m exporter` is `celery-exporter`."""
+
+import sys
+
+from celery_metrics_exporter.cli.main import main
+
+sys.exit(main())

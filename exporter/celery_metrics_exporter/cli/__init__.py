@@ -1,0 +1,1 @@
+"""The command line: commands, options, how a process starts and ends, and Celery's plugin."""

@@ -1,0 +1,182 @@
+"""The command line: its commands (`run` is the default) and the exit codes.
+
+Owns what each command calls and how the program ends: 0 for a clean end, also by SIGTERM and Ctrl-C, of all but the
+doctor, whose examination has no result then; 1 when something
+outside hinders us, such as a port in use, or is found wrong; 2 for bad usage. An error is one line on standard error.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+from click.shell_completion import get_completion_class, shell_complete
+
+from celery_metrics_exporter import __version__, logs
+from celery_metrics_exporter.cli.commands import Command, Commands, unknown_variables, usage_line
+from celery_metrics_exporter.cli.launch import BAD_USAGE, HINDERED, INTERRUPTED, End, fail, launch
+from celery_metrics_exporter.cli.option_types import ENV_PREFIX
+from celery_metrics_exporter.cli.options import (
+    DOCTOR_WAIT,
+    SHELLS,
+    check_option,
+    config_from,
+    doctor_options,
+    duration_option,
+    format_option,
+    listen_option,
+    run_options,
+    shell_option,
+    version_option,
+    web_config_option,
+)
+from celery_metrics_exporter.config.config import DEFAULT_LISTEN, secrets
+from celery_metrics_exporter.errors import ConfigError
+
+_NAME = "celery-exporter"
+_COMPLETE = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wants, as click's scripts do
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line (default: the process's own arguments) and return the exit code."""
+    end = End()
+    end.install()
+    tree = commands()
+    if wanted := os.environ.get(_COMPLETE):
+        return shell_complete(tree, {}, _NAME, _COMPLETE, wanted)
+    try:
+        with tree.make_context(_NAME, list(sys.argv[1:] if argv is None else argv), obj=end) as ctx:
+            code: int = tree.invoke(ctx)
+            sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.UsageError as error:
+        return _fail(usage_line(error, tree), BAD_USAGE)
+    except ConfigError as error:
+        return _fail(str(error), BAD_USAGE)
+    except BrokenPipeError:
+        # Who reads us has seen enough; what Python would still flush at exit needs a place to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def commands() -> Commands:
+    """The command tree."""
+    return Commands(
+        _NAME,
+        Command(
+            "run",
+            _run,
+            summary="Listen to a broker's events and serve metrics (the default command).",
+            details="A flag beats its environment variable. The broker is taken from --broker-url or "
+            "--broker-url-file, then from their variables, then from CELERY_BROKER_URL, then from the app.",
+            sections=run_options(),
+            others=[check_option(), version_option(__version__)],
+        ),
+        Command(
+            "demo",
+            _demo,
+            summary="Show live metrics of a real broker, workers and workload, all started here.",
+            sections={"Options": [duration_option(), listen_option()]},
+        ),
+        Command(
+            "doctor",
+            _doctor,
+            summary="Check everything between the tasks and their metrics, and say what to change.",
+            details="Takes the options and variables of run. Exit code 1 when a check failed.",
+            sections=doctor_options(),
+        ),
+        Command(
+            "metrics",
+            _metrics,
+            summary="List every metric with its labels and meaning.",
+            sections={"Options": [format_option()]},
+        ),
+        Command(
+            "healthcheck",
+            _healthcheck,
+            summary="Ask the exporter on this machine whether it is healthy (for containers).",
+            sections={"Options": [listen_option(), web_config_option()]},
+        ),
+        Command(
+            "completion",
+            _completion,
+            summary="Write the completion script for a shell.",
+            details=f"For bash: source <({_NAME} completion --shell bash)",
+            sections={"Options": [shell_option()]},
+        ),
+        summary="Prometheus exporter for Celery.",
+        version=version_option(__version__),
+    )
+
+
+def _run(ctx: click.Context) -> int:
+    return launch(
+        config_from(ctx, os.environ),
+        ctx.obj,
+        program=_NAME,
+        unknown=unknown_variables(os.environ, commands(), ENV_PREFIX),
+        check_only=bool(ctx.params["check_config"]),
+    )
+
+
+def _doctor(ctx: click.Context) -> int:
+    ctx.obj.code = INTERRUPTED
+    config = config_from(ctx, os.environ)
+    logs.configure("error", config.log_format, logs.Redaction(secrets(config)))
+    from celery_metrics_exporter.doctor import run_doctor  # noqa: PLC0415 - as in _run
+
+    colour = ctx.params["color"]
+    if colour is None:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    try:
+        return run_doctor(
+            config, as_json=ctx.params["json"], wait=ctx.params["wait"] or DOCTOR_WAIT, colour=colour
+        )
+    except ConfigError as error:
+        return _fail(logs.Redaction(secrets(config))(str(error)), BAD_USAGE)
+
+
+def _healthcheck(ctx: click.Context) -> int:
+    from celery_metrics_exporter.cli.healthcheck import check_health  # noqa: PLC0415 - no other command needs it
+
+    healthy, text = check_health(
+        ctx.params["web_listen_address"] or DEFAULT_LISTEN, ctx.params["web_config_file"]
+    )
+    click.echo(text, err=not healthy)
+    return 0 if healthy else HINDERED
+
+
+def _completion(ctx: click.Context) -> int:
+    shell = ctx.params["shell"]
+    if shell is None:
+        raise ConfigError(f"--shell is missing: write one of {', '.join(SHELLS)}")
+    script = get_completion_class(shell)
+    if script is None:  # click dropped it
+        return _fail(f"this version of click has no completion for {shell}", HINDERED)
+    click.echo(script(commands(), {}, _NAME, _COMPLETE).source())
+    return 0
+
+
+def _demo(ctx: click.Context) -> int:
+    logs.configure("warning", "logfmt", logs.Redaction())
+    from celery_metrics_exporter.demo import run_demo  # noqa: PLC0415 - as in _run
+
+    ctx.obj.check()
+    return run_demo(
+        duration=ctx.params["duration"], listen=ctx.params["web_listen_address"] or DEFAULT_LISTEN
+    )
+
+
+def _metrics(ctx: click.Context) -> int:
+    from celery_metrics_exporter.cli.reference import as_markdown, as_text  # noqa: PLC0415
+    from celery_metrics_exporter.collectors import CATALOGUE  # noqa: PLC0415 - as in _run
+
+    write = as_markdown if ctx.params["format"] == "markdown" else as_text
+    click.echo(write(CATALOGUE), nl=False)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    return fail(_NAME, message, code)

@@ -1,0 +1,84 @@
+"""The references: the catalogue of families as text for a terminal or as docs/metrics.md, the options as docs/flags.md.
+
+Owns how they look. Must not know any particular metric or option: what is said comes from the declarations.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import click
+
+from celery_metrics_exporter.collectors.family import Family
+
+# Prefix of a family's name -> the section it stands in; the first that fits counts.
+_SECTIONS = {
+    "celery_task_": "Tasks",
+    "celery_worker_": "Workers",
+    "celery_queue_": "Queues",
+    "celery_broker_": "Broker",
+    "celery_exporter_": "Exporter",
+    "": "Others",
+}
+_NOTE = "<!-- Generated from the code by `make docs`; edit the declarations in collectors/ instead. -->"
+_FLAGS_NOTE = "<!-- Generated from the code by `make docs`; edit the options in cli/options.py instead. -->"
+_FLAGS_INTRODUCTION = (
+    "`celery-exporter --help` says the same; `celery -A proj exporter` takes the same flags. A flag beats its "
+    "variable; an empty variable counts as absent; a variable of a repeatable flag holds several values, separated "
+    "by spaces or commas. Durations are `30s`, `5m`, `1h`, or seconds. What an application of `--app` says comes last; "
+    "without a default in the table, Celery's holds."
+)
+_HELP = re.compile(r"(?P<text>.*?)  \[env: (?P<variable>\w+)(?:; default: (?P<default>.*))?\]", re.DOTALL)
+_INTRODUCTION = (
+    "`celery-exporter metrics` prints the same list. A histogram has the series `_bucket`, `_sum` and `_count`. "
+    "Names ending in `_seconds` are in seconds, those ending in `_timestamp_seconds` are seconds since the epoch. "
+    "The usual `process_*` and `python_*` metrics describe the exporter's own process."
+)
+
+
+def as_text(catalogue: Iterable[Family]) -> str:
+    """Each family on a line of its own, with its labels and kind, its meaning indented below."""
+    lines: list[str] = []
+    for section, families in _sections(catalogue):
+        lines += [*([""] if lines else []), section]
+        for family in families:
+            labels = f"{{{', '.join(family.labels)}}}" if family.labels else ""
+            lines += [f"  {family.name}{labels} ({family.kind})", f"      {family.help}"]
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown(catalogue: Iterable[Family]) -> str:
+    """A page with a table for each section."""
+    lines = [_NOTE, "", "# Metrics", "", _INTRODUCTION]
+    for section, families in _sections(catalogue):
+        lines += ["", f"## {section}", "", "| name | kind | labels | meaning |", "|---|---|---|---|"]
+        lines += [f"| {' | '.join(_cells(family))} |" for family in families]
+    return "\n".join(lines) + "\n"
+
+
+def options_as_markdown(sections: Mapping[str, Iterable[click.Parameter]]) -> str:
+    """A page with a table for each section of options."""
+    lines = [_FLAGS_NOTE, "", "# Flags", "", _FLAGS_INTRODUCTION]
+    for section, params in sections.items():
+        lines += ["", f"## {section}", "", "| flag | variable | default | meaning |", "|---|---|---|---|"]
+        for option in params:
+            found = _HELP.fullmatch(str(option.help)) if isinstance(option, click.Option) else None
+            if found is None or not isinstance(option, click.Option):
+                raise ValueError(f"{option.name} is no option with a variable")
+            flags = ", ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
+            default = f"`{found['default']}`" if found["default"] else ""
+            cells = (flags, f"`{found['variable']}`", default, found["text"].replace("|", "\\|"))
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(family: Family) -> Sequence[str]:
+    labels = ", ".join(f"`{label}`" for label in family.labels)
+    return [f"`{family.name}`", family.kind, labels, family.help.replace("|", "\\|")]
+
+
+def _sections(catalogue: Iterable[Family]) -> list[tuple[str, list[Family]]]:
+    sections: dict[str, list[Family]] = {title: [] for title in _SECTIONS.values()}
+    for family in catalogue:
+        prefix = next(prefix for prefix in _SECTIONS if family.name.startswith(prefix))
+        sections[_SECTIONS[prefix]].append(family)
+    return [(title, families) for title, families in sections.items() if families]

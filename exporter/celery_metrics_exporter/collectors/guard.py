@@ -1,0 +1,72 @@
+"""Runs one collector in a scrape, so that its failure costs its own families and nothing else.
+
+Owns: ``celery_exporter_collector_success`` and ``celery_exporter_collector_duration_seconds``.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from celery_metrics_exporter.collectors.family import Family
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from prometheus_client import Metric
+
+    from celery_metrics_exporter.clock import Clock
+    from celery_metrics_exporter.collectors.family import Collector
+
+log = logging.getLogger(__name__)
+
+_SUCCESS = Family(
+    "celery_exporter_collector_success",
+    "gauge",
+    "1 if the collector worked in this scrape, else 0.",
+    ("collector",),
+)
+_DURATION = Family(
+    "celery_exporter_collector_duration_seconds",
+    "gauge",
+    "Time that the collector took in this scrape.",
+    ("collector",),
+)
+
+
+class Guard:
+    """All collectors of the exporter, as one that never raises."""
+
+    families = (_SUCCESS, _DURATION)
+
+    def __init__(self, collectors: Sequence[Collector], clock: Clock) -> None:
+        self._collectors = collectors
+        self._monotonic = clock.monotonic
+        self._failing: set[str] = set()
+
+    def describe(self) -> Iterable[Metric]:
+        """Yield the families without samples: what the registry's filter by ``name[]`` goes by."""
+        for families in (*(collector.families for collector in self._collectors), self.families):
+            for family in families:
+                yield family.described()
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what each collector yields, all of it or nothing, and how that went."""
+        success, duration = _SUCCESS.empty(), _DURATION.empty()
+        for collector in self._collectors:
+            began = self._monotonic()
+            metrics: list[Metric] = []
+            try:
+                metrics.extend(collector.collect())
+            except Exception:
+                metrics.clear()
+                success.add_metric((collector.name,), 0)
+                if collector.name not in self._failing:
+                    log.exception("collector %s failed", collector.name)
+                self._failing.add(collector.name)
+            else:
+                success.add_metric((collector.name,), 1)
+                self._failing.discard(collector.name)
+            yield from metrics
+            duration.add_metric((collector.name,), self._monotonic() - began)
+        yield from (success, duration)

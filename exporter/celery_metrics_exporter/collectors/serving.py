@@ -1,0 +1,41 @@
+"""How the metrics themselves are served.
+
+Owns: ``celery_exporter_web_config_last_reload_successful``, named after Prometheus' own
+``prometheus_config_last_reload_successful``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celery_metrics_exporter.collectors.family import Family
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client import Metric
+
+_WEB_CONFIG = Family(
+    "celery_exporter_web_config_last_reload_successful",
+    "gauge",
+    "1 if the file of --web.config.file is in force as it stands, 0 if its last change was refused.",
+)
+
+
+class ServingCollector:
+    """Asks the web server in each scrape."""
+
+    name = "serving"
+    families = (_WEB_CONFIG,)
+
+    def __init__(self, web_config_holds: Callable[[], bool | None]) -> None:
+        """``web_config_holds``: whether the file as it stands is in force; None without a file."""
+        self._web_config_holds = web_config_holds
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the family."""
+        holds = self._web_config_holds()
+        if holds is not None:
+            metric = _WEB_CONFIG.empty()
+            metric.add_metric((), float(holds))
+            yield metric

@@ -1,0 +1,1 @@
+"""What users set: one frozen Config, with each rule checked once."""

@@ -1,0 +1,172 @@
+"""Broker URLs: which can work, what must be hidden in them and how they look with it hidden.
+
+Owns the list of supported schemes and everything that reads the text of a URL. Must not know celery or kombu:
+the checks repeat what kombu would complain about later, and in words that say what to write instead.
+"""
+
+import re
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from celery_metrics_exporter.errors import ConfigError
+
+MASK = "***"
+
+# Scheme -> family; a failover list keeps to one family, because kombu builds one transport for all of it.
+SUPPORTED = {
+    "redis": "redis",
+    "rediss": "redis",
+    "redis+socket": "socket",
+    "sentinel": "sentinel",
+    "amqp": "amqp",
+    "amqps": "amqp",
+    "pyamqp": "amqp",
+    "memory": "memory",
+    "filesystem": "filesystem",
+}
+LOCAL = frozenset({"socket", "memory", "filesystem"})
+#: The families that speak Redis' protocol.
+REDIS = frozenset({"redis", "socket", "sentinel"})
+
+# kombu's virtual transports keep the bindings of an exchange in the memory of one process, unless they say
+# otherwise (kombu/transport/virtual/base.py, BrokerState); a broadcast, as events are, needs those of others.
+_WITHOUT_EVENTS = {
+    "azureservicebus",
+    "azurestoragequeues",
+    "confluentkafka",
+    "consul",
+    "db",
+    "etcd",
+    "kafka",
+    "pgmq",
+    "pyro",
+    "slmq",
+    "sqla",
+    "sqlalchemy",
+    "sqs",
+    "zookeeper",
+}
+# What a URL's query may hold: kombu makes it arguments of its connection (kombu/utils/url.py, parse_url).
+_QUERY_NAMES = {"connect_timeout", "credential_provider", "heartbeat", "insist", "login_method", "ssl"}
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HIDDEN_WORD = r"(?:pass(?:word|wd|phrase)|secret|token|credential)"
+_HIDDEN_NAME = re.compile(_HIDDEN_WORD, re.IGNORECASE)
+_HIDDEN_IN_QUERY = re.compile(rf"([?&][^=&]*{_HIDDEN_WORD}[^=&]*=)[^&]*", re.IGNORECASE)
+
+_CREDENTIALS = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
+
+_EXAMPLES = "redis://host:6379/0 or amqp://user:password@host:5672/vhost"
+_MALFORMED = (
+    f"the broker URL is malformed: write it like {_EXAMPLES}, "
+    "and percent-encode the characters / ? # @ ; % in its password"
+)
+
+
+def check_broker_url(url: str) -> None:
+    """Raise ConfigError unless `url`, or each member of the failover list `url1;url2`, can work."""
+    families = {_check_one(part) for part in url.split(";")}
+    if len(families) > 1:
+        raise ConfigError(
+            "the broker's failover list mixes transports: write URLs of one kind, such as all amqp://"
+        )
+    if ";" in url and families & LOCAL:
+        raise ConfigError("a failover list needs network brokers: write one URL")
+
+
+def check_management_url(url: str) -> None:
+    """Raise ConfigError unless `url` can be that of RabbitMQ's management API, such as `http://host:15672`."""
+    try:
+        parts = urlsplit(url)
+        works = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        works = works and not (parts.query or parts.fragment)
+    except ValueError:
+        works = False
+    if not works or any(c.isspace() or not c.isprintable() for c in url):
+        raise ConfigError(
+            "the management URL is malformed: write it like http://host:15672 or "
+            "https://user:password@host:15671, and percent-encode the characters / ? # @ ; % in its password"
+        )
+
+
+def family(url: str) -> str:
+    """The transport family of a checked URL: redis, socket, sentinel, amqp, memory or filesystem."""
+    return SUPPORTED[url.partition("://")[0].lower()]
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a setting of this name holds a secret, as `password` and `sasl_token` do."""
+    return _HIDDEN_NAME.search(name) is not None
+
+
+def masked_text(text: str) -> str:
+    """A text that may quote URLs, with the password in each replaced by `***`."""
+    return _CREDENTIALS.sub(rf"\1:{MASK}@", text)
+
+
+def masked_url(url: str) -> str:
+    """The URL (or failover list) with every password replaced by `***`, however malformed it is."""
+    return ";".join(_masked(part) for part in url.split(";"))
+
+
+def url_secrets(url: str) -> frozenset[str]:
+    """The passwords in a URL (or failover list), as they are written and percent-decoded."""
+    found: set[str] = set()
+    for part in url.split(";"):
+        scheme, _, rest = part.partition("://")
+        user, colon, password = rest.rpartition("@")[0].partition(":")
+        # redis://word@host is a common slip for redis://:word@host
+        found.add(password if colon or not scheme.startswith(("redis", "sentinel")) else user)
+        found.update(value for name, value in parse_qsl(rest.partition("?")[2]) if is_secret_name(name))
+    return frozenset(text for secret in found for text in (secret, unquote(secret)) if text)
+
+
+def _masked(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return MASK if "@" in url else url
+    head, at, tail = rest.rpartition("@")
+    user, colon, _ = head.partition(":")
+    hidden = f"{user}:{MASK}" if colon else (MASK if head else "")
+    return f"{scheme}://{hidden}{at}" + _HIDDEN_IN_QUERY.sub(rf"\1{MASK}", tail)
+
+
+def _check_one(url: str) -> str:
+    match = _SCHEME.match(url)
+    if match is None or any(c.isspace() or not c.isprintable() for c in url):
+        raise ConfigError(_MALFORMED)
+    scheme = match[1].lower()
+    if scheme not in SUPPORTED:
+        raise ConfigError(_refusal(scheme))
+    transport = SUPPORTED[scheme]
+    try:
+        # As kombu reads it: with the rules of http, whatever the scheme (kombu/utils/url.py, url_to_parts).
+        parts = urlsplit("http://" + url[match.end() :])
+        port_is_wrong = parts.port == 0
+    except ValueError:
+        raise ConfigError(_MALFORMED) from None
+    if transport in LOCAL:
+        if transport == "socket" and parts.path in ("", "/"):
+            raise ConfigError("the broker URL names no socket: write redis+socket:///path/to/redis.sock")
+        return transport
+    if port_is_wrong or "#" in url or "@" in parts.path + parts.query:
+        raise ConfigError(_MALFORMED)
+    names = (name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    if any(name not in _QUERY_NAMES and not name.startswith("ssl_") for name in names):
+        raise ConfigError(
+            "the broker URL's query holds a name that is not a setting of the connection: "
+            "write --broker-transport-option NAME=VALUE instead"
+        )
+    if transport == "redis" and re.fullmatch(r"/*[0-9]*/*", parts.path) is None:
+        raise ConfigError(
+            "the broker URL names a Redis database that is not a number: write redis://host:6379/0"
+        )
+    return transport
+
+
+def _refusal(scheme: str) -> str:
+    supported = ", ".join(f"{name}://" for name in SUPPORTED)
+    if scheme.partition("+")[0] in _WITHOUT_EVENTS:
+        why = "is of no use here: on it the events of Celery's workers do not reach other processes"
+    else:
+        why = "is not supported"
+    return f"a broker at {scheme}:// {why}; write one of {supported}"

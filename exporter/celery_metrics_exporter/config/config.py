@@ -1,0 +1,208 @@
+"""The configuration: one frozen value, checked when it is made.
+
+Owns every setting with its default, and the rules that settings must keep together. Knows nothing of celery,
+kombu, prometheus_client, nor of where a setting comes from; `config.parse` turns text into settings.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import MappingProxyType
+
+from celery_metrics_exporter.config.broker_url import (
+    LOCAL,
+    check_broker_url,
+    check_management_url,
+    family,
+    is_secret_name,
+    masked_url,
+    url_secrets,
+)
+from celery_metrics_exporter.config.parts import BrokerTls, EventQueue, ListenAddress
+from celery_metrics_exporter.errors import ConfigError
+
+__all__ = (
+    "DEFAULT_LISTEN",
+    "LOG_FORMATS",
+    "LOG_LEVELS",
+    "RECEIVERS",
+    "BrokerTls",
+    "Config",
+    "ConfigError",
+    "EventQueue",
+    "ListenAddress",
+    "masked_url",
+    "secrets",
+    "url_secrets",
+)
+
+#: Longer names would not be shown as they are, see ``labels``.
+MAX_QUEUE_NAME = 200
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("logfmt", "json")
+#: The fastest for the broker, or the one that works with every broker.
+RECEIVERS = ("auto", "kombu")
+
+RUNTIME_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+WAIT_BUCKETS: tuple[float, ...] = (
+    0.005,
+    0.01,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+    300,
+    900,
+    3600,
+    14400,
+)
+
+
+DEFAULT_LISTEN = (ListenAddress("", 9808),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything the exporter can be told. Raises ConfigError where it cannot work; times in seconds."""
+
+    broker_url: str | None = field(default=None, repr=False)
+    app: str | None = None
+    app_tasks: bool = True
+    transport_options: Mapping[str, object] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False, hash=False
+    )
+    tls: BrokerTls | None = None
+    event_queue: EventQueue = field(default_factory=EventQueue)
+    receiver: str = "auto"
+    enable_events: bool = True
+    remote_control: bool = True
+    inspect_workers: bool = True
+    inspect_interval: float = 30.0
+    queues: tuple[str, ...] = ()
+    queue_include: tuple[str, ...] = ()
+    queue_exclude: tuple[str, ...] = ()
+    queue_priorities: bool = False
+    sample_interval: float = 5.0
+    management_url: str | None = field(default=None, repr=False)
+    runtime_buckets: tuple[float, ...] = RUNTIME_BUCKETS
+    wait_buckets: tuple[float, ...] = WAIT_BUCKETS
+    worker_timeout: float = 60.0
+    worker_retention: float = 3600.0
+    max_in_flight: int = 1_000_000
+    max_series: int = 10_000
+    listen: tuple[ListenAddress, ...] = DEFAULT_LISTEN
+    telemetry_path: str = "/metrics"
+    web_config_file: str | None = None
+    log_level: str = "info"
+    log_format: str = "logfmt"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "transport_options", MappingProxyType(dict(self.transport_options)))
+        self._check_broker()
+        check_buckets("--runtime-buckets", self.runtime_buckets)
+        check_buckets("--wait-buckets", self.wait_buckets)
+        for option, number in (
+            ("--worker-timeout", self.worker_timeout),
+            ("--worker-retention", self.worker_retention),
+            ("--inspect-interval", self.inspect_interval),
+            ("--sample-interval", self.sample_interval),
+        ):
+            if not (math.isfinite(number) and number > 0):
+                raise ConfigError(f"{option} must be more than 0 seconds: write for example 60 or 5m")
+        for option, count in (("--max-in-flight", self.max_in_flight), ("--max-series", self.max_series)):
+            if count < 1:
+                raise ConfigError(f"{option} must be at least 1: write for example 10000")
+        self._check_queues()
+        if not self.listen:
+            raise ConfigError("no address to listen on: write for example --web.listen-address :9808")
+        _check_telemetry_path(self.telemetry_path)
+        if self.receiver not in RECEIVERS:
+            raise ConfigError(f"--receiver must be one of {', '.join(RECEIVERS)}")
+        if self.log_level not in LOG_LEVELS:
+            raise ConfigError(f"--log.level must be one of {', '.join(LOG_LEVELS)}")
+        if self.log_format not in LOG_FORMATS:
+            raise ConfigError(f"--log.format must be one of {', '.join(LOG_FORMATS)}")
+
+    def _check_queues(self) -> None:
+        for option, names in (
+            ("--queue", self.queues),
+            ("--queue-include", self.queue_include),
+            ("--queue-exclude", self.queue_exclude),
+        ):
+            if not all(name.isprintable() and name.strip() and len(name) <= MAX_QUEUE_NAME for name in names):
+                raise ConfigError(
+                    f"{option} must be printable, not empty and at most {MAX_QUEUE_NAME} characters: "
+                    f"write for example {option} celery"
+                )
+        if self.management_url is not None:
+            check_management_url(self.management_url)
+            if self.broker_url is not None and family(self.broker_url) != "amqp":
+                raise ConfigError("--management-url is RabbitMQ's: drop it for a broker that is not amqp://")
+
+    def _check_broker(self) -> None:
+        if self.broker_url is None:
+            if self.app is None:
+                raise ConfigError(
+                    "no broker given: write --broker-url URL (or set CELERY_BROKER_URL), "
+                    "or try `celery-exporter demo`, which needs none"
+                )
+            return
+        check_broker_url(self.broker_url)
+        transport = family(self.broker_url)
+        if self.tls is not None and transport in LOCAL:
+            raise ConfigError(
+                "--broker-tls-... needs a broker on the network: write a rediss:// or amqps:// URL"
+            )
+        if transport == "sentinel" and self.app is None and "master_name" not in self.transport_options:
+            raise ConfigError(
+                "sentinel:// needs the master's name: add --broker-transport-option master_name=NAME"
+            )
+
+
+def secrets(config: Config) -> frozenset[str]:
+    """The texts of this configuration that no log line, error or page may show; never the empty text."""
+    found = set(_secrets_in("", config.transport_options))
+    for url in (config.broker_url, config.management_url):
+        if url is not None:
+            found |= url_secrets(url)
+    return frozenset(found)
+
+
+def _secrets_in(name: str, value: object) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            # What stands below a secret name is secret, whatever its own name.
+            yield from _secrets_in(name if is_secret_name(name) else str(key), item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets_in(name, item)
+    elif isinstance(value, bool) or value is None:
+        return
+    elif is_secret_name(name) and str(value):
+        yield str(value)
+    elif isinstance(value, str) and "://" in value:
+        yield from url_secrets(value)
+
+
+def check_buckets(option: str, buckets: tuple[float, ...]) -> None:
+    """Raise ConfigError unless these are finite upper bounds above 0, each greater than the one before."""
+    if not buckets:
+        raise ConfigError(f"{option} is empty: write upper bounds in seconds, for example 0.1,1,10")
+    if not all(math.isfinite(bound) and bound > 0 for bound in buckets):
+        raise ConfigError(f"{option} must be finite and above 0 seconds: write for example 0.1,1,10")
+    if any(high <= low for low, high in pairwise(buckets)):
+        raise ConfigError(f"{option} must increase: write the smallest first, for example 0.1,1,10")
+
+
+def _check_telemetry_path(path: str) -> None:
+    if not path.startswith("/") or not path.isascii() or any(c.isspace() or c in "?#" for c in path):
+        raise ConfigError("--web.telemetry-path must be a path: write for example /metrics")
+    if path == "/" or path.startswith("/-/"):
+        raise ConfigError("--web.telemetry-path is taken by the exporter itself: write for example /metrics")

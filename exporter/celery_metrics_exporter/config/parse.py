@@ -1,0 +1,185 @@
+"""From text to settings: what a flag, an environment variable or a file says becomes a value or a ConfigError.
+
+Owns the notations (durations, bucket lists, addresses, transport options). Must not know which option the text
+came from: whoever asks says that. A message repeats the text only where it cannot hold a secret.
+"""
+
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from celery_metrics_exporter.config.broker_url import is_secret_name
+from celery_metrics_exporter.config.config import ListenAddress
+from celery_metrics_exporter.errors import ConfigError
+
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ms|s|m|h|d))+")
+_DURATION_PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_OPTION_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
+_LAST_PORT = 65535
+_URL_FILE_LIMIT = 65536
+_SHOWN_LIMIT = 60
+
+
+def shown(text: str) -> str:
+    """The text quoted for a message: one line, short, and not at all where it may hold a password."""
+    if "://" in text or "@" in text:
+        return "what was given (not repeated here, it may hold a password)"
+    return ascii(text if len(text) <= _SHOWN_LIMIT else text[:_SHOWN_LIMIT] + "...")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `90`, `1.5`, `90s`, `5m`, `1h30m` or `250ms`; finite and not negative."""
+    text = text.strip()
+    if _DURATION.fullmatch(text):
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+    elif re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text):
+        seconds = float(text)
+    else:
+        raise ConfigError(
+            f"{shown(text)} is not a duration: write seconds or for example 90s, 5m, 1h or 250ms"
+        )
+    if not math.isfinite(seconds):
+        raise ConfigError(f"{shown(text)} is too long: write seconds or for example 90s, 5m, 1h or 250ms")
+    return seconds
+
+
+def parse_count(text: str) -> int:
+    """A whole number above 0; underscores may group its digits."""
+    digits = text.strip().replace("_", "")
+    if re.fullmatch(r"0*[1-9][0-9]{0,17}", digits) is None:
+        raise ConfigError(f"{shown(text)} is not a whole number above 0: write for example 10000")
+    return int(digits)
+
+
+def parse_buckets(text: str) -> tuple[float, ...]:
+    """Upper bounds in seconds, comma separated, increasing; a last `inf` is dropped: every histogram has it."""
+    example = "write upper bounds in seconds, smallest first, for example 0.1,1,10"
+    try:
+        bounds = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{shown(text)} is not a list of numbers: {example}") from None
+    if bounds[-1] == math.inf:
+        bounds.pop()
+    if not bounds or not all(math.isfinite(bound) and bound > 0 for bound in bounds):
+        raise ConfigError(f"{shown(text)} must hold numbers above 0: {example}")
+    if bounds != sorted(set(bounds)):
+        raise ConfigError(f"{shown(text)} does not increase: {example}")
+    return tuple(bounds)
+
+
+def parse_listen_address(text: str) -> ListenAddress:
+    """`:9808` (every interface), `127.0.0.1:9808`, `name:9808` or `[::1]:9808`; port 0 lets the system choose."""
+    host, colon, port = text.strip().rpartition(":")
+    if not colon or re.fullmatch(r"[0-9]{1,5}", port) is None or int(port) > _LAST_PORT:
+        raise ConfigError(f"{shown(text)} is not host:port: write for example :9808 or 127.0.0.1:9808")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError:
+            raise ConfigError(f"{shown(text)} holds no IPv6 address: write for example [::1]:9808") from None
+    elif ":" in host:
+        raise ConfigError(f"{shown(text)} is ambiguous: write IPv6 in brackets, for example [::1]:9808")
+    elif host and _HOST_NAME.fullmatch(host) is None:
+        raise ConfigError(f"{shown(text)} holds no host name: write for example :9808 or 127.0.0.1:9808")
+    return ListenAddress(host, int(port))
+
+
+def parse_choice(text: str, choices: tuple[str, ...]) -> str:
+    """One of a few words, whatever its case."""
+    if (word := text.strip().lower()) not in choices:
+        raise ConfigError(f"{shown(text)} is not known: write one of {', '.join(choices)}")
+    return word
+
+
+def parse_app(text: str) -> str:
+    """The place of a Celery application, `package.module` or `package.module:attribute`, as Celery's -A takes it."""
+    module, _, attribute = text.partition(":")
+    names = [*module.split("."), *(attribute.split(".") if ":" in text else ())]
+    if not all(name.isidentifier() for name in names):
+        raise ConfigError(f"{shown(text)} is not an app: write module:attribute, for example proj.celery:app")
+    return text
+
+
+def parse_transport_options(items: Iterable[str]) -> dict[str, object]:
+    """Options of kombu's transport from `key=value` items; a dotted key nests.
+
+    A value is JSON where it parses as JSON, else text. A password is always text, so that `0123` and `1e5` stay
+    what they are. Items are never repeated in messages, but for their keys.
+    """
+    options: dict[str, object] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or _OPTION_KEY.fullmatch(key.strip()) is None:
+            raise ConfigError(
+                "a transport option must be key=value: write for example visibility_timeout=3600"
+            )
+        *path, name = key.strip().split(".")
+        place = options
+        for step in path:
+            inner = place.setdefault(step, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"transport option {shown(key)}: {shown(step)} has a plain value already")
+            place = inner
+        place[name] = _option_value(name, value)
+    return options
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a list in one variable, separated by whitespace or commas outside brackets and quotes."""
+    words, word, depth, quoted, escaped = [], "", 0, False, False
+    for char in text:
+        if escaped or (quoted and char == "\\"):
+            escaped = not escaped
+        elif char == '"':
+            quoted = not quoted
+        elif not quoted:
+            depth += (char in "{[") - (char in "}]")
+            if depth <= 0 and (char.isspace() or char == ","):
+                words.append(word)
+                word = ""
+                continue
+        word += char
+    return [word for word in (*words, word) if word]
+
+
+def read_broker_url(path: str) -> str:
+    """The broker URL that a file holds as its only line."""
+    if "://" in path:
+        raise ConfigError("a file name is needed, not a URL: write --broker-url for the URL itself")
+    example = "write the broker URL into it as its only line"
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(_URL_FILE_LIMIT).decode("utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a text file"
+        raise ConfigError(f"cannot read {shown(path)} ({reason}): {example}") from None
+    if not text or len(text.split()) != 1:
+        raise ConfigError(f"{shown(path)} does not hold one URL: {example}")
+    return text
+
+
+def readable_file(path: str) -> str:
+    """The path, once it is known that it can be read."""
+    try:
+        with Path(path).open("rb") as file:
+            file.read(1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a file name"
+        raise ConfigError(f"cannot read {shown(path)} ({reason}): write the path of a PEM file") from None
+    return path
+
+
+def _option_value(name: str, text: str) -> object:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if is_secret_name(name) and not isinstance(value, str | dict | list):
+        return text
+    return value

@@ -1,0 +1,203 @@
+"""How to reach the broker and what the event queue is like, in Celery's own terms.
+
+Owns: the translation of our configuration into Celery's. Must not know: events, metrics, what else the user's
+application tells.
+
+Source of the facts: ``celery/app/defaults.py`` (names and defaults of settings), ``celery/app/utils.py`` (``Settings``:
+the environment's CELERY_BROKER_URL wins over what is set), ``kombu/transport/redis.py`` and
+``kombu/transport/pyamqp.py`` (what they take as ``ssl`` and as transport options).
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from celery import Celery
+from kombu.exceptions import SerializationError, SerializerNotInstalled
+from kombu.serialization import dumps
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, check_broker_url
+from celery_metrics_exporter.config.config import Config, masked_url, secrets
+from celery_metrics_exporter.connection.app_loading import checked_app, load_app
+from celery_metrics_exporter.connection.app_routes import declared_queues
+from celery_metrics_exporter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from celery_metrics_exporter.config.config import BrokerTls
+
+#: Seconds; bound what a broker that does not answer can cost. Transport options of the user win.
+_REDIS_OPTIONS: Final = {"socket_connect_timeout": 5, "socket_timeout": 10, "health_check_interval": 10}
+_CONNECT_TIMEOUT: Final = 5.0
+#: AMQP heartbeats, seconds; the broker and we each give the other up after two that are missed.
+_HEARTBEAT: Final = 8.0
+_REDIS: Final = frozenset(scheme for scheme, kind in SUPPORTED.items() if kind in REDIS)
+_WITHOUT_NETWORK: Final = frozenset({"memory", "filesystem"})
+_REDIS_TIMEOUTS: Final = ("socket_connect_timeout", "socket_timeout")
+_AMQP_TIMEOUTS: Final = ("read_timeout", "write_timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """A broker to connect to.
+
+    Attributes:
+        app: a ``celery.Celery`` with the settings for events and remote control, never made current.
+        url: of the broker, with its password.
+        secrets: what no log line or page may show.
+        queues: names of the queues that the application of --app has; none without one.
+    """
+
+    app: Any
+    url: str
+    secrets: frozenset[str]
+    queues: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The URL without its password."""
+        return masked_url(self.url)
+
+    @property
+    def scheme(self) -> str:
+        """Of the URL (the first one of a failover list), in lower case."""
+        return self.url.partition("://")[0].lower()
+
+    def connect(self, *, heartbeat: float = _HEARTBEAT, timeout: float | None = None) -> Any:
+        """Connect, trying each broker of a failover list once.
+
+        Args:
+            heartbeat: seconds between AMQP heartbeats, which the caller then has to serve; 0 for none.
+            timeout: seconds that connecting and each answer of the broker may take at most; None: as configured.
+
+        Returns:
+            A ``kombu.Connection`` that is connected. Raises what the transport's library raises.
+        """
+        connection = self.app.connection_for_read(
+            url=self.url,
+            heartbeat=heartbeat,
+            connect_timeout=timeout,
+            transport_options=self._bounds(timeout),
+        )
+        # each attempt asks all Sentinels
+        retries = 0 if self.scheme == "sentinel" else max(0, len(connection.alt) - 1)
+        return connection.ensure_connection(
+            max_retries=retries,
+            interval_start=0,
+            interval_step=0,
+            interval_max=0,
+            reraise_as_library_errors=False,
+        )
+
+    def _bounds(self, timeout: float | None) -> dict[str, object]:
+        if timeout is None or self.scheme in _WITHOUT_NETWORK:
+            return {}
+        if self.scheme not in _REDIS:
+            return dict.fromkeys(_AMQP_TIMEOUTS, timeout)
+        times = dict.fromkeys(_REDIS_TIMEOUTS, timeout)
+        bounds: dict[str, object] = {**times, "retry_on_timeout": False}
+        if self.scheme == "sentinel":
+            # redis/client.py, Redis: a Sentinel that does not answer would be asked ten times more, each time
+            given = self.app.conf.broker_transport_options.get("sentinel_kwargs") or {}
+            bounds["sentinel_kwargs"] = {**given, **times, "retry": Retry(NoBackoff(), 0)}
+        return bounds
+
+
+def broker_of(config: Config, app: Any = None) -> Broker:
+    """Make an application, or load the user's, and let our options win; connects to nothing.
+
+    Args:
+        config: what users set.
+        app: the application that ``config.app`` names, if that is loaded already.
+
+    Raises:
+        ConfigError: the user's application cannot be loaded, or its settings and our options do not fit together.
+    """
+    if config.app is None:
+        app = Celery("celery-exporter", set_as_current=False)
+    else:
+        app = load_app(config.app) if app is None else checked_app(app, config.app)
+    conf = app.conf
+    url = config.broker_url or _url_of(conf)
+    check_broker_url(url)
+    scheme = url.partition("://")[0].lower()
+    conf.broker_connection_timeout = min(conf.broker_connection_timeout or _CONNECT_TIMEOUT, _CONNECT_TIMEOUT)
+    defaults = _REDIS_OPTIONS if scheme in _REDIS else {}
+    options = {**defaults, **conf.broker_transport_options, **config.transport_options}
+    if scheme == "sentinel" and "master_name" not in options:
+        raise ConfigError(
+            "sentinel:// needs the master's name: add --broker-transport-option master_name=NAME"
+        )
+    conf.broker_transport_options = options
+    if config.tls is not None:
+        conf.broker_use_ssl = _ssl(config.tls, scheme)
+    elif scheme == "rediss" and not conf.broker_use_ssl and "ssl_cert_reqs" not in url:
+        conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    elif scheme == "amqps" and not conf.broker_use_ssl:
+        conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
+    _configure_events(conf, config)
+    queues = declared_queues(app) if config.app else ()
+    hidden = Config(broker_url=url, transport_options=options, management_url=config.management_url)
+    return Broker(app, url, secrets(hidden), queues)
+
+
+def _url_of(conf: Any) -> str:
+    url = conf.broker_read_url or "amqp://guest:guest@localhost:5672//"
+    return ";".join(url) if isinstance(url, list | tuple) else str(url)
+
+
+def _configure_events(conf: Any, config: Config) -> None:
+    queue = config.event_queue
+    for setting, value in {
+        "event_queue_prefix": queue.prefix,
+        "event_queue_ttl": queue.ttl,
+        "event_queue_expires": queue.expires,
+        "event_queue_exclusive": queue.exclusive,
+        "event_queue_durable": queue.durable,
+        "event_exchange": queue.exchange,
+        "event_serializer": queue.serializer,
+    }.items():
+        if value is not None:
+            conf[setting] = value
+    if conf.event_queue_exclusive and conf.event_queue_durable:
+        raise ConfigError(
+            "the event queue cannot be exclusive (Celery's default) and durable: "
+            "add --no-event-queue-exclusive, or drop --event-queue-durable"
+        )
+    if conf.event_serializer == "pickle":
+        raise ConfigError(
+            "events in pickle are never loaded: set event_serializer to json in the application"
+        )
+    try:
+        dumps({}, serializer=conf.event_serializer)
+    except (SerializationError, SerializerNotInstalled) as error:
+        raise ConfigError(
+            f"events in {conf.event_serializer} cannot be read here ({error}): install its library, "
+            "or write --event-serializer json, msgpack or yaml"
+        ) from error
+
+
+def _ssl(tls: BrokerTls, scheme: str) -> dict[str, object]:
+    required = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
+    if scheme in _REDIS:
+        if tls.server_name is not None:
+            raise ConfigError(
+                "--broker-tls-server-name works with amqps:// only: name the broker so in its URL"
+            )
+        return {
+            "ssl_cert_reqs": required,
+            "ssl_check_hostname": tls.verify,
+            "ssl_ca_certs": tls.ca_file,
+            "ssl_certfile": tls.cert_file,
+            "ssl_keyfile": tls.key_file,
+        }
+    return {
+        "cert_reqs": required,
+        "ca_certs": tls.ca_file,
+        "certfile": tls.cert_file,
+        "keyfile": tls.key_file,
+        "server_hostname": tls.server_name,  # None: the host of the URL
+    }

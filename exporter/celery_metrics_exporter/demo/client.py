@@ -1,0 +1,123 @@
+"""What the demo's client process runs: `python -m celery_metrics_exporter.demo.client`, a shop's customers for ever.
+
+Owns the mix of tasks and their rhythm: 8 to 18 tasks a second in waves, a burst of newsletters now and then, and one
+periodic task. It begins with one of each kind, so that every outcome shows within seconds.
+"""
+
+import heapq
+import itertools
+import math
+import random
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+
+from celery_metrics_exporter.demo.shop import WORKERS, make_app
+
+_MEAN_RATE = 13.0  # tasks a second
+_RATE_SWING = 5.0
+_WAVE_S = 120.0
+_NEWSLETTER_FIRST_S = 5.0
+_NEWSLETTER_EVERY_S = 45.0
+_NEWSLETTER_SIZE = 60
+_PRICES_EVERY_S = 10.0
+_WORKERS_TIMEOUT_S = 30.0
+
+
+class Customers:
+    """Publishes the workload; `clock` counts seconds and never goes back."""
+
+    def __init__(self, app: Celery, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app = app
+        self._clock = clock
+        self._orders = itertools.count(1000)
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._scenes: tuple[tuple[float, Callable[[], None]], ...] = (
+            (30.0, lambda: self._charge("valid")),
+            (2.0, lambda: self._charge("expired")),
+            (2.0, lambda: self._charge("gateway-busy")),
+            (22.0, lambda: self._send("shop.orders.reserve_stock", next(self._orders), "A7")),
+            (0.6, lambda: self._send("shop.orders.reserve_stock", next(self._orders), "gone")),
+            (0.6, lambda: self._send("shop.orders.reserve_stock", next(self._orders), "locked")),
+            (20.0, lambda: self._receipt("jane@example.com")),
+            (1.0, lambda: self._receipt("full@example.com")),
+            (1.0, lambda: self._receipt("slow@example.com")),
+            (3.0, lambda: self._remind(countdown=random.uniform(1.0, 8.0))),
+            (0.6, lambda: self._remind(countdown=2.0, expires=1.0)),
+            (0.6, self._remind_and_revoke),
+            (12.0, lambda: self._send("media.resize_image", "cat.jpg")),
+            (1.0, lambda: self._send("media.resize_image", "logo.psd")),
+            (1.5, lambda: self._send("media.transcode_video", "unboxing.mp4")),
+            (1.5, lambda: self._send("reports.build_sales_report", random.choice((7, 30, 90)))),
+            (0.15, lambda: self._send("reports.build_sales_report", 365)),
+            (0.15, self._export_and_terminate),
+        )
+
+    def shop_for_ever(self) -> None:
+        """Publish until the process ends."""
+        start = self._clock()
+        self._later(0.0, self._sync_prices)
+        self._later(_NEWSLETTER_FIRST_S, self._newsletter)
+        for _, scene in self._scenes:
+            scene()
+        scenes = [scene for _, scene in self._scenes]
+        weights = [weight for weight, _ in self._scenes]
+        while True:
+            wave = math.sin(2 * math.pi * (self._clock() - start) / _WAVE_S)
+            time.sleep(random.expovariate(_MEAN_RATE + _RATE_SWING * wave))
+            random.choices(scenes, weights)[0]()
+            while self._due and self._due[0][0] <= self._clock():
+                heapq.heappop(self._due)[2]()
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (self._clock() + seconds, next(self._orders), action))
+
+    def _send(self, task: str, *args: object, **options: object) -> Any:
+        return self._app.send_task(task, args=args, **options)
+
+    def _charge(self, card: str) -> None:
+        self._send("shop.orders.charge_card", next(self._orders), card)
+
+    def _receipt(self, recipient: str) -> None:
+        self._send("mail.send_receipt", next(self._orders), recipient)
+
+    def _remind(self, **options: float) -> Any:
+        return self._send("mail.send_reminder", next(self._orders), **options)
+
+    def _remind_and_revoke(self) -> None:
+        reminder = self._remind(countdown=3.0)
+        self._later(1.0, lambda: self._app.control.revoke(reminder.id))
+
+    def _export_and_terminate(self) -> None:
+        export = self._send("reports.export_archive", 2020)
+        self._later(4.0, lambda: self._app.control.revoke(export.id, terminate=True))
+
+    def _sync_prices(self) -> None:
+        self._send("shop.stock.sync_prices")
+        self._later(_PRICES_EVERY_S, self._sync_prices)
+
+    def _newsletter(self) -> None:
+        for recipient in range(_NEWSLETTER_SIZE):
+            self._send("mail.send_newsletter", recipient)
+        self._later(_NEWSLETTER_EVERY_S, self._newsletter)
+
+
+def wait_for_workers(app: Celery) -> None:
+    """Wait until every worker answers, for one that does not listen yet would miss a revoke."""
+    deadline = time.monotonic() + _WORKERS_TIMEOUT_S
+    answers = 0
+    while answers < len(WORKERS) and time.monotonic() < deadline:
+        answers = len(app.control.ping(timeout=0.5, limit=len(WORKERS)))
+
+
+def main() -> None:
+    """Wait for the workers, then publish until SIGTERM."""
+    app = make_app()
+    wait_for_workers(app)
+    Customers(app).shop_for_ever()
+
+
+if __name__ == "__main__":
+    main()

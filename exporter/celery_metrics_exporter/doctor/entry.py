@@ -1,0 +1,130 @@
+"""Getting in: one try to connect, and what hindered it, told apart.
+
+Owns: which error of which library means what. Must not know: what follows from it, events, metrics.
+
+Source of the facts: ``redis/exceptions.py``, ``redis/connection.py`` (``on_connect``: AUTH, then SELECT; the error of
+the socket is the cause of redis-py's), ``amqp/exceptions.py``, and tries with Valkey 9.1 and RabbitMQ 3.10: a refused
+login is a 403 on the connection, a virtual host a 530, a missing permission a 403 on a channel.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, PreconditionFailed, ResourceLocked
+from redis.exceptions import (
+    AuthenticationError,
+    InvalidResponse,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.sentinel import MasterNotFoundError
+
+if TYPE_CHECKING:
+    from celery_metrics_exporter.connection.celery_app import Broker
+
+_INTERNAL_ERROR: Final = 541
+_NO_DATABASE: Final = ("db index is out of range", "invalid db index", "select is not allowed")
+_NO_LOGIN: Final = ("noauth", "wrongpass", "authentication required", "auth <password> called")
+
+
+class Obstacle(Enum):
+    """What an error is about."""
+
+    NETWORK = "network"  # no connection, no answer in time, or an end without a word
+    TLS = "tls"
+    MASTER = "master"  # Sentinels know none
+    LOGIN = "login"
+    NAMESPACE = "namespace"  # the virtual host, or the database of Redis
+    RIGHT = "right"  # we are in, but may not do this
+    CONFLICT = "conflict"  # something of this name is there, and other than we want it
+    DEPRECATED = "deprecated"  # this kind of queue is allowed no more
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The broker let us in.
+
+    Attributes:
+        software: as the broker calls itself; empty where it does not tell.
+        version: such as ``3.10.8``; empty where it does not tell.
+    """
+
+    software: str = ""
+    version: str = ""
+
+
+def enter(broker: Broker, *, timeout: float) -> Welcome:
+    """Connect as the exporter does, and leave. Raises whatever hindered it; :func:`obstacle_of` says what that is.
+
+    Args:
+        broker: where to; of a failover list the first one that lets us in.
+        timeout: seconds that connecting and each answer may take.
+    """
+    connection = broker.connect(heartbeat=0, timeout=timeout)
+    try:
+        told = getattr(connection.connection, "server_properties", None) or {}
+        return Welcome(_text(told.get("product")), _text(told.get("version")))
+    finally:
+        connection.collect()
+
+
+def obstacle_of(error: BaseException) -> Obstacle:
+    """What this error, raised while connecting or subscribing or later, is about."""
+    causes = causes_of(error)
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return Obstacle.TLS
+    if isinstance(error, MasterNotFoundError):
+        return Obstacle.MASTER
+    if isinstance(error, AMQPError):
+        return _of_amqp(error)
+    if isinstance(error, RedisError):
+        return _of_redis(error)
+    return Obstacle.NETWORK if isinstance(error, OSError) else Obstacle.OTHER
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """The error, what it was raised from, and so on."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes
+
+
+def _of_amqp(error: AMQPError) -> Obstacle:
+    if isinstance(error, AccessRefused):
+        return Obstacle.RIGHT if any(error.method_sig or ()) else Obstacle.LOGIN
+    if isinstance(error, NotAllowed):
+        return Obstacle.NAMESPACE
+    if isinstance(error, PreconditionFailed | ResourceLocked):
+        return Obstacle.CONFLICT
+    if getattr(error, "code", None) == _INTERNAL_ERROR and "deprecated" in str(error):
+        return Obstacle.DEPRECATED
+    return Obstacle.NETWORK if isinstance(error, OSError) else Obstacle.OTHER
+
+
+def _of_redis(error: RedisError) -> Obstacle:
+    words = str(error).lower()
+    # A transaction without the right to MULTI or EXEC ends in an error of its own.
+    if isinstance(error, NoPermissionError) or "noperm" in words or "exec without multi" in words:
+        return Obstacle.NAMESPACE if "'select'" in words else Obstacle.RIGHT
+    if isinstance(error, AuthenticationError) or words.startswith(_NO_LOGIN):
+        return Obstacle.LOGIN
+    if isinstance(error, ResponseError):
+        return Obstacle.NAMESPACE if any(part in words for part in _NO_DATABASE) else Obstacle.OTHER
+    kinds = (RedisConnectionError, RedisTimeoutError, InvalidResponse)
+    return Obstacle.NETWORK if isinstance(error, kinds) else Obstacle.OTHER
+
+
+def _text(value: object) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+    return text if text.isprintable() else ""

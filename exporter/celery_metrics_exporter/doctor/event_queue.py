@@ -1,0 +1,59 @@
+"""Whether this version of RabbitMQ lets us have the event queue that we would declare.
+
+Owns: the rules by version. Must not know: connections.
+
+Source of the facts: RabbitMQ's list of deprecated features and the release notes of 4.3.0: queues that are neither
+durable nor exclusive (``transient_nonexcl_queues``) are deprecated since 2021, told of in the log from 3.13 on, and
+refused from 4.3 on (541, INTERNAL_ERROR) unless ``deprecated_features.permit.transient_nonexcl_queues = true``. Celery
+made such queues until 5.6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.doctor.findings import Verdict, failed, ok, skipped, warning
+from celery_metrics_exporter.doctor.permissions import version_of
+
+if TYPE_CHECKING:
+    from celery_metrics_exporter.doctor.case import Case
+
+#: The first version that refuses them, and the first one that complains.
+_REFUSED_SINCE: Final = (4, 3)
+_DEPRECATED_SINCE: Final = (3, 13)
+_REMEDY: Final = (
+    "make it exclusive (drop --no-event-queue-exclusive, or set event_queue_exclusive = True in the application of "
+    "--app), or durable (--event-queue-durable, as long as it is not exclusive)"
+)
+
+
+def check_event_queue(case: Case) -> Verdict:
+    """The flags of our event queue suit the broker's version."""
+    if case.family != "amqp":
+        return skipped("there are event queues on RabbitMQ only")
+    conf = case.broker.app.conf
+    return judge(
+        case.software or "the broker",
+        case.version,
+        exclusive=bool(conf.event_queue_exclusive),
+        durable=bool(conf.event_queue_durable),
+    )
+
+
+def judge(software: str, version: str, *, exclusive: bool, durable: bool) -> Verdict:
+    """What a broker of this version says of an event queue with these flags."""
+    numbers = version_of(version)
+    queue = "exclusive" if exclusive else ("durable" if durable else "neither exclusive nor durable")
+    broker = " ".join(filter(None, (software, version)))
+    if software != "RabbitMQ" or not numbers:
+        return ok(f"{broker}: the event queue is {queue}; there are no rules for this broker")
+    if exclusive or durable or numbers < _DEPRECATED_SINCE:
+        return ok(f"{broker}: the event queue is {queue}, which it allows")
+    if numbers < _REFUSED_SINCE:
+        return warning(
+            f"{broker}: the event queue is {queue}, which is deprecated and refused from 4.3 on", _REMEDY
+        )
+    return failed(
+        f"{broker} refuses an event queue that is {queue}, unless its rabbitmq.conf permits transient_nonexcl_queues",
+        _REMEDY,
+    )

@@ -1,0 +1,1 @@
+"""From families to the bytes of a scrape: rows and encoders."""

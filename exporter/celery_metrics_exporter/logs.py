@@ -1,0 +1,167 @@
+"""Log lines: logfmt or JSON on stderr, one line a record, without secrets.
+
+Owns the format of a line and what is hidden in it. Knows nothing of the configuration, nor of what is logged.
+A module logs with ``log.info("listening", extra=fields(url=url))``, which gives, after the time and so on::
+
+    msg="listening" url=http://localhost:9808/metrics
+"""
+
+import json
+import logging
+import re
+import sys
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from types import TracebackType
+from urllib.parse import quote
+
+MASK = "***"
+_OWN = "celery_metrics_exporter"
+_SHORT = 4
+_BARE = re.compile(r"[^\s\"=\\]+")
+
+
+def fields(**values: object) -> dict[str, object]:
+    """What to hand to a logger's ``extra``, so that the line ends in ``name=value`` for each of these."""
+    return {"fields": values}
+
+
+class Redaction:
+    """Replaces secrets in a text by ``***``, in whatever way libraries tend to write them. Thread-safe.
+
+    A secret of less than four characters is replaced only where it stands alone, not within a word.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[str]) -> None:
+        """Hide these too from now on."""
+        self._secrets |= {form for secret in secrets if secret for form in _forms(secret)}
+        if self._secrets:
+            longest_first = sorted(self._secrets, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(_pattern, longest_first)))
+
+    def __call__(self, text: str) -> str:
+        """The text with every secret replaced."""
+        return text if self._pattern is None else self._pattern.sub(MASK, text)
+
+
+def configure(level: str, form: str, redaction: Redaction, *, alone: bool = False) -> None:
+    """Log to stderr in this form, redacted; what ends a thread and Python's warnings are logged likewise.
+
+    ``form`` is logfmt or json. ``level`` (debug, info, warning, error) rules our own loggers; those of libraries
+    pass at warning and above. ``alone``: whatever somebody else has configured since (a project that was loaded, by
+    ``logging.config``) is undone: other handlers of the root logger, and the silencing of ours.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter(redaction) if form == "json" else _LogfmtFormatter(redaction))
+    handler.setLevel(level.upper())
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if alone or isinstance(old.formatter, _LogfmtFormatter)]:
+        root.removeHandler(old)
+    for name, logger in root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] == _OWN:
+            logger.disabled = False
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    logging.getLogger(_OWN).setLevel(level.upper())
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Hide these too in every further line, for secrets that are learnt only after `configure`."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, _LogfmtFormatter):
+            handler.formatter.redaction.add(secrets)
+
+
+class _LogfmtFormatter(logging.Formatter):
+    def __init__(self, redaction: Redaction) -> None:
+        super().__init__()
+        self.redaction = redaction
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = self._entry(record)
+        return " ".join(f"{name}={_logfmt(value, quoted=name == 'msg')}" for name, value in entry.items())
+
+    def _entry(self, record: logging.LogRecord) -> dict[str, object]:
+        # Secrets are hidden before anything is escaped, since escaping could change them beyond recognition.
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry: dict[str, object] = {
+            "ts": moment.removesuffix("+00:00") + "Z",
+            "level": record.levelname.lower(),
+            "logger": record.name.removeprefix(f"{_OWN}."),
+            "msg": self.redaction(_message(record)),
+        }
+        extra = getattr(record, "fields", None)
+        for name, value in (extra if isinstance(extra, dict) else {}).items():
+            entry.setdefault(str(name), self._shown(value))
+        if record.exc_info:
+            entry["traceback"] = self.redaction(self.formatException(record.exc_info))
+        if record.stack_info:
+            entry["stack"] = self.redaction(record.stack_info)
+        return entry
+
+    def _shown(self, value: object) -> object:
+        text = str(value)
+        redacted = self.redaction(text)
+        plain = isinstance(value, bool | int | float) or value is None
+        return value if plain and redacted == text else redacted
+
+
+class _JsonFormatter(_LogfmtFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self._entry(record))
+
+
+def _logfmt(value: object, *, quoted: bool) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    text = str(value)
+    if not quoted and text.isprintable() and _BARE.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{"".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in escaped)}"'
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage().strip()
+    except (KeyError, TypeError, ValueError):
+        return f"{record.msg} {record.args!r}"
+
+
+def _forms(secret: str) -> set[str]:
+    escaped = {repr(secret)[1:-1], ascii(secret)[1:-1], json.dumps(secret)[1:-1]}
+    as_bytes = repr(secret.encode(errors="surrogatepass"))[2:-1]
+    encoded = {quote(secret.encode(errors="surrogatepass"), safe=safe) for safe in ("", "/")}
+    return {secret, as_bytes, *escaped, *encoded}
+
+
+def _pattern(secret: str) -> str:
+    # A traceback shows the repr of texts that may hold a repr already: any number of backslashes may be added.
+    parts = re.split(r"""(\\+|['"])""", secret)
+    escapes = {"'": r"\\*'", '"': r'\\*"', "\\": r"\\+"}
+    pattern = "".join(escapes.get(part[:1], re.escape(part)) for part in parts)
+    return rf"(?<!\w){pattern}(?!\w)" if len(secret) < _SHORT else pattern
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    logging.getLogger(_OWN).critical("ended by an unexpected error", exc_info=(kind, error, traceback))
+
+
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is None or isinstance(args.exc_value, SystemExit):
+        return
+    name = args.thread.name if args.thread is not None else "unknown"
+    logging.getLogger(_OWN).critical(
+        "a thread was ended by an unexpected error",
+        exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
+        extra=fields(thread=name),
+    )

@@ -1,0 +1,1 @@
+"""What is known of queues: their names, lengths, oldest messages and flow."""

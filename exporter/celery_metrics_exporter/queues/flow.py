@@ -1,0 +1,73 @@
+"""What events tell of each queue between two samples of the broker.
+
+Owns: the bookkeeping from sample to sample. Must not know: brokers, metrics.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celery_metrics_exporter.labels import OTHER, UNKNOWN
+from celery_metrics_exporter.queues.backlog import Movement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from celery_metrics_exporter.events.stream_state import Subscription
+
+
+class Movements:
+    """Arrivals and departures of messages, as far as events tell."""
+
+    def __init__(self, subscription: Subscription, *, max_queues: int) -> None:
+        self._subscription = subscription
+        self._max_queues = max_queues
+        self._first_sent: dict[str, float] = {}
+        self._received: Mapping[str, int] = {}
+        self._deaf_seconds = 0.0
+        self._arrivals: Mapping[str, float] = {}
+        self._departures: Mapping[str, int] = {}
+        self._heard_all = False
+
+    def published(self, queue: str, timestamp: float) -> None:
+        """A task-sent told of a message in this queue."""
+        first = self._first_sent
+        if queue not in first and len(first) < self._max_queues:
+            first[queue] = timestamp
+
+    def queues(self) -> tuple[str, ...]:
+        """The queues that a task-sent has named since the last sample."""
+        return tuple(self._first_sent)
+
+    def sample(self, received: Mapping[str, int], *, heard_all: bool) -> None:
+        """A sample was taken: what :meth:`of` tells is what happened from the one before to this one.
+
+        Args:
+            received: number of task-received events by queue, from the start of the exporter on.
+            heard_all: whether all workers that we know send their task events.
+        """
+        deaf = self._subscription.state().disconnected_seconds
+        self._departures = {
+            queue: number - self._received.get(queue, 0) for queue, number in received.items()
+        }
+        unattributed = self._departures.get(UNKNOWN, 0) + self._departures.get(OTHER, 0)
+        self._heard_all = heard_all and not unattributed and deaf == self._deaf_seconds
+        self._arrivals = self._first_sent
+        self._first_sent = {}
+        self._received = received
+        self._deaf_seconds = deaf
+
+    def of(self, queue: str, *, consumers: int | None, is_ours: bool) -> Movement:
+        """What happened to this queue.
+
+        Args:
+            queue: its name.
+            consumers: how many the broker says it has, None if it does not say.
+            is_ours: whether a worker that we hear of consumes it.
+        """
+        received = self._departures.get(queue, 0)
+        if consumers == 0 and not received:
+            pass  # nothing can have left, whatever we missed
+        elif not self._heard_all or not (is_ours or self._received.get(queue)):
+            return Movement(None, self._arrivals.get(queue))
+        return Movement(received, self._arrivals.get(queue))

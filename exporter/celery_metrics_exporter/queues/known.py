@@ -1,0 +1,119 @@
+"""Which queues there are, and which of them are shown.
+
+Owns: the names, why each is known, the patterns and the limit. Must not know: brokers, events, metrics.
+
+A queue is known from the configuration, from the broker, from a task-sent or from a worker that consumes it. It stays
+known for a while after the last of them, so that a queue that is empty and abandoned stays visible at 0: that is when
+it is looked for.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from fnmatch import translate
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.labels import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from celery_metrics_exporter.clock import Clock
+
+#: A candidate that is not there in so many samples is not looked for again: some brokers log each vain question.
+CANDIDATE_SAMPLES: Final = 3
+#: A queue that nobody has spoken of for this long is not shown any more.
+RETENTION_SECONDS: Final = 3600.0
+
+
+class KnownQueues:
+    """The names of queues, bounded in number. Written under the dispatcher's lock, read by any thread."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        configured: Iterable[str],
+        candidates: Iterable[str] = (),
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        is_internal: Callable[[str], bool],
+        max_queues: int,
+        on_overflow: Callable[[], None],
+    ) -> None:
+        """Args:
+        configured: known for ever, also if nothing of them is seen; patterns do not concern them.
+        candidates: looked for at first, but known only once the broker has them.
+        include: shell patterns of the only names to show; empty: all.
+        exclude: shell patterns of names not to show.
+        is_internal: whether a name is one of Celery's own queues, which are never shown.
+        max_queues: further ones are not shown.
+        on_overflow: told when one is not.
+        """
+        self._monotonic = clock.monotonic
+        self._include = _compile(include)
+        self._exclude = _compile(exclude)
+        self._is_internal = is_internal
+        self._max_queues = max_queues
+        self._on_overflow = on_overflow
+        self._known: dict[str, float] = dict.fromkeys(configured, math.inf)  # name -> end of our knowledge
+        self._candidates = tuple(name for name in candidates if self.accepts(name))
+        self._samples = 0
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the queue is known."""
+        return name in self._known
+
+    def accepts(self, name: str) -> bool:
+        """Whether a queue of this name may be shown: one that is not Celery's own, fits the patterns, and can be a
+        label as it stands.
+        """
+        if self._known.get(name) == math.inf:
+            return True
+        return (
+            clean(name) == name
+            and not self._is_internal(name)
+            and (self._include is None or self._include.match(name) is not None)
+            and (self._exclude is None or self._exclude.match(name) is None)
+        )
+
+    def note(self, names: Iterable[str]) -> None:
+        """These queues were spoken of just now."""
+        until = self._monotonic() + RETENTION_SECONDS
+        known = self._known
+        for name in names:
+            if name in known:
+                known[name] = max(known[name], until)
+            elif self.accepts(name):
+                if len(known) < self._max_queues:
+                    known[name] = until
+                else:
+                    self._on_overflow()
+
+    def found(self, names: Iterable[str]) -> None:
+        """The broker, asked for the wanted queues, has these."""
+        self.note(names)
+        self._samples += 1
+        if self._samples == CANDIDATE_SAMPLES:
+            self._candidates = ()
+
+    def wanted(self) -> tuple[str, ...]:
+        """The names to ask the broker for."""
+        known = tuple(self._known)
+        return (*known, *(name for name in self._candidates if name not in self._known))
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the known queues."""
+        return tuple(self._known)
+
+    def sweep(self) -> None:
+        """Forget the queues that nobody has spoken of for a while."""
+        now = self._monotonic()
+        for name in [name for name, until in self._known.items() if until < now]:
+            del self._known[name]
+
+
+def _compile(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    texts = [translate(pattern) for pattern in patterns]
+    return re.compile("|".join(texts)) if texts else None

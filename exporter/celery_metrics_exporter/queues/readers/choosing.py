@@ -1,0 +1,59 @@
+"""Which reader looks at a broker.
+
+Owns: the choice. Must not know: how a reader works.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED
+from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.queues.readers.amqp import AmqpReader
+from celery_metrics_exporter.queues.readers.management import ManagementReader
+from celery_metrics_exporter.queues.readers.redis import RedisReader
+from celery_metrics_exporter.queues.readers.virtual import VirtualReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery_metrics_exporter.connection.celery_app import Broker
+    from celery_metrics_exporter.queues.readers import BrokerReader
+
+log = logging.getLogger(__name__)
+
+_VIRTUAL: Final = frozenset({"memory", "filesystem"})
+
+
+def reader_for(
+    broker: Broker, *, management_url: str | None, accepts: Callable[[str], bool], max_queues: int
+) -> BrokerReader | None:
+    """Make the reader of this broker; connects to nothing.
+
+    Args:
+        broker: where to connect.
+        management_url: of RabbitMQ's management API, None to do without.
+        accepts: whether a queue that the broker names by itself may be shown.
+        max_queues: that are read at once.
+
+    Returns:
+        None, and a line in the log, where nobody knows how to look at such a broker.
+
+    Raises:
+        ConfigError: a management API was given for a broker that is not RabbitMQ.
+    """
+    transport = SUPPORTED.get(broker.scheme)
+    if management_url is not None:
+        if transport != "amqp":
+            raise ConfigError("--management-url is RabbitMQ's: drop it for a broker that is not amqp://")
+        return ManagementReader(broker, management_url, accepts=accepts, max_queues=max_queues)
+    if transport == "amqp":
+        return AmqpReader(broker)
+    if transport in REDIS:
+        return RedisReader(broker, accepts=accepts, max_queues=max_queues)
+    if transport in _VIRTUAL:
+        return VirtualReader(broker, accepts=accepts, max_queues=max_queues)
+    log.warning("the queues of such a broker cannot be read", extra=fields(broker=broker.name))
+    return None

@@ -1,0 +1,91 @@
+"""Reads queues of kombu's transports without a server: memory:// and filesystem://.
+
+Owns: what these transports tell of a queue. Must not know: events, metrics.
+
+Source of the facts: ``kombu/transport/virtual/base.py`` (``Channel.queue_declare``, ``get_exchanges``, ``get_table``),
+``kombu/transport/memory.py`` (a queue is there from its declaration on; queues and bindings are those of this
+process), ``kombu/transport/filesystem.py`` (a message is a file in ``data_folder_in``, a binding stands in
+``control_folder/<exchange>.exchange``; nothing else says that there is a queue).
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from kombu.exceptions import ChannelError
+
+from celery_metrics_exporter.queues.internal import is_internal
+from celery_metrics_exporter.queues.readers import BrokerFacts, QueueFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from celery_metrics_exporter.connection.celery_app import Broker
+
+_SUFFIX: Final = ".exchange"
+
+
+class VirtualReader:
+    """The queues of a folder, or of this process; see :class:`queues.readers.BrokerReader`."""
+
+    def __init__(self, broker: Broker, *, accepts: Callable[[str], bool], max_queues: int) -> None:
+        """Args:
+        broker: memory:// or filesystem://.
+        accepts: whether a queue that is found may be shown.
+        max_queues: look at no more of them; those that are wanted come first.
+        """
+        self._broker = broker
+        self._accepts = accepts
+        self._max_queues = max_queues
+        self._connection: Any = None
+
+    def read(self, wanted: Collection[str]) -> BrokerFacts:
+        """Look at these queues and at those that are bound.
+
+        Raises:
+            OSError: a folder of the filesystem transport is missing or closed to us.
+        """
+        began = time.monotonic()
+        if self._connection is None:
+            self._connection = self._broker.connect(heartbeat=0)
+        channel = self._connection.default_channel
+        folder = getattr(channel, "control_folder", None)  # of filesystem:// only
+        bound = _bound(channel, folder)
+        found = (name for name in sorted(bound) if not is_internal(name) and self._accepts(name))
+        names = list(dict.fromkeys((*wanted, *found)))[: self._max_queues]
+        queues = {name: _facts(channel, name) for name in names}
+        if folder is not None:  # filesystem:// says of every name that there is such a queue
+            for name, facts in queues.items():
+                queues[name] = replace(facts, exists=name in bound or facts.ready > 0)
+        return BrokerFacts(queues=queues, round_trip=time.monotonic() - began)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
+
+
+def _bound(channel: Any, folder: Path | None) -> set[str]:
+    """The names of all queues that are bound to an exchange."""
+    exchanges = list(channel.get_exchanges())
+    if folder is not None:  # what other processes have bound stands only there
+        exchanges += [file.name.removesuffix(_SUFFIX) for file in folder.glob(f"*{_SUFFIX}")]
+    bound: set[str] = set()
+    for exchange in exchanges:
+        # a table that is being written, or deleted; a file that is none
+        with suppress(ChannelError, KeyError, TypeError, ValueError):
+            bound.update(queue for _, _, queue in channel.get_table(exchange))
+    return bound
+
+
+def _facts(channel: Any, name: str) -> QueueFacts:
+    try:
+        ready = channel.queue_declare(name, passive=True).message_count  # passive: nothing is made
+    except ChannelError:  # memory:// knows what it has not
+        return QueueFacts(exists=False, ready=0)
+    return QueueFacts(exists=True, ready=ready)

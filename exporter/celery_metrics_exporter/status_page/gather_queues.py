@@ -1,0 +1,62 @@
+"""Queues: how long they are, how old, and who consumes them."""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.status_page.snapshot import QueueRow, Queues, Top
+from celery_metrics_exporter.workers.capacity import Consumption
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from celery_metrics_exporter.collectors import QueueCollector
+    from celery_metrics_exporter.queues.known import KnownQueues
+    from celery_metrics_exporter.workers.roster import Roster
+
+#: Rows at most.
+QUEUES: Final = 40
+NAMES: Final = 5
+
+
+def see_queues(collector: QueueCollector, known: KnownQueues, roster: Roster) -> Queues:
+    """Args:
+    collector: has the latest sample of the broker.
+    known: the queues that are shown.
+    roster: the workers that consume them.
+    """
+    sample = collector.fresh()
+    consumed = roster.consumption()
+    untold = Consumption() if roster.all_told_queues() else None
+    rows = []
+    for name in known.names():
+        facts = None if sample is None else sample.facts.queues.get(name)
+        here = consumed.get(name, untold)
+        rows.append(
+            QueueRow(
+                name=name,
+                length=None if facts is None else facts.ready,
+                unacked=None if facts is None else facts.unacked,
+                consumers=None if facts is None else facts.consumers,
+                workers=None if here is None else here.workers,
+                slots=None if here is None else here.pool_size,
+                oldest=None if sample is None or facts is None else sample.oldest.get(name),
+            )
+        )
+    return Queues(
+        shown=Top(tuple(nsmallest(QUEUES, rows, key=_interest)), len(rows)),
+        waiting=None if sample is None else sum(row.length or 0 for row in rows),
+        abandoned=_names(row for row in rows if row.is_abandoned),
+        ageless=_names(row for row in rows if row.length and row.oldest is None),
+    )
+
+
+def _interest(row: QueueRow) -> tuple[bool, int, str]:
+    """What nobody consumes first, then the longest; by powers of ten, so that rows keep their place."""
+    return not row.is_abandoned, -len(str(row.length)) if row.length else 0, row.name
+
+
+def _names(rows: Iterable[QueueRow]) -> Top[str]:
+    names = sorted(row.name for row in rows)
+    return Top(tuple(names[:NAMES]), len(names))

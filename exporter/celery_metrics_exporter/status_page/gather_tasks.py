@@ -1,0 +1,144 @@
+"""Tasks by queue: the busiest, those that fail most, and those that run longest."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from dataclasses import dataclass
+from heapq import nlargest, nsmallest
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.collectors.task_ledger import TaskLedger
+from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
+from celery_metrics_exporter.status_page.gather_readings import growth
+from celery_metrics_exporter.status_page.snapshot import RunningRow, TaskRow, Tasks, Top
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celery_metrics_exporter.collectors import TaskCollector
+    from celery_metrics_exporter.tasks.attempt import Attempt
+
+#: Rows at most.
+BUSIEST: Final = 12
+FAILING: Final = 8
+RUNNING: Final = 8
+NAMES: Final = 5
+#: Shorter than this, in seconds, a time tells no rate.
+_SHORT: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTotals:
+    """Failures and all outcomes of each ledger, in the order in which the ledgers came to be."""
+
+    failed: array[int]
+    ended: array[int]
+
+    @classmethod
+    def of(cls, ledgers: Sequence[TaskLedger]) -> TaskTotals:
+        """Read them."""
+        return cls(array("q", map(attrgetter("failed_total"), ledgers)), array("q", map(_ended, ledgers)))
+
+
+def see_tasks(
+    collector: TaskCollector,
+    *,
+    starts: tuple[float, array[int]],
+    outcomes: tuple[float, TaskTotals],
+    evicted: int,
+    overflowed: tuple[tuple[str, int], ...],
+) -> Tasks:
+    """Args:
+    collector: has the ledgers, and the attempts that run.
+    starts: how many seconds ago they were read, and by ledger what they were.
+    outcomes: the same of outcomes.
+    evicted: tasks in flight that were forgotten.
+    overflowed: label sets that were folded, by family.
+    """
+    ledgers = collector.ledgers()
+    window, started_before = starts
+    long_window, before = outcomes
+    started = growth(map(attrgetter("started_total"), ledgers), started_before)
+    failed = growth(map(attrgetter("failed_total"), ledgers), before.failed)
+    ended = growth(map(_ended, ledgers), before.ended)
+    attempts = collector.running()
+    running = Counter(map(_labels, attempts))
+    rows = range(len(ledgers))
+
+    def row(index: int) -> TaskRow:
+        ledger = ledgers[index]
+        rate = started[index] / window if window >= _SHORT else None
+        return _row(ledger, rate, running[ledger.labels], failed[index], ended[index])
+
+    ran = [index for index in rows if ledgers[index].started_total]
+    has_failed = [index for index in rows if ledgers[index].failed_total]
+    busiest = nlargest(BUSIEST, ran, key=lambda index: (started[index], ledgers[index].started_total))
+    failing = nlargest(FAILING, has_failed, key=lambda index: (failed[index], ledgers[index].failed_total))
+    longest = nsmallest(RUNNING, attempts, key=attrgetter("started"))
+    return Tasks(
+        busiest=Top(tuple(map(row, busiest)), len(ran)),
+        failing=Top(tuple(map(row, failing)), len(has_failed)),
+        running=Top(tuple(map(_running, longest)), len(attempts)),
+        window=window if window >= _SHORT else None,
+        long_window=long_window if long_window >= _SHORT else None,
+        sent=sum(map(attrgetter("sent_total"), ledgers)),
+        started=sum(map(attrgetter("started_total"), ledgers)),
+        recent_failures=sum(failed),
+        recent_ends=sum(ended),
+        unsent=_unsent(ledgers, started),
+        evicted=evicted,
+        overflowed=overflowed,
+    )
+
+
+def _row(ledger: TaskLedger, rate: float | None, running: int, failures: int, ends: int) -> TaskRow:
+    task, queue = ledger.labels
+    exceptions = tuple(ledger.failures.items())
+    commonest = max(exceptions, key=lambda each: each[1], default=("", 0))[0]
+    return TaskRow(
+        task=task,
+        queue=queue,
+        rate=rate,
+        running=running,
+        sent=ledger.sent_total,
+        started=ledger.started_total,
+        succeeded=ledger.succeeded_total,
+        failed=ledger.failed_total,
+        retried=ledger.retried_total,
+        recent_failures=failures,
+        recent_ends=ends,
+        runtime=ledger.runtime_succeeded.mean(),
+        wait=None if ledger.queue_waits is None else ledger.queue_waits.mean(),
+        exception=commonest,
+        last_failed=ledger.last_failed or None,
+    )
+
+
+def _unsent(ledgers: Sequence[TaskLedger], started: Sequence[int]) -> Top[str]:
+    """The names of tasks that started lately, and of which no task-sent ever told."""
+    sent: Counter[str] = Counter()
+    for ledger in ledgers:
+        sent[ledger.labels[0]] += ledger.sent_total
+    found = {
+        ledger.labels[0]: None
+        for ledger, number in zip(ledgers, started, strict=True)
+        if number and not sent[ledger.labels[0]] and ledger.labels[0] not in {UNKNOWN, OTHER}
+    }
+    names = sorted(found)
+    return Top(tuple(names[:NAMES]), len(names))
+
+
+def _ended(ledger: TaskLedger) -> int:
+    return ledger.succeeded_total + ledger.failed_total
+
+
+def _labels(attempt: Attempt) -> tuple[str, str]:
+    if isinstance(attempt.ledger, TaskLedger):
+        return attempt.ledger.labels
+    return clean(attempt.name or UNKNOWN), clean(attempt.queue or UNKNOWN)
+
+
+def _running(attempt: Attempt) -> RunningRow:
+    return RunningRow(*_labels(attempt), clean(attempt.worker or UNKNOWN), attempt.started)

@@ -1,0 +1,102 @@
+"""Workers: who is up, lost, silent about tasks, or lives in another time."""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from typing import TYPE_CHECKING, Final, Literal
+
+from celery_metrics_exporter.labels import clean
+from celery_metrics_exporter.status_page.snapshot import Top, WorkerRow, Workers
+from celery_metrics_exporter.workers.worker import Presence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from celery_metrics_exporter.workers.roster import Roster
+    from celery_metrics_exporter.workers.worker import Worker
+
+#: Rows at most.
+WORKERS: Final = 40
+NAMES: Final = 5
+#: Queues of one worker.
+QUEUES: Final = 4
+#: A clock that differs by more, in seconds, is told of; the alert CeleryWorkerClockOffset has the same threshold.
+SKEW_SECONDS: Final = 5.0
+
+_State = Literal["up", "offline", "lost"]
+
+
+def see_workers(roster: Roster, *, asks: bool) -> Workers:
+    """``asks``: whether workers are asked about pools and queues."""
+    workers = [(_state(roster, worker), worker) for worker in roster.shown()]
+    up = [worker for state, worker in workers if state == "up"]
+    lost = [worker for state, worker in workers if state == "lost"]
+    silent = [worker for worker in up if worker.events_enabled is False]
+    chosen = nsmallest(WORKERS, workers, key=_interest)
+    return Workers(
+        shown=Top(tuple(_row(*each) for each in chosen), len(workers)),
+        up=len(up),
+        offline=len(workers) - len(up) - len(lost),
+        lost=_names(lost),
+        silent=_names(silent),
+        skewed=_names(worker for worker in up if _is_skewed(worker)),
+        untold=_names(
+            worker for worker in up if asks and worker.capacity.queues is None and _is_settled(worker)
+        ),
+        missed=sum(worker.missed for _, worker in workers),
+    )
+
+
+def _state(roster: Roster, worker: Worker) -> _State:
+    if worker.presence is Presence.OFFLINE:
+        return "offline"
+    return "up" if roster.is_alive(worker) else "lost"
+
+
+def _interest(each: tuple[_State, Worker]) -> tuple[int, int, str]:
+    """What is wrong first, who works most next; it changes rarely, so that rows keep their place."""
+    state, worker = each
+    if state == "lost":
+        return 0, 0, worker.name
+    if state == "offline":
+        return 3, 0, worker.name
+    if worker.events_enabled is False or _is_skewed(worker):
+        return 1, 0, worker.name
+    return 2, -len(str(worker.processed)), worker.name
+
+
+def _is_skewed(worker: Worker) -> bool:
+    return worker.offset is not None and abs(worker.offset) > SKEW_SECONDS
+
+
+def _is_settled(worker: Worker) -> bool:
+    """Whether it has sent heartbeats for some time: a new worker needs a moment to be asked and to answer."""
+    return any(process.settled is not None for process in tuple(worker.processes.values()))
+
+
+def _names(workers: Iterable[Worker]) -> Top[str]:
+    names = sorted(worker.name for worker in workers)
+    return Top(tuple(names[:NAMES]), len(names))
+
+
+def _queues(worker: Worker) -> Top[str] | None:
+    queues = worker.capacity.queues
+    return None if queues is None else Top(tuple(map(clean, queues[:QUEUES])), len(queues))
+
+
+def _row(state: _State, worker: Worker) -> WorkerRow:
+    is_up = state == "up"
+    return WorkerRow(
+        name=worker.name,
+        state=state,
+        last_seen=worker.last_seen,
+        sends_events=worker.events_enabled,
+        active=worker.active if is_up else None,
+        slots=worker.capacity.pool_size if is_up else None,
+        queues=_queues(worker) if is_up else None,
+        version=worker.version,
+        offset=worker.offset,
+        missed=worker.missed,
+        succeeded=worker.outcomes["succeeded"],
+        failed=worker.outcomes["failed"],
+    )

@@ -1,0 +1,185 @@
+"""What is missing of the event stream and of the broker; ``missing_work`` has workers, queues and tasks.
+
+Owns: when each of these is told, and its remedy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.status_page.findings import Finding, count, in_order
+from celery_metrics_exporter.status_page.missing_work import missing_work
+from celery_metrics_exporter.status_page.wording import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from celery_metrics_exporter.status_page.snapshot import Overview
+
+#: Events that come later than this, in seconds, are told of; the alert CeleryEventLagHigh has the same threshold.
+LAG_SECONDS: Final = 10.0
+#: A shorter time without a subscription, in seconds, is that of every start.
+GAP_SECONDS: Final = 5.0
+#: After this many seconds a subscription that works has told so.
+UNSURE_SECONDS: Final = 30.0
+
+_DROPS: Final = {
+    "undecodable": "`undecodable`: no JSON; set `event_serializer = 'json'`, or find who else publishes there.",
+    "invalid": "`invalid`: no event, or one with a field of the wrong type.",
+    "oversized": "`oversized`: more than 16 MB.",
+    "handler_error": "`handler_error`: a bug of this exporter, please report the traceback of its log.",
+}
+
+
+def find_missing(seen: Overview) -> list[Finding]:
+    """Everything that is missing, the worst first."""
+    return in_order((*_link(seen), *_broker(seen), *missing_work(seen), *_stream(seen), *_limits(seen)))
+
+
+def _link(seen: Overview) -> Iterator[Finding]:
+    link, setup = seen.link, seen.setup
+    if not link.connected:
+        yield Finding(
+            "connection",
+            "fault",
+            "Not connected to the broker: nothing is counted",
+            "The exporter keeps trying. Does the broker run, and does `--broker-url` name its host, port, "
+            "database or virtual host, user and password? `celery-exporter doctor` with the same options "
+            "tries each step.",
+            quote=link.error or "connecting for the first time",
+        )
+    elif link.deafness is not None:
+        yield Finding(
+            "deaf",
+            "fault",
+            "Connected, but nothing arrives: nothing is counted",
+            "The exporter subscribes anew by itself. If that does not help: does `--broker-url` name the database or "
+            "virtual host of the workers, and `--event-exchange` their `event_exchange`? Does another exporter "
+            "read the same durable event queue? `celery -A proj events --dump` shows what is published.",
+            quote=link.deafness,
+        )
+    elif link.delivers is None and link.lasting > UNSURE_SECONDS:
+        yield Finding(
+            "unsure",
+            "note",
+            "A silence proves nothing: the exporter cannot try its own subscription",
+            "It sends itself an event when nothing comes, which takes remote control (no `--no-remote-control`), the "
+            "right to publish to the event exchange, Redis or RabbitMQ, and an `--event-routing-key` that lets it in.",
+        )
+    if setup.routing_key != "#":
+        yield Finding(
+            "routing-key",
+            "note",
+            "Only some events are received",
+            "`--event-routing-key` leaves the others out; `#` is all.",
+            quote=setup.routing_key,
+        )
+    if link.reconnects or link.unheard > max(GAP_SECONDS, link.lasting if not link.connected else 0.0):
+        yield Finding(
+            "gaps",
+            "note",
+            f"Nothing was heard for {duration(link.unheard)} in all, with {count(link.reconnects, 'reconnect')}",
+            "What happened then is not counted. The log has the reason of each loss. On Redis a slow subscriber "
+            "is cut off: raise `client-output-buffer-limit pubsub`, or give the exporter more CPU.",
+            quote=link.past_error if link.connected else None,
+        )
+    if link.restarts:
+        yield Finding(
+            "stuck",
+            "warning",
+            f"{count(link.restarts, 'receiver')} hung and had to be replaced",
+            "A name lookup, a TLS handshake or a connection did not come to an end: look at the network to the broker.",
+        )
+
+
+def _broker(seen: Overview) -> Iterator[Finding]:
+    broker, setup = seen.broker, seen.setup
+    if not setup.reads_queues:
+        yield Finding(
+            "queues-unreadable",
+            "note",
+            "No queue lengths: this kind of broker cannot be looked at",
+            "Lengths and ages come from Redis, RabbitMQ, and the memory and filesystem transports. Use the "
+            "broker's own monitoring beside this page.",
+        )
+    elif broker.up is False:
+        yield Finding(
+            "broker",
+            "fault",
+            "The broker cannot be read: no queue lengths",
+            f"It is tried again every {duration(setup.sample_interval)}. If the user may not: on Redis it needs "
+            "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`, on RabbitMQ access to the virtual host, with "
+            "`--management-url` the tag `management` too.",
+            quote=broker.error or "no fresh answer",
+        )
+    if not setup.remote_control:
+        yield Finding(
+            "remote-control",
+            "note",
+            "Workers are asked nothing: no pool sizes, no consumers of queues, and their task events are not turned on",
+            "Leave `--no-remote-control` out.",
+        )
+    elif broker.control_error is not None and seen.link.connected:
+        yield Finding(
+            "remote-control",
+            "warning",
+            "Workers cannot be asked: no pool sizes, no consumers of queues",
+            "The user needs to publish to `celery.pidbox`, and to read its own "
+            "`*.reply.celery-exporter.pidbox`. To live without: `--no-remote-control`.",
+            quote=broker.control_error,
+        )
+    elif not setup.inspect_workers:
+        yield Finding(
+            "inspection",
+            "note",
+            "Workers are not asked about themselves: no pool sizes, no consumers of queues",
+            "Leave `--no-inspect-workers` out.",
+        )
+
+
+def _stream(seen: Overview) -> Iterator[Finding]:
+    stream = seen.stream
+    dropped = sum(number for _, number in stream.dropped)
+    if dropped:
+        parts = ", ".join(f"{number:,} {reason}" for reason, number in stream.dropped)
+        yield Finding(
+            "dropped",
+            "warning",
+            f"{count(dropped, 'message')} could not be read as events: {parts}",
+            "The log has the beginning of one a minute. "
+            + " ".join(_DROPS[reason] for reason, _ in stream.dropped if reason in _DROPS),
+        )
+    if stream.lag is not None and stream.lag > LAG_SECONDS:
+        yield Finding(
+            "lag",
+            "warning",
+            f"Events come more than {duration(LAG_SECONDS)} late",
+            "The exporter does not keep up (more CPU, no `--receiver kombu`), the broker holds events back, or "
+            "the clocks of workers are slow.",
+        )
+    if stream.retimed:
+        yield Finding(
+            "retimed",
+            "warning",
+            f"{count(stream.retimed, 'event')} had an impossible time",
+            "They count as of their receipt. Correct the clock or the time zone of the senders; the log names them.",
+        )
+
+
+def _limits(seen: Overview) -> Iterator[Finding]:
+    if seen.tasks.evicted:
+        yield Finding(
+            "evicted",
+            "warning",
+            f"{count(seen.tasks.evicted, 'task')} in flight had to be forgotten",
+            "They yield no waits and run times. Raise `--max-in-flight` (about 0.5 kB each).",
+        )
+    if seen.tasks.overflowed:
+        families = ", ".join(f"`{family}` {number:,} times" for family, number in seen.tasks.overflowed)
+        yield Finding(
+            "overflow",
+            "warning",
+            "There are more tasks, workers or queues than are kept apart",
+            f"Something was counted as `other`, or left out: {families}. Raise `--max-series`, or find out who makes "
+            "names at run time.",
+        )

@@ -1,0 +1,228 @@
+"""The whole page, from what was seen.
+
+Owns: what stands where. Nothing on it comes from elsewhere: style and script stand in it, the icon is data.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from celery_metrics_exporter.status_page.findings import count
+from celery_metrics_exporter.status_page.missing import find_missing
+from celery_metrics_exporter.status_page.tables import (
+    busiest_table,
+    failing_table,
+    queues_table,
+    running_table,
+    why,
+    workers_table,
+)
+from celery_metrics_exporter.status_page.wording import (
+    age,
+    ago,
+    duration,
+    foreign,
+    number,
+    ours,
+    rate,
+    share,
+    stamp,
+    within,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from celery_metrics_exporter.status_page.findings import Finding
+    from celery_metrics_exporter.status_page.snapshot import Overview, Stream
+
+#: Seconds after which a page without JavaScript loads anew; the script asks more often (page.js).
+RELOAD_SECONDS: Final = 5
+#: Beyond the last bound of the lag histogram.
+LONGEST_LAG: Final = 300.0
+#: Width and height of the little chart, in units of its own.
+_CHART: Final = (120, 24)
+
+_ICON: Final = (
+    "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E"
+    "%3Ccircle cx='4' cy='4' r='3.5' fill='%23{}'/%3E%3C/svg%3E"
+)
+_COLOURS: Final = {"fault": "d1242f", "warning": "bf8700", "good": "1a7f37"}
+
+
+def page(seen: Overview, health: tuple[bool, str], *, style: str, script: str, telemetry_path: str) -> str:
+    """HTML of the page.
+
+    Args:
+        seen: what to show.
+        health: whether this process works, and why not.
+        style: the style sheet.
+        script: what keeps the page up to date.
+        telemetry_path: where the metrics are.
+    """
+    missing = find_missing(seen)
+    found = {finding.key for finding in missing}
+    level, verdict = _verdict(seen, health)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{verdict} · celery-exporter</title>
+<link rel="icon" href="{_ICON.format(_COLOURS[level])}">
+<noscript><meta http-equiv="refresh" content="{RELOAD_SECONDS}"></noscript>
+<style>{style}</style>
+</head>
+<body>
+<header>
+<h1>celery-exporter <small>{html.escape(seen.setup.version)}</small></h1>
+<p>{foreign(seen.setup.broker)}</p>
+<button type="button" id="pause" hidden>Pause</button>
+</header>
+<p id="stale" role="status" hidden></p>
+<main id="live">
+{_banner(seen, health, level, verdict)}
+{_tiles(seen, found)}
+{_missing(missing)}
+<div class="pair">
+{queues_table(seen, found)}
+{running_table(seen)}
+</div>
+{busiest_table(seen, found)}
+{failing_table(seen)}
+{workers_table(seen, found)}
+<p class="as-of">As of {stamp(seen.now)}; running for {duration(round(seen.now - seen.since))}.</p>
+</main>
+<footer>
+<a href="./{html.escape(quote(telemetry_path[1:]))}">{html.escape(telemetry_path)}</a> for Prometheus
+<a href="./-/healthy">/-/healthy</a> whether this process works
+<a href="./-/ready">/-/ready</a> whether events flow
+</footer>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def _verdict(seen: Overview, health: tuple[bool, str]) -> tuple[str, str]:
+    """How bad it is, and in a few words what it is."""
+    if not health[0]:
+        return "fault", "Broken"
+    if not seen.link.connected:
+        return "fault", "Not connected"
+    if seen.link.deafness is not None:
+        return "fault", "Nothing arrives"
+    if seen.link.delivers is None and seen.stream.last is None:
+        return "warning", "Connected, no event yet"
+    return "good", "Receiving events"
+
+
+def _banner(seen: Overview, health: tuple[bool, str], level: str, verdict: str) -> str:
+    link = seen.link
+    heard = link.connected and link.deafness is None
+    lasting = duration(round(link.lasting))
+    lines = [f"for {lasting}" if heard else f"nothing heard for {lasting}"]
+    lines[0] += f", since {stamp(seen.now - link.lasting)}"
+    if link.reconnects:
+        lines.append(count(link.reconnects, "reconnect"))
+    if not health[0]:
+        lines.append(f"this process does not work: {foreign(health[1])}")
+    if link.past_error is not None:
+        before = duration(round(link.past_error_age))
+        lines.append(f"last error {before} ago: <q>{foreign(link.past_error)}</q>")
+    return (
+        f'<div class="banner {level}"><p class="verdict" role="status" aria-live="polite">{verdict}</p>'
+        f"<p>{' · '.join(lines)}</p></div>"
+    )
+
+
+def _tiles(seen: Overview, found: set[str]) -> str:
+    stream, workers, tasks, queues = seen.stream, seen.workers, seen.tasks, seen.queues
+    oldest = tasks.running.rows[0].started if tasks.running.rows else None
+    states = [
+        f'<a class="{kind}" href="#missing-{key}">{number(amount)} {word}</a>'
+        for key, amount, word, kind in (
+            ("lost", workers.lost.total, "lost", "bad"),
+            ("events-off", workers.silent.total, "events off", "warn"),
+        )
+        if amount
+    ]
+    if workers.offline:
+        states.append(f"{number(workers.offline)} offline")
+    waiting = why(found, "broker") if queues.waiting is None else number(queues.waiting)
+    tiles = (
+        ("Events per second", rate(stream.rate), f"{number(stream.total)} in all", _chart(stream)),
+        ("Last event", ago(stream.last, seen.now), "by our clock", ""),
+        ("Event lag", within(stream.lag, LONGEST_LAG), "for 95 %, lately", ""),
+        ("Workers up", number(workers.up), ", ".join(states) or "none lost", ""),
+        ("Messages waiting", waiting, f"in {count(queues.shown.total, 'queue')}", ""),
+        (
+            "Tasks running",
+            number(tasks.running.total),
+            _longest(oldest, seen.now),
+            "",
+        ),
+        (
+            "Failures",
+            share(tasks.recent_failures, tasks.recent_ends),
+            f"{number(tasks.recent_failures)} of {number(tasks.recent_ends)} lately",
+            "",
+        ),
+    )
+    return (
+        '<dl class="tiles">'
+        + "\n".join(
+            f'<div><dt>{name}</dt><dd>{value}</dd><dd class="aside">{aside}</dd>{chart}</div>'
+            for name, value, aside, chart in tiles
+        )
+        + "</dl>"
+    )
+
+
+def _longest(started: float | None, now: float) -> str:
+    if started is None:
+        return "none"
+    return f"longest for {age(started, now)}" if now - started >= 1 else "just begun"
+
+
+def _chart(stream: Stream) -> str:
+    """The rate of the last minutes as a line; what it says stands beside it in numbers."""
+    rates = stream.rates
+    if len(rates) < 2:  # noqa: PLR2004 - a line has two ends
+        return ""
+    width, height = _CHART
+    top = max(rates) or 1.0
+    if not math.isfinite(top):
+        return ""
+    step = width / (len(rates) - 1)
+    points = " ".join(
+        f"{n * step:.1f},{height - 1 - (height - 2) * each / top:.1f}" for n, each in enumerate(rates)
+    )
+    return (
+        f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true">'
+        f'<polyline points="{points}"/></svg>'
+    )
+
+
+def _missing(missing: Sequence[Finding]) -> str:
+    head = '<section class="missing" aria-labelledby="missing"><header><h2 id="missing">What is missing</h2>'
+    if not missing:
+        return f"{head}<p>Nothing: whatever the exporter can know of this Celery, it knows.</p></header></section>"
+    head += "</header>"
+    return f"{head}<ul>{''.join(map(_finding, missing))}</ul></section>"
+
+
+def _finding(finding: Finding) -> str:
+    names = ""
+    if finding.names.total:
+        more = f" and {number(finding.names.more)} more" if finding.names.more else ""
+        names = f'<p class="names">{", ".join(map(foreign, finding.names.rows))}{more}</p>'
+    told = "" if finding.quote is None else f"<p><q>{foreign(finding.quote)}</q></p>"
+    return (
+        f'<li id="missing-{finding.key}" class="{finding.level}"><h3><span class="level">{finding.level}</span> '
+        f"{ours(finding.title)}</h3>{names}{told}<p>{ours(finding.remedy)}</p></li>\n"
+    )

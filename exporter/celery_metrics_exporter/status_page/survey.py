@@ -1,0 +1,190 @@
+"""Takes the look at a running exporter that the status page shows.
+
+Owns: where each value comes from. It reads the state that the metrics are made of, as scrapes do: without a lock, from
+any thread, at the time of asking. Only what a rate needs is kept besides, a few readings of counters, taken in sweeps.
+Must not know: pages, brokers, receivers.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.status_page.gather_queues import see_queues
+from celery_metrics_exporter.status_page.gather_readings import Readings
+from celery_metrics_exporter.status_page.gather_tasks import TaskTotals, see_tasks
+from celery_metrics_exporter.status_page.gather_workers import see_workers
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Link, Overview, Setup, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery_metrics_exporter.clock import Clock
+    from celery_metrics_exporter.collectors import ExporterCollector, QueueCollector, TaskCollector
+    from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.queues.known import KnownQueues
+    from celery_metrics_exporter.tasks.inflight import Inflight
+    from celery_metrics_exporter.workers.roster import Roster
+
+#: Seconds between two readings of the event counters, and for how many of them they are kept.
+STREAM_SECONDS: Final = (5.0, 300.0)
+#: The same of the starts of tasks, for their rates ...
+STARTS_SECONDS: Final = (30.0, 60.0)
+#: ... and of their outcomes, for recent failures.
+OUTCOMES_SECONDS: Final = (60.0, 600.0)
+#: Of the lags of the last minutes, this share is within what is told.
+LAG_SHARE: Final = 0.95
+#: The rate of events is that of this many readings.
+_LATELY: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The state that is looked at."""
+
+    subscription: Subscription
+    exporter: ExporterCollector
+    tasks: TaskCollector
+    queues: QueueCollector
+    roster: Roster
+    known: KnownQueues
+    inflight: Inflight
+
+
+class Survey:
+    """Looks when asked. :meth:`sweep` is due every quarter of a second or so, under the dispatcher's lock."""
+
+    def __init__(self, sources: Sources, clock: Clock, setup: Setup) -> None:
+        """``setup``: how the exporter was started."""
+        self._of = sources
+        self._clock = clock
+        self._since = clock.wall()
+        self._setup = setup
+        self._control_error: Callable[[], str | None] = _no_error
+        self._redact: Callable[[str], str] = str
+        self._queue_error: str | None = None
+        now = clock.monotonic()
+        self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
+        self._starts = Readings(STARTS_SECONDS, now, array("q"))
+        self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
+
+    def complete(
+        self,
+        *,
+        broker: str,
+        reads_queues: bool,
+        control_error: Callable[[], str | None],
+        redact: Callable[[str], str],
+    ) -> None:
+        """Say what only the wiring knows.
+
+        Args:
+            broker: its name, without secrets.
+            reads_queues: whether samples of it are taken.
+            control_error: tells why workers cannot be asked.
+            redact: takes the secrets out of error texts.
+        """
+        self._setup = replace(self._setup, broker=broker, reads_queues=reads_queues)
+        self._control_error = control_error
+        self._redact = redact
+
+    def queues_failed(self, error: str | None) -> None:
+        """The broker could not be read, or could; ``error`` in one line."""
+        self._queue_error = error
+
+    def sweep(self) -> None:
+        """Take the readings that are due."""
+        now = self._clock.monotonic()
+        if self._stream.are_due(now):
+            self._stream.add(now, self._stream_totals())
+        if self._starts.are_due(now):
+            self._starts.add(now, array("q", (ledger.started_total for ledger in self._of.tasks.ledgers())))
+        if self._outcomes.are_due(now):
+            self._outcomes.add(now, TaskTotals.of(self._of.tasks.ledgers()))
+
+    def look(self) -> Overview:
+        """See everything as it is now. May be called from any thread."""
+        now = self._clock.monotonic()
+        return Overview(
+            now=self._clock.wall(),
+            since=self._since,
+            setup=self._setup,
+            link=self._link(),
+            stream=self._see_stream(now),
+            broker=self._broker(),
+            queues=see_queues(self._of.queues, self._of.known, self._of.roster),
+            workers=see_workers(
+                self._of.roster, asks=self._setup.inspect_workers and self._setup.remote_control
+            ),
+            tasks=see_tasks(
+                self._of.tasks,
+                starts=self._starts.since(now),
+                outcomes=self._outcomes.since(now),
+                evicted=self._of.inflight.evicted["capacity"],
+                overflowed=tuple(self._of.exporter.overflows().items()),
+            ),
+        )
+
+    def _link(self) -> Link:
+        state = self._of.subscription.state()
+        return Link(
+            connected=state.connected,
+            deafness=state.deafness,
+            delivers=state.delivering,
+            lasting=state.lasting,
+            error=state.last_error,
+            past_error=state.past_error,
+            past_error_age=state.past_error_age,
+            reconnects=max(0, state.connections - 1),
+            unheard=state.disconnected_seconds,
+            restarts=state.restarts,
+        )
+
+    def _broker(self) -> BrokerView:
+        error, control_error = self._queue_error, self._control_error()
+        sample = self._of.queues.fresh()
+        facts = None if sample is None else sample.facts
+        return BrokerView(
+            up=self._of.queues.is_broker_up(),
+            error=None if error is None else self._redact(error),
+            round_trip=None if facts is None else facts.round_trip,
+            unacked=None if facts is None else facts.unacked,
+            delayed=None if facts is None else facts.delayed,
+            control_error=None if control_error is None else self._redact(control_error),
+        )
+
+    def _stream_totals(self) -> _StreamTotals:
+        return _StreamTotals(self._of.exporter.total(), self._of.exporter.lags.counts())
+
+    def _see_stream(self, now: float) -> Stream:
+        totals = self._stream_totals()
+        kept = self._stream.kept()
+        at, before = kept[-_LATELY:][0]
+        _, first = kept[0]
+        seconds = now - at
+        return Stream(
+            total=totals.events,
+            last=self._of.exporter.last_event or None,
+            rate=(totals.events - before.events) / seconds if seconds >= 1 else None,
+            rates=tuple(
+                (later.events - earlier.events) / (ends - begins)
+                for (begins, earlier), (ends, later) in pairwise(kept)
+            ),
+            lag=self._of.exporter.lags.bound_of(LAG_SHARE, since=first.lags),
+            dropped=tuple((reason, number) for reason, number in self._of.exporter.drops().items() if number),
+            retimed=self._of.exporter.retimed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _StreamTotals:
+    """Of all events so far: their number, and their lags by bucket."""
+
+    events: int
+    lags: tuple[int, ...]
+
+
+def _no_error() -> None:
+    """Nobody told who would know."""

@@ -1,0 +1,234 @@
+"""A table of the page, and which columns each of them has.
+
+Owns: how rows become HTML. On a phone the style turns each row into a card, in which ``data-l`` names the cells; the
+roles keep it a table for screen readers there (a browser takes ``display: grid`` for no row).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
+
+from celery_metrics_exporter.status_page.snapshot import RowT
+from celery_metrics_exporter.status_page.wording import (
+    UNKNOWN,
+    age,
+    ago,
+    duration,
+    foreign,
+    number,
+    ours,
+    rate,
+    share,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from celery_metrics_exporter.status_page.snapshot import (
+        Overview,
+        QueueRow,
+        RunningRow,
+        TaskRow,
+        Top,
+        WorkerRow,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[RowT]):
+    """A heading and what stands below it; ``is_text`` is aligned like text, not like a number."""
+
+    heading: str
+    cell: Callable[[RowT], str]
+    is_text: bool = False
+
+
+def table(
+    key: str, heading: str, aside: str, columns: Sequence[Column[RowT]], top: Top[RowT], empty: str
+) -> str:
+    """A section with a table. ``aside`` stands beside the heading, ``empty`` in place of a table without rows."""
+    title = f'<h2 id="{key}">{heading}</h2>' + (f"<p>{ours(aside)}</p>" if aside else "")
+    head = f'<section aria-labelledby="{key}"><header>{title}</header>'
+    if not top.rows:
+        return f'{head}<p class="none">{ours(empty)}</p></section>\n'
+    headings = "".join(
+        f'<th role="columnheader" scope="col"{_kind(column)}>{column.heading}</th>' for column in columns
+    )
+    rows = "\n".join(_row(columns, row) for row in top.rows)
+    more = f'<p class="more">and {number(top.more)} more, in the metrics</p>' if top.more else ""
+    return (
+        f'{head}<table role="table" aria-labelledby="{key}">'
+        f'<thead role="rowgroup"><tr role="row">{headings}</tr></thead>\n'
+        f'<tbody role="rowgroup">{rows}</tbody></table>{more}</section>\n'
+    )
+
+
+def _row(columns: Sequence[Column[RowT]], row: RowT) -> str:
+    first, *others = columns
+    cells = "".join(
+        f'<td role="cell"{_kind(column)} data-l="{column.heading}">{column.cell(row)}</td>'
+        for column in others
+    )
+    return f'<tr role="row"><th role="rowheader" scope="row">{first.cell(row)}</th>{cells}</tr>'
+
+
+def _kind(column: Column[RowT]) -> str:
+    return "" if column.is_text else ' class="n"'
+
+
+def why(found: Collection[str], key: str) -> str:
+    """What stands for the unknown: a link to its finding, if there is one."""
+    if key not in found:
+        return UNKNOWN
+    return f'<a class="why" href="#missing-{key}" aria-label="not known, see why">{UNKNOWN}</a>'
+
+
+def queues_table(seen: Overview, found: Collection[str]) -> str:
+    """``found``: the keys of the findings, to which cells link that are not known."""
+    rows = seen.queues.shown.rows
+    control = next((key for key in ("remote-control", "inspection", "untold") if key in found), "")
+
+    def length(row: QueueRow) -> str:
+        return number(row.length) if row.length is not None else why(found, "broker")
+
+    def oldest(row: QueueRow) -> str:
+        if not row.length:
+            return ""
+        return why(found, "age") if row.oldest is None else age(row.oldest, seen.now)
+
+    def workers(row: QueueRow) -> str:
+        if row.is_abandoned and "abandoned" in found:
+            return '<a class="bad" href="#missing-abandoned">0</a>'
+        return number(row.workers) if row.workers is not None else why(found, control)
+
+    def slots(row: QueueRow) -> str:
+        return number(row.slots) if row.slots is not None else why(found, control)
+
+    columns: list[Column[QueueRow]] = [
+        Column("Queue", lambda row: foreign(row.name), is_text=True),
+        Column("Waiting", length),
+        Column("Oldest", oldest),
+    ]
+    if any(row.unacked is not None for row in rows):
+        columns.append(Column("Held", lambda row: number(row.unacked)))
+    if any(row.consumers is not None for row in rows):
+        columns.append(Column("Consumers", lambda row: number(row.consumers)))
+    columns += [Column("Workers", workers), Column("Slots", slots)]
+    return table("queues", "Queues", _broker(seen), columns, seen.queues.shown, "No queue is known yet.")
+
+
+def _broker(seen: Overview) -> str:
+    """What the broker tells of all queues together."""
+    told = (
+        (seen.queues.waiting, "waiting"),
+        (seen.broker.unacked, "held by workers"),
+        (seen.broker.delayed, "delayed by the broker"),
+    )
+    parts = [f"{number(value)} {what}" for value, what in told if value is not None]
+    if seen.broker.round_trip is not None:
+        parts.append(f"the broker answers in {duration(seen.broker.round_trip)}")
+    return ", ".join(parts)
+
+
+def busiest_table(seen: Overview, found: Collection[str]) -> str:
+    """Tasks by their starts of the last minute."""
+    columns: list[Column[TaskRow]] = [
+        Column("Task", lambda row: foreign(row.task), is_text=True),
+        Column("Queue", lambda row: foreign(row.queue), is_text=True),
+        Column("Per second", lambda row: rate(row.rate)),
+        Column("Running", lambda row: number(row.running)),
+        Column("Started", lambda row: number(row.started)),
+        Column("Succeeded", lambda row: number(row.succeeded)),
+        Column("Failed", lambda row: number(row.failed)),
+        Column("Retried", lambda row: number(row.retried)),
+        Column("Run time", lambda row: UNKNOWN if row.runtime is None else duration(row.runtime)),
+        Column("Wait", lambda row: why(found, "task-sent") if row.wait is None else duration(row.wait)),
+    ]
+    span = seen.tasks.window
+    aside = "totals and means since the exporter started" + (
+        f", rates of the last {duration(round(span))}" if span else ""
+    )
+    return table("busiest", "Busiest tasks", aside, columns, seen.tasks.busiest, "No task has started yet.")
+
+
+def failing_table(seen: Overview) -> str:
+    """Tasks by their failures of the last minutes."""
+    span = seen.tasks.long_window
+    columns: list[Column[TaskRow]] = [
+        Column("Task", lambda row: foreign(row.task), is_text=True),
+        Column("Queue", lambda row: foreign(row.queue), is_text=True),
+        Column("Lately", lambda row: _alarming(row.recent_failures)),
+        Column("Share", lambda row: share(row.recent_failures, row.recent_ends)),
+        Column("In all", lambda row: number(row.failed)),
+        Column("Mostly", lambda row: foreign(row.exception) if row.exception else UNKNOWN, is_text=True),
+        Column("Last", lambda row: ago(row.last_failed, seen.now)),
+    ]
+    aside = f"lately: in the last {duration(round(span))}" if span else ""
+    return table("failing", "Most failing tasks", aside, columns, seen.tasks.failing, "No task has failed.")
+
+
+def running_table(seen: Overview) -> str:
+    """Tasks that run, those that began first."""
+    columns: list[Column[RunningRow]] = [
+        Column("Task", lambda row: foreign(row.task), is_text=True),
+        Column("Queue", lambda row: foreign(row.queue), is_text=True),
+        Column("Worker", lambda row: foreign(row.worker), is_text=True),
+        Column("For", lambda row: age(row.started, seen.now)),
+    ]
+    return table("running", "Running longest", "", columns, seen.tasks.running, "No task runs.")
+
+
+def workers_table(seen: Overview, found: Collection[str]) -> str:
+    """All workers, those with troubles first."""
+    control = next((key for key in ("remote-control", "inspection", "untold") if key in found), "")
+    rows = seen.workers.shown.rows
+
+    def busy(row: WorkerRow) -> str:
+        if row.state != "up":
+            return ""
+        slots = why(found, control) if row.slots is None else number(row.slots)
+        return f"{number(row.active)} of {slots}"
+
+    def queues(row: WorkerRow) -> str:
+        if row.queues is None:
+            return why(found, control) if row.state == "up" else ""
+        more = f" and {number(row.queues.more)} more" if row.queues.more else ""
+        return ", ".join(map(foreign, row.queues.rows)) + more
+
+    columns: list[Column[WorkerRow]] = [
+        Column("Worker", lambda row: foreign(row.name), is_text=True),
+        Column("State", _state, is_text=True),
+        Column("Busy", busy),
+        Column("Queues", queues, is_text=True),
+        Column("Succeeded", lambda row: number(row.succeeded)),
+        Column("Failed", lambda row: number(row.failed)),
+    ]
+    if any(row.missed for row in rows):
+        columns.append(Column("Missed", lambda row: _alarming(row.missed)))
+    columns += [
+        Column("Clock", _offset),
+        Column("Celery", lambda row: foreign(row.version) if row.version else UNKNOWN, is_text=True),
+        Column("Last event", lambda row: ago(row.last_seen, seen.now)),
+    ]
+    return table("workers", "Workers", "", columns, seen.workers.shown, "No worker has been seen.")
+
+
+def _state(row: WorkerRow) -> str:
+    if row.state == "lost":
+        return '<a class="pill bad" href="#missing-lost">lost</a>'
+    if row.state == "offline":
+        return '<span class="pill">offline</span>'
+    if row.sends_events is False:
+        return '<a class="pill warn" href="#missing-events-off">events off</a>'
+    return '<span class="pill good">up</span>'
+
+
+def _offset(row: WorkerRow) -> str:
+    if row.offset is None:
+        return UNKNOWN
+    return f"{'+' if row.offset >= 0 else '−'}{duration(abs(row.offset))}"  # noqa: RUF001 - a minus sign
+
+
+def _alarming(value: int) -> str:
+    return f'<b class="bad">{number(value)}</b>' if value else "0"

@@ -1,0 +1,50 @@
+"""Which attempts run now, where and since when.
+
+Owns: the sets of running attempts, one a worker. Must not know: events, metrics.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from celery_metrics_exporter.tasks.attempt import Attempt, RunningHere
+
+
+class Running:
+    """Attempts between their start and their end. Written by one thread at a time, read by any.
+
+    An attempt knows which set it is in, and takes itself off it (``Attempt.leave``).
+    """
+
+    def __init__(self) -> None:
+        self._on_worker: dict[str, RunningHere] = {}
+
+    def begin(self, attempt: Attempt) -> None:
+        """The attempt runs on ``attempt.worker``, since ``attempt.started``."""
+        worker = attempt.worker or ""
+        here = self._on_worker.get(worker)
+        if here is None:
+            here = self._on_worker[worker] = {}
+        if attempt.running is not here:
+            if attempt.running is not None:
+                attempt.leave()
+            attempt.running = here
+            here[attempt] = None
+
+    def end_all(self, worker: str, since: float) -> None:
+        """End what was started on this worker before ``since`` (epoch seconds by the worker's clock)."""
+        for attempt in tuple(self._on_worker.get(worker, ())):
+            if attempt.started < since:
+                attempt.open = 0
+                attempt.leave()
+
+    def sweep(self) -> None:
+        """Forget workers on which nothing runs."""
+        for worker, here in tuple(self._on_worker.items()):
+            if not here:
+                del self._on_worker[worker]
+
+    def snapshot(self) -> list[Attempt]:
+        """Everything that runs."""
+        return [attempt for here in tuple(self._on_worker.values()) for attempt in tuple(here)]

@@ -1,0 +1,75 @@
+"""The file of --web.config.file while it is served: read again when it changes, the last good version stays.
+
+Owns which version holds. Must not know: requests, connections.
+
+The toolkit reads its file at every connection and request, and answers nothing while that is bad. Here the same
+moments see a change, but a version that cannot work is logged once and does not come into force. Whether
+there is TLS at all is settled at the start, in the toolkit and here.
+"""
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.web.config import WebConfig, read_web_config
+from celery_metrics_exporter.web.named_files import NamedFiles
+from celery_metrics_exporter.web.tls import Tls
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What the file says, ready for use; without ``tls`` it is plain HTTP."""
+
+    config: WebConfig
+    tls: Tls | None
+
+
+class WebConfigFile:
+    """Gives the version that holds now; thread-safe."""
+
+    def __init__(self, path: str) -> None:
+        """Read it. Raises ConfigError with file, line and reason."""
+        self._path = path
+        self._lock = threading.Lock()
+        self._files = NamedFiles()
+        self._version = self._read(self._files)
+        self._holds = True
+
+    def holds(self) -> bool:
+        """Whether what the file says now is in force; False: its last change was refused."""
+        self.current()
+        return self._holds
+
+    def current(self) -> Version:
+        """The latest version that can work, as of now."""
+        if self._files.unchanged():
+            return self._version
+        with self._lock:
+            if not self._files.unchanged():
+                self._renew()
+            return self._version
+
+    def _renew(self) -> None:
+        files = NamedFiles()
+        try:
+            version = self._read(files)
+            self._check_same_scheme(version)
+        except ConfigError as error:
+            self._holds = False
+            _log.error("web configuration refused, the last good one stays", extra=fields(error=error))
+        else:
+            self._version, self._holds = version, True
+            _log.info("web configuration read again", extra=fields(file=self._path))
+        self._files = files
+
+    def _check_same_scheme(self, version: Version) -> None:
+        if (version.tls is None) is not (self._version.tls is None):
+            raise ConfigError(f"{self._path}: TLS cannot come or go while serving; restart the exporter")
+
+    def _read(self, files: NamedFiles) -> Version:
+        config = read_web_config(self._path, files)
+        return Version(config, None if config.tls is None else Tls(config.tls))

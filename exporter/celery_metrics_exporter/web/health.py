@@ -1,0 +1,50 @@
+"""What ``/-/healthy``, ``/-/ready`` and the status page tell.
+
+Owns: the two verdicts; what the page shows is only handed on. Healthy is about this process alone: an outage of the
+broker must not get it restarted, which would lose its counters. Ready says whether events flow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.status_page.snapshot import Overview
+
+
+class ExporterStatus:
+    """The status of a running exporter; each verdict comes with one line of text."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        threads: Sequence[threading.Thread],
+        look: Callable[[], Overview],
+    ) -> None:
+        """Args:
+        subscription: state of the receiver.
+        threads: those without which the exporter is broken; they are started already.
+        look: sees what the status page shows.
+        """
+        self._subscription = subscription
+        self._threads = threads
+        #: What the status page shows; takes milliseconds.
+        self.overview = look
+
+    def healthy(self) -> tuple[bool, str]:
+        """Whether this process works."""
+        dead = [thread.name for thread in self._threads if thread.ident is not None and not thread.is_alive()]
+        return (False, f"dead: {', '.join(dead)}") if dead else (True, "healthy")
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether the subscription to the event stream stands and, as far as we know, delivers."""
+        state = self._subscription.state()
+        if not state.connected:
+            return False, f"not receiving events: {state.last_error or 'connecting'}"
+        if state.deafness is not None:
+            return False, f"connected but nothing arrives: {state.deafness}"
+        return True, "receiving events"

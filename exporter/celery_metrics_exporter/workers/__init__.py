@@ -1,0 +1,1 @@
+"""What is known of workers: who is up, what each does and can do."""

@@ -1,7 +1,0 @@
-"""Remote control: what is asked of workers, and what they answer."""
-
-from __future__ import annotations
-
-from exporter.facts import WorkerFacts
-
-__all__ = ("WorkerFacts",)

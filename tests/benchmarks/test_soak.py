@@ -1,0 +1,134 @@
+"""The soak's own parts: what its cluster tells, and when it says that something grows."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.soak.pods import Cluster
+from benchmarks.soak.readings import Ending, Reading, grows, judge, megabytes_a_minute
+from benchmarks.soak.report import header, row
+from benchmarks.soak.watch import page_figures
+from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable, decode
+
+CALM = Reading(
+    at=0.0,
+    sent=1200,
+    delivered=1000,
+    counted=1000,
+    dropped=0,
+    rss=80_000_000,
+    threads=20,
+    files=12,
+    leftovers=1,
+    cpu=0.1,
+    lag=2.0,
+    series=500,
+    scrape=0.02,
+    in_flight=10,
+    evicted=0,
+    workers=5,
+    reconnects=2,
+    names=9,
+    answers=30,
+)
+GOOD_END = Ending(code=0, seconds=0.4, leftovers=(), complaints=0)
+
+
+def minutes(**changes: int) -> list[Reading]:
+    """Ten minutes of readings in which these figures grow by so much from one to the next, five seconds later."""
+    return [
+        replace(
+            CALM,
+            at=5.0 * number,
+            **{name: getattr(CALM, name) + step * number for name, step in changes.items()},
+        )
+        for number in range(121)
+    ]
+
+
+def complaints(readings: list[Reading], ending: Ending = GOOD_END) -> list[str]:
+    """What the verdict does not like."""
+    return [finding.text for finding in judge(readings, ending) if not finding.good]
+
+
+def test_calm_run_is_good() -> None:
+    """What stands still and was counted in full gives no complaint; events in gaps are no loss of the exporter's."""
+    assert complaints(minutes()) == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "step", "words"),
+    [
+        ("rss", 100_000, "memory: +1.20 MB a minute"),
+        ("threads", 1, "threads: 50 to 140 after warm-up"),
+        ("files", 1, "file descriptors: "),
+        ("leftovers", 1, "keys or queues on the broker: "),
+        ("dropped", 1, "events: 1,000 counted and 120 dropped"),
+        ("counted", -1, "events: 880 counted"),
+    ],
+)
+def test_growth_is_found(figure: str, step: int, words: str) -> None:
+    """Each figure that grows, or that is short of what it should be, is complained of alone."""
+    (complaint,) = complaints(minutes(**{figure: step}))
+    assert complaint.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"code": 1}, "stop: exit code 1"),
+        ({"seconds": 5.1}, "stop: exit code 0 after 5.1 s"),
+        ({"leftovers": ("a", "b")}, "left on the broker for ever: a, b"),
+        ({"complaints": 2}, "tracebacks in the log: 2"),
+    ],
+)
+def test_bad_end_is_found(changes: dict[str, object], words: str) -> None:
+    """An end that is late, dirty or not clean is complained of."""
+    (complaint,) = complaints(minutes(), replace(GOOD_END, **changes))  # type: ignore[arg-type]  # of any field
+    assert complaint.startswith(words)
+
+
+def test_memory_that_slowly_falls_or_stands_still_is_flat() -> None:
+    """The slope is that of the line, in megabytes a minute."""
+    assert megabytes_a_minute(minutes(rss=-10_000)) == pytest.approx(-0.12)
+    assert megabytes_a_minute(minutes()) == 0
+    assert megabytes_a_minute([CALM]) == 0
+
+
+def test_what_comes_and_goes_does_not_grow() -> None:
+    """One more than before for a moment is no growth, one more that stays is."""
+    assert not grows([1, 2, 1, 2, 1, 3, 1, 2])
+    assert grows([1, 2, 1, 2, 2, 3, 3, 3])
+    assert not grows([7])
+
+
+def test_cluster_tells_what_it_says_it_tells() -> None:
+    """Every event is one that Celery could send, the rate is kept, and workers come and go."""
+    cluster = Cluster(rate=500.0, pods=20, life=3.0)
+    cluster.start = 1_800_000_000.0
+    events: list[AnyEvent | Undecodable] = []
+    for number in range(1, 401):
+        for message, count in cluster.until(number * 0.05):
+            told = list(decode(message.body.encode()))
+            assert len(told) == count
+            events += told
+    kinds = Counter(WIRE_NAMES[type(event)] for event in events if isinstance(event, Event))
+    assert kinds == cluster.events
+    assert set(kinds) == set(WIRE_NAMES.values()) - {"task-cancelled"}
+    assert len(events) == pytest.approx(500 * 20, rel=0.1)
+    assert cluster.names > 80
+    assert len(cluster.pods) == 20
+
+
+def test_page_is_summed_up() -> None:
+    """Samples are counted, and those about the exporter itself added over their labels."""
+    name = "celery_exporter_events_total"
+    text = f'# HELP x y\nx{{a="b c"}} 1\n{name}{{event="a"}} 2\n{name}{{event="b"}} 3.0\n'
+    assert page_figures(text) == (3, {name: 5.0})
+
+
+def test_row_has_a_cell_for_each_column() -> None:
+    """A row fits the table."""
+    columns = header().splitlines()[0].count("|")
+    assert row(CALM, None).count("|") == row(CALM, CALM).count("|") == columns

@@ -1,0 +1,1 @@
+"""The demo, run as users run it, and its parts."""

@@ -1,0 +1,1 @@
+"""Decoding, dispatch and the state of the stream."""

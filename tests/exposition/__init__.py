@@ -1,0 +1,1 @@
+"""Rows and encoders, held against prometheus_client's."""

@@ -1,0 +1,1 @@
+"""Names, ages and flow of queues."""

@@ -1,0 +1,1 @@
+"""Readers of brokers, as far as they need no broker."""

@@ -1,0 +1,99 @@
+"""Which queues are known and shown."""
+
+import pytest
+
+from celery_metrics_exporter.queues.internal import is_internal
+from celery_metrics_exporter.queues.known import CANDIDATE_SAMPLES, RETENTION_SECONDS, KnownQueues
+from tests.pipeline import FakeTime
+
+
+def known(
+    *,
+    configured: tuple[str, ...] = (),
+    candidates: tuple[str, ...] = (),
+    include: tuple[str, ...] = (),
+    exclude: tuple[str, ...] = (),
+    max_queues: int = 100,
+    time: FakeTime | None = None,
+    overflows: list[None] | None = None,
+) -> KnownQueues:
+    """A registry of queues."""
+    return KnownQueues(
+        (time or FakeTime()).clock(),
+        configured=configured,
+        candidates=candidates,
+        include=include,
+        exclude=exclude,
+        is_internal=is_internal,
+        max_queues=max_queues,
+        on_overflow=lambda: ([] if overflows is None else overflows).append(None),
+    )
+
+
+def test_a_queue_stays_known_for_a_while() -> None:
+    """Every mention keeps it for an hour more; the configured ones stay for ever."""
+    time = FakeTime()
+    queues = known(configured=("always",), time=time)
+    queues.note(["seen"])
+    time.elapsed = RETENTION_SECONDS - 1
+    queues.note(["seen", "always"])
+    time.elapsed += RETENTION_SECONDS - 1
+    queues.sweep()
+    assert set(queues.names()) == {"always", "seen"}
+    time.elapsed += 2
+    queues.sweep()
+    assert queues.names() == ("always",)
+
+
+def test_candidates_are_looked_for_but_not_known() -> None:
+    """The default queue is asked for, and shown only once somebody has seen it."""
+    queues = known(candidates=("celery",))
+    assert (queues.names(), queues.wanted()) == ((), ("celery",))
+    queues.found(["celery"])
+    assert (queues.names(), queues.wanted()) == (("celery",), ("celery",))
+
+
+def test_candidates_are_not_looked_for_for_ever() -> None:
+    """RabbitMQ logs an error for each queue that is asked for in vain; other signs of it may still come."""
+    queues = known(candidates=("celery",))
+    for _ in range(CANDIDATE_SAMPLES):
+        assert queues.wanted() == ("celery",)
+        queues.found([])
+    assert queues.wanted() == ()
+    queues.note(["celery"])
+    assert queues.wanted() == ("celery",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "celeryev",
+        "celeryev.8c2",
+        "w@h.celery.pidbox",
+        "reply.celery.pidbox",
+        "celery_delayed_4",
+        "a\nb",
+        "x" * 201,
+    ],
+)
+def test_names_that_are_never_shown(name: str) -> None:
+    """Celery's own queues, and names that could not stand in a label as they are."""
+    queues = known()
+    queues.note([name])
+    assert queues.names() == ()
+
+
+def test_patterns() -> None:
+    """Of several include patterns one must fit, of the exclude patterns none; --queue is not concerned."""
+    queues = known(configured=("tmp-wanted",), include=("mail*", "tmp-*"), exclude=("*-[0-9]", "tmp-*"))
+    queues.note(["mail", "mail.fast", "mail-1", "other", "tmp-x", "tmp-wanted"])
+    assert set(queues.names()) == {"tmp-wanted", "mail", "mail.fast"}
+
+
+def test_the_number_of_queues_is_bounded() -> None:
+    """What is known stays, what is beyond the limit is counted."""
+    overflows: list[None] = []
+    queues = known(max_queues=2, overflows=overflows)
+    queues.note(["a", "b", "c", "a"])
+    assert queues.names() == ("a", "b")
+    assert len(overflows) == 1

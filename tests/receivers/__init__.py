@@ -1,0 +1,1 @@
+"""Receivers, as far as they need no broker."""

@@ -1,0 +1,1 @@
+"""What the status page gathers, finds and draws."""

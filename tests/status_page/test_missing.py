@@ -1,0 +1,256 @@
+"""What is missing: each finding with the state that it names, and without it."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from celery_metrics_exporter.cli.options import run_options
+from celery_metrics_exporter.status_page import StatusPage
+from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.missing import find_missing
+from celery_metrics_exporter.status_page.snapshot import (
+    BrokerView,
+    Link,
+    Overview,
+    QueueRow,
+    Queues,
+    Stream,
+    Tasks,
+    Top,
+    Workers,
+)
+from tests.serving import SEEN, FixedStatus
+
+#: An exporter that knows everything: it has heard of workers and tasks, and nothing is wrong.
+WELL = replace(
+    SEEN,
+    stream=Stream(total=100, last=SEEN.now, lag=0.01, dropped=()),
+    broker=BrokerView(up=True),
+    queues=Queues(shown=Top((QueueRow(name="q", length=1, workers=1, oldest=SEEN.now),), 1)),
+    workers=Workers(up=2),
+    tasks=Tasks(sent=5, started=5),
+)
+NAMES = Top(("a", "b"), 7)
+
+
+def found(seen: Overview) -> list[Finding]:
+    """The findings."""
+    return find_missing(seen)
+
+
+def keys(findings: Iterable[Finding]) -> set[str]:
+    """Their keys."""
+    return {finding.key for finding in findings}
+
+
+def with_setup(**settings: Any) -> Overview:
+    """All is well, with an exporter that was started so."""
+    return replace(WELL, setup=replace(WELL.setup, **settings))
+
+
+def with_link(**state: Any) -> Overview:
+    """All is well but the link."""
+    return replace(WELL, link=replace(WELL.link, **state))
+
+
+def test_nothing_is_missing() -> None:
+    """When everything is known there is no finding, and the page says so."""
+    assert found(WELL) == []
+    html = StatusPage(FixedStatus(seen=WELL), "/metrics").body().decode()
+    assert "Nothing: whatever the exporter can know of this Celery, it knows." in html
+
+
+CASES: dict[str, tuple[Overview, str, str, str]] = {
+    "connection": (
+        with_link(connected=False, error="refused"),
+        "fault",
+        "nothing is counted",
+        "`--broker-url`",
+    ),
+    "deaf": (with_link(deafness="no event for 40 s"), "fault", "nothing arrives", "`--event-exchange`"),
+    "unsure": (with_link(delivers=None), "note", "A silence proves nothing", "`--no-remote-control`"),
+    "routing-key": (with_setup(routing_key="task.#"), "note", "some events", "`--event-routing-key`"),
+    "gaps": (
+        with_link(reconnects=2, unheard=75.0),
+        "note",
+        "for 1 min 15 s in all, with 2 reconnects",
+        "The log",
+    ),
+    "stuck": (with_link(restarts=1), "warning", "1 receiver hung", "network"),
+    "queues-unreadable": (with_setup(reads_queues=False), "note", "No queue lengths", "monitoring"),
+    "broker": (
+        replace(WELL, broker=BrokerView(up=False, error="NOPERM")),
+        "fault",
+        "The broker cannot be read",
+        "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`",
+    ),
+    "remote-control": (with_setup(remote_control=False), "note", "asked nothing", "`--no-remote-control`"),
+    "inspection": (with_setup(inspect_workers=False), "note", "not asked", "`--no-inspect-workers`"),
+    "no-worker": (
+        replace(WELL, workers=Workers()),
+        "warning",
+        "No worker is up",
+        "`celery -A proj worker -E`",
+    ),
+    "no-task": (replace(WELL, tasks=Tasks()), "note", "No task has started", "enable_events"),
+    "lost": (
+        replace(WELL, workers=Workers(up=1, lost=NAMES)),
+        "warning",
+        "7 workers lost",
+        "`--worker-timeout`",
+    ),
+    "events-off": (
+        replace(WELL, workers=Workers(up=9, silent=NAMES)),
+        "warning",
+        "7 workers send no task events",
+        "`worker_send_task_events = True`",
+    ),
+    "clocks": (replace(WELL, workers=Workers(up=9, skewed=NAMES)), "warning", "clock of 7 workers", "NTP"),
+    "untold": (
+        replace(WELL, workers=Workers(up=9, untold=NAMES)),
+        "note",
+        "7 workers did not answer",
+        "solo",
+    ),
+    "missed": (replace(WELL, workers=Workers(up=9, missed=3)), "warning", "3 starts", "`--event-queue-ttl`"),
+    "abandoned": (
+        replace(WELL, queues=Queues(abandoned=NAMES)),
+        "warning",
+        "7 queues that no worker consumes",
+        "`celery -A proj control add_consumer QUEUE`",
+    ),
+    "management": (
+        replace(WELL, queues=Queues(shown=Top((QueueRow(name="q", consumers=1),), 1))),
+        "note",
+        "RabbitMQ does not tell",
+        "`--management-url http://HOST:15672`",
+    ),
+    "age": (replace(WELL, queues=Queues(ageless=NAMES)), "note", "7 queues is not known", "`+lindex`"),
+    "task-sent": (
+        replace(WELL, tasks=Tasks(sent=0, started=5)),
+        "warning",
+        "task-sent is off: no queue wait",
+        "`task_send_sent_event = True`",
+    ),
+    "dropped": (
+        replace(WELL, stream=Stream(dropped=(("undecodable", 1200), ("invalid", 1)))),
+        "warning",
+        "1,201 messages could not be read as events: 1,200 undecodable, 1 invalid",
+        "`event_serializer = 'json'`",
+    ),
+    "lag": (replace(WELL, stream=Stream(lag=math.inf)), "warning", "more than 10 s late", "CPU"),
+    "retimed": (replace(WELL, stream=Stream(retimed=1)), "warning", "1 event had", "clock"),
+    "evicted": (
+        replace(WELL, tasks=Tasks(sent=1, started=1, evicted=9)),
+        "warning",
+        "9 tasks",
+        "`--max-in-flight`",
+    ),
+    "overflow": (
+        replace(WELL, tasks=Tasks(sent=1, started=1, overflowed=(("celery_task", 4),))),
+        "warning",
+        "more tasks, workers or queues",
+        "`--max-series`",
+    ),
+}
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_finding(key: str) -> None:
+    """The one thing that is wrong is the one finding, with its level, what it says and what to write."""
+    seen, level, title, remedy = CASES[key]
+    (finding,) = found(seen)
+    assert (finding.key, finding.level) == (key, level)
+    assert title in finding.title
+    assert remedy in finding.remedy
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_finding_on_the_page(key: str) -> None:
+    """It stands on the page under its anchor, with level, names, the words of the library, and code to type."""
+    (finding,) = found(CASES[key][0])
+    html = StatusPage(FixedStatus(seen=CASES[key][0]), "/metrics").body().decode()
+    (shown,) = re.findall(rf'<li id="missing-{key}" class="{finding.level}">(.*?)</li>', html, re.DOTALL)
+    assert shown.count("<code>") == (finding.title + finding.remedy).count("`") / 2
+    assert ("<bdi>a</bdi>, <bdi>b</bdi> and 5 more" in shown) == (finding.names == NAMES)
+    assert finding.quote is None or f"<q><bdi>{finding.quote}</bdi></q>" in shown
+
+
+def test_every_option_that_is_named_exists() -> None:
+    """What a remedy tells to write, the command line knows."""
+    options = [option for section in run_options().values() for option in section]
+    known = {name.removeprefix("--") for option in options for name in (*option.opts, *option.secondary_opts)}
+    named = set()
+    for seen, *_ in CASES.values():
+        for finding in found(seen):
+            named |= set(re.findall(r"`--([a-z-]+)", finding.remedy))
+    assert named - {"without-heartbeat"} <= known
+
+
+def test_the_worst_first() -> None:
+    """Faults stand before warnings, these before notes."""
+    seen = replace(
+        with_setup(remote_control=False),
+        link=replace(WELL.link, connected=False),
+        workers=Workers(up=1, lost=NAMES),
+    )
+    assert [finding.level for finding in found(seen)] == ["fault", "warning", "note"]
+
+
+def test_absence_is_told_only_when_all_had_the_time() -> None:
+    """Within the first seconds of a connection, and without one, nobody is missed."""
+    empty = replace(WELL, workers=Workers(), queues=Queues(abandoned=NAMES), tasks=Tasks())
+    assert keys(found(replace(empty, link=Link(connected=True, delivers=True, lasting=2)))) == set()
+    assert keys(found(replace(empty, link=Link(connected=True, delivers=True, lasting=20)))) == {
+        "no-worker",
+        "abandoned",
+    }
+    assert keys(found(replace(empty, link=Link(connected=False, lasting=20)))) == {"connection"}
+    assert keys(found(replace(empty, link=Link(connected=True, deafness="x", lasting=20)))) == {
+        "deaf",
+        "abandoned",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "answer"),
+    [
+        ({}, "The exporter asks for them too."),
+        ({"enable_events": False}, "The exporter does not ask: `--no-enable-events`."),
+        ({"remote_control": False}, "The exporter does not ask: `--no-remote-control`."),
+    ],
+)
+def test_events_off_says_whether_we_ask(settings: dict[str, bool], answer: str) -> None:
+    """Whoever has forbidden the exporter to turn task events on is told so."""
+    seen = replace(with_setup(**settings), workers=Workers(up=9, silent=NAMES))
+    (finding,) = (each for each in found(seen) if each.key == "events-off")
+    assert answer in finding.remedy
+
+
+def test_task_sent_off_for_some() -> None:
+    """Where only some tasks lack their task-sent, these are named."""
+    (finding,) = found(replace(WELL, tasks=Tasks(sent=5, started=9, unsent=NAMES)))
+    assert finding.title.startswith("task-sent is off for 7 tasks")
+    assert finding.names == NAMES
+
+
+def test_workers_that_cannot_be_asked() -> None:
+    """The reason is told, but not beside a lost connection, which is reason enough."""
+    seen = replace(WELL, broker=BrokerView(up=True, control_error="NOPERM"))
+    (finding,) = found(seen)
+    assert (finding.key, finding.level, finding.quote) == ("remote-control", "warning", "NOPERM")
+    assert keys(found(replace(seen, link=Link(connected=False, error="x")))) == {"connection"}
+
+
+def test_start_is_no_gap() -> None:
+    """The seconds before the first connection, however many so far, are no gap beside the fault that they are."""
+    assert keys(found(with_link(connected=False, error="refused", lasting=99.0, unheard=99.0))) == {
+        "connection"
+    }
+    assert keys(found(with_link(unheard=0.3))) == set()
+    (finding,) = found(with_link(unheard=99.0, past_error="refused"))
+    assert (finding.key, finding.quote) == ("gaps", "refused")

@@ -1,0 +1,269 @@
+"""What the survey sees: real bodies and facts in, an overview out."""
+
+import json
+import math
+
+import pytest
+
+from celery_metrics_exporter.config.config import EventQueue
+from celery_metrics_exporter.facts import QueueFacts
+from celery_metrics_exporter.status_page.gather_queues import QUEUES
+from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, NAMES, RUNNING
+from celery_metrics_exporter.status_page.gather_workers import WORKERS
+from celery_metrics_exporter.status_page.snapshot import Overview
+from tests.pipeline import T0, Bench, received, sent, task, worker_event
+
+
+def look(bench: Bench) -> Overview:
+    """What is seen now."""
+    return bench.pipeline.survey.look()
+
+
+def run(
+    bench: Bench, uuid: str, at: float, *, name: str = "t", queue: str = "q", fails: bool = False
+) -> None:
+    """Feed a whole task that ends at ``at``."""
+    end = (
+        task("failed", uuid, at, exception="Boom('x')") if fails else task("succeeded", uuid, at, runtime=0.5)
+    )
+    bench.feed(
+        sent(uuid, at - 3, name=name, queue=queue),
+        [received(uuid, at - 2, name=name), task("started", uuid, at - 1), end],
+    )
+
+
+def test_nothing_yet() -> None:
+    """Before anything happened all is empty, and what is not known is None."""
+    seen = look(Bench())
+    assert (seen.stream.total, seen.stream.rate, seen.stream.last, seen.stream.lag) == (0, None, None, None)
+    assert (seen.queues.shown.total, seen.queues.waiting, seen.broker.up) == (0, None, None)
+    assert (seen.workers.shown.total, seen.tasks.busiest.total, seen.tasks.window) == (0, 0, None)
+
+
+def test_rate_of_events_is_of_the_last_seconds() -> None:
+    """Events a second are those since the reading before the last one, and the course of minutes is kept."""
+    bench = Bench()
+    for second in range(30):
+        bench.feed(*(worker_event("heartbeat", second + n / 10) for n in range(4)))
+        bench.wait(1)
+    stream = look(bench).stream
+    assert stream.total == 120
+    assert stream.rate == pytest.approx(4)
+    assert stream.rates == pytest.approx((4.0,) * 6, abs=1)
+    bench.wait(12)
+    assert look(bench).stream.rate == 0
+
+
+def test_course_of_rates_is_bounded() -> None:
+    """However long it runs, the rates of the last five minutes are kept."""
+    bench = Bench()
+    for _ in range(400):
+        bench.wait(5)
+    assert len(look(bench).stream.rates) == 60
+
+
+def test_lag_is_the_bound_for_most_events() -> None:
+    """95 % of the events came within the lag that is told, by the bounds of its histogram."""
+    bench = Bench()
+    bench.time.elapsed = 1.0
+    bench.feed(
+        *(worker_event("heartbeat", 0.98) for _ in range(95)),
+        *(worker_event("heartbeat", -99) for _ in range(5)),
+    )
+    assert look(bench).stream.lag == 0.025
+    bench.feed(*(worker_event("heartbeat", -9999) for _ in range(50)))
+    assert look(bench).stream.lag == math.inf
+
+
+def test_lag_forgets() -> None:
+    """Lags of more than five minutes ago count no more."""
+    bench = Bench()
+    bench.feed(worker_event("heartbeat", -99))
+    for _ in range(70):
+        bench.wait(5)
+    assert look(bench).stream.lag is None
+    bench.feed(worker_event("heartbeat", bench.time.elapsed - 0.004))
+    assert look(bench).stream.lag == 0.005
+
+
+def test_tasks_by_rate_and_by_failures() -> None:
+    """The busiest task is the one with the most starts lately, the most failing the one with the most failures."""
+    bench = Bench()
+    for n in range(6):
+        run(bench, f"a{n}", 3.0, name="often")
+    for n in range(2):
+        run(bench, f"b{n}", 3.0, name="fails", fails=True)
+    bench.wait(10)
+    tasks = look(bench).tasks
+    assert [(row.task, row.rate) for row in tasks.busiest.rows] == [("often", 0.6), ("fails", 0.2)]
+    (failing,) = tasks.failing.rows
+    assert (failing.task, failing.recent_failures, failing.recent_ends) == ("fails", 2, 2)
+    assert (failing.exception, failing.last_failed) == ("Boom", T0)  # its clock was ahead of ours
+    assert (tasks.recent_failures, tasks.recent_ends, tasks.started, tasks.sent) == (2, 8, 8, 8)
+    assert (tasks.busiest.rows[0].runtime, tasks.busiest.rows[0].wait) == (0.5, 2.0)
+
+
+def test_rates_of_tasks_forget() -> None:
+    """A task that started nothing for a minute and failed nothing for ten has neither rate nor recent failures."""
+    bench = Bench()
+    run(bench, "u", 3.0, fails=True)
+    for _ in range(25):
+        bench.wait(30)
+    (row,) = look(bench).tasks.busiest.rows
+    assert (row.rate, row.started, row.recent_failures, row.failed) == (0, 1, 0, 1)
+
+
+def test_tasks_that_run() -> None:
+    """What runs is told with its worker, the longest first, and counted with its task."""
+    bench = Bench()
+    for n in range(RUNNING + 5):
+        bench.feed(sent(f"u{n}"), [received(f"u{n}"), task("started", f"u{n}", at=20 - n)])
+    running = look(bench).tasks.running
+    assert (running.total, len(running.rows), running.more) == (RUNNING + 5, RUNNING, 5)
+    assert [row.started for row in running.rows] == [T0 + n for n in range(20 - RUNNING - 4, 20 - 4)]
+    assert {(row.task, row.queue, row.worker) for row in running.rows} == {("t", "q", "w@h")}
+    assert look(bench).tasks.busiest.rows[0].running == RUNNING + 5
+
+
+def test_task_without_its_task_sent() -> None:
+    """A task that runs and was never told of by a task-sent is named, but not one whose task-sent came."""
+    bench = Bench()
+    run(bench, "u", 3.0, name="told")
+    for n in range(NAMES + 2):
+        bench.feed([received(f"x{n}", 1, name=f"secret{n}"), task("started", f"x{n}", 2)])
+    bench.wait(3)
+    unsent = look(bench).tasks.unsent
+    assert (unsent.rows, unsent.total) == (tuple(f"secret{n}" for n in range(NAMES)), NAMES + 2)
+
+
+def test_workers_by_what_is_wrong_with_them() -> None:
+    """Lost workers come first, then those that send no task events or have another clock, those that left last."""
+    bench = Bench()
+    bench.feed(worker_event("online", worker="lost@h"))
+    bench.wait(61)
+    at = bench.time.elapsed
+    for name, shift in (("up@h", 0), ("silent@h", 0), ("skewed@h", 100), ("gone@h", 0)):
+        bench.feed(worker_event("online", at + shift, worker=name))
+    bench.answer("up@h", pool_size=4, queues=tuple("abcdef"))
+    bench.answer("silent@h", events_enabled=False)
+    bench.feed(worker_event("offline", at, worker="gone@h"))
+    workers = look(bench).workers
+    assert [(row.name, row.state) for row in workers.shown.rows] == [
+        ("lost@h", "lost"),
+        ("silent@h", "up"),
+        ("skewed@h", "up"),
+        ("up@h", "up"),
+        ("gone@h", "offline"),
+    ]
+    assert (workers.up, workers.offline, workers.lost.rows) == (3, 1, ("lost@h",))
+    assert (workers.silent.rows, workers.skewed.rows) == (("silent@h",), ("skewed@h",))
+    up = workers.shown.rows[3]
+    assert up.queues is not None
+    assert (up.slots, up.queues.rows, up.queues.total, up.version) == (4, ("a", "b", "c", "d"), 6, "5.7.0")
+
+
+def test_worker_that_does_not_answer() -> None:
+    """A worker that has sent heartbeats for a while and told no queues is named, unless nobody asks."""
+    bench = Bench()
+    bench.feed(worker_event("online"))
+    assert look(bench).workers.untold.total == 0
+    bench.feed(worker_event("heartbeat", 2), worker_event("heartbeat", 4))
+    assert look(bench).workers.untold.rows == ("w@h",)
+    bench.answer(queues=("q",))
+    assert look(bench).workers.untold.total == 0
+    silent = Bench(inspect_workers=False)
+    silent.feed(*(worker_event("heartbeat", at) for at in (0, 2, 4)))
+    assert silent.pipeline.survey.look().workers.untold.total == 0
+
+
+def test_queues_by_what_is_wrong_with_them() -> None:
+    """A queue that nobody consumes comes first, then the long ones; what a sample does not tell is None."""
+    bench = Bench(queues=("absent",))
+    bench.feed(worker_event("online"))
+    bench.answer(queues=("short", "long"), pool_size=2)
+    bench.sample(
+        short=QueueFacts(exists=True, ready=1, heads=("x",)),
+        long=QueueFacts(exists=True, ready=5000),
+        others=QueueFacts(exists=True, ready=2, consumers=3),
+        abandoned=3,
+        unacked=7,
+    )
+    seen = look(bench)
+    rows = {row.name: row for row in seen.queues.shown.rows}
+    assert list(rows) == ["abandoned", "long", "others", "short", "absent"]
+    assert (seen.queues.waiting, seen.broker.unacked, seen.broker.up) == (5006, 7, True)
+    assert (rows["short"].workers, rows["short"].slots, rows["short"].oldest) == (1, 2, T0)
+    assert (seen.queues.abandoned.rows, seen.queues.ageless.rows) == (("abandoned",), ("others",))
+    assert rows["absent"].length is None
+
+
+def test_broker_that_cannot_be_read() -> None:
+    """The reason is told, free of secrets, until it can be read again."""
+    bench = Bench()
+    bench.pipeline.survey.complete(
+        broker="redis://h",
+        reads_queues=True,
+        control_error=lambda: "refused for hunter2",
+        redact=lambda text: text.replace("hunter2", "***"),
+    )
+    bench.pipeline.sampling_failed("TimeoutError: hunter2")
+    broker = look(bench).broker
+    assert (broker.up, broker.error, broker.control_error) == (False, "TimeoutError: ***", "refused for ***")
+    bench.sample(q=0)
+    assert (look(bench).broker.up, look(bench).broker.error) == (True, None)
+
+
+def test_link_keeps_the_last_error() -> None:
+    """After a reconnect it is still told why there was one, and how long ago."""
+    bench = Bench()
+    bench.wait(10)
+    bench.subscription.down("reset by peer")
+    bench.wait(5)
+    link = look(bench).link
+    assert (link.connected, link.error, link.lasting, link.unheard) == (False, "reset by peer", 5, 5)
+    bench.subscription.up()
+    bench.wait(3)
+    link = look(bench).link
+    assert (link.connected, link.error, link.lasting, link.reconnects) == (True, None, 3, 1)
+    assert (link.past_error, link.past_error_age) == ("reset by peer", 8)
+
+
+def test_losses_are_told() -> None:
+    """Dropped, retimed and evicted events and folded label sets are all seen."""
+    bench = Bench(max_in_flight=1, max_series=1)
+    bench.pipeline.dispatcher.feed(b"\xff")
+    bench.feed(worker_event("heartbeat", 1e9), sent("a", name="a"), sent("b", name="b"))
+    seen = look(bench)
+    assert seen.stream.dropped == (("undecodable", 1),)
+    assert seen.stream.retimed == 1
+    assert seen.tasks.evicted == 1
+    assert dict(seen.tasks.overflowed)["celery_task"] >= 1
+
+
+def test_setup_is_that_of_the_configuration() -> None:
+    """What was switched off stands in the overview."""
+    bench = Bench(remote_control=False, enable_events=False, event_queue=EventQueue(routing_key="task.#"))
+    setup = look(bench).setup
+    assert (setup.remote_control, setup.enable_events, setup.routing_key) == (False, False, "task.#")
+
+
+def test_ten_thousand_of_everything_are_a_few_rows() -> None:
+    """However many tasks, queues and workers there are, an overview holds a bounded number, and says how many more."""
+    bench = Bench()
+    for n in range(10_000):
+        bench.feed([worker_event("online", worker=f"w{n}@h"), sent(f"u{n}", name=f"t{n}", queue=f"q{n}")])
+    for n in range(10_000):
+        bench.pipeline.dispatcher.feed(
+            json.dumps(
+                [
+                    received(f"u{n}", name=f"t{n}", worker=f"w{n}@h"),
+                    task("started", f"u{n}", worker=f"w{n}@h"),
+                ]
+            ).encode()
+        )
+    bench.sample(**{f"q{n}": 1 for n in range(10_000)})
+    seen = look(bench)
+    assert (len(seen.workers.shown.rows), seen.workers.shown.total) == (WORKERS, 10_000)
+    assert (len(seen.queues.shown.rows), seen.queues.shown.total) == (QUEUES, 10_000)
+    assert (len(seen.tasks.busiest.rows), seen.tasks.busiest.total) == (BUSIEST, 10_000)
+    assert (len(seen.tasks.running.rows), seen.tasks.running.total) == (RUNNING, 10_000)

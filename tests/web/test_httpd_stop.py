@@ -1,0 +1,82 @@
+"""Stopping the server: quickly, whatever its clients do, and without cutting an answer short."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.server import WebServer
+from tests.serving import (
+    LOOPBACK,
+    TIMEOUT_S,
+    Big,
+    FixedStatus,
+    Slow,
+    connected,
+    fetch,
+    raw_client,
+    registry_of,
+    serving,
+    url_of,
+)
+from tests.waiting import wait_for
+
+PATIENT = Limits(threads=3, head=60.0, answer=60.0, stall=60.0, idle=60)
+HALF_A_HEAD = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"", id="silent"),
+        pytest.param(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n", id="kept"),
+        pytest.param(HALF_A_HEAD, id="half a head"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", id="missing body"),
+        pytest.param(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", id="not reading"),
+    ],
+)
+def test_stop_in_spite_of_clients(data: bytes, count: int) -> None:
+    """The server stops within 2 s whatever its clients do, and leaves no thread behind."""
+    before = set(threading.enumerate())
+    server = WebServer(LOOPBACK, registry_of(Big()), FixedStatus(), limits=PATIENT)
+    server.start()
+    with ExitStack() as clients:
+        for _ in range(count):
+            clients.enter_context(raw_client(url_of(server), data))
+        assert count == 6 or fetch(url_of(server), "/-/ready").status == 200
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 2
+    wait_for(lambda: set(threading.enumerate()) <= before, timeout=TIMEOUT_S, what="the end of all threads")
+
+
+def test_answer_under_way_is_finished_at_stop() -> None:
+    """A scrape that is being answered when the server is told to stop gets its whole answer."""
+    slow = Slow()
+    with serving(registry_of(slow)) as server, connected(url_of(server)) as connection:
+        connection.request("GET", "/metrics")
+        assert slow.begun.wait(TIMEOUT_S)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        wait_for(refused(url_of(server)), timeout=TIMEOUT_S, what="a server that takes no more connections")
+        slow.go_on.set()
+        with connection.getresponse() as response:
+            assert b"\nslow 1.0\n" in response.read()
+        stopping.join()
+
+
+def refused(url: str) -> Callable[[], bool]:
+    """Make a condition that holds when nobody listens there."""
+
+    def condition() -> bool:
+        try:
+            with raw_client(url):
+                return False
+        except OSError:
+            return True
+
+    return condition
