@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.answers import events_before, facts_of, tasks_in
 from celery_metrics_exporter.control.commands import ENABLE_EVENTS, HEARTBEAT, INSPECTION, REGISTERED
-from celery_metrics_exporter.control.mailbox import Mailbox, RefusedError, UnreadableError
+from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.control.post import Letter
+    from celery_metrics_exporter.control.transport import Message
 
 __all__ = ("Answered", "RefusedError", "Survey")
 
@@ -76,9 +77,9 @@ class Survey:
 
     def collect(self) -> None:
         """Take the answers that came."""
-        for letter in self._mailbox.take():
-            with contextlib.suppress(UnreadableError, msgspec.ValidationError, RecursionError):
-                self._learn(letter)
+        for message in self._mailbox.take():
+            with contextlib.suppress(UnreadableReplyError, msgspec.ValidationError, RecursionError):
+                self._learn(message)
 
     def close(self) -> None:
         """Leave the broker in good order, if it lets us."""
@@ -88,8 +89,8 @@ class Survey:
         except Exception:  # noqa: BLE001 - whatever a broker's library raises; nothing depends on a farewell
             self._mailbox.drop()
 
-    def _learn(self, letter: Letter) -> None:
-        command, answer = self._mailbox.read(letter)
+    def _learn(self, message: Message) -> None:
+        command, answer = self._mailbox.read(message)
         facts = facts_of(command, answer)
         told = self.workers.setdefault(facts.worker, Answered())
         told.times[command] = told.times.get(command, 0) + 1

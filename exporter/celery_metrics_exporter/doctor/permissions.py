@@ -2,8 +2,8 @@
 
 Owns: their words. Must not know: who finds out what is missing.
 
-Source of the facts: ``receivers/redis.py``, ``brokers/redis.py`` and ``control/redis_post.py`` (which commands we send
-to Redis), RabbitMQ's access control (configure, write and read are regular expressions on names).
+Source of the facts: ``receivers/redis.py``, ``queues/readers/redis.py`` and ``control/redis_transport.py`` (which
+commands we send to Redis), RabbitMQ's access control (configure, write and read are regular expressions on names).
 """
 
 from __future__ import annotations
