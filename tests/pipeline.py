@@ -81,7 +81,6 @@ class Bench:
             control_error=lambda: self.control_error,
             redact=lambda text: text.replace(SECRET, "***"),
         )
-        self.pipeline.dispatcher.every_sweep(self.survey.sweep)
 
     def request_events(self) -> None:
         """Count it: the pipeline's requests come here."""
@@ -121,8 +120,8 @@ class Bench:
     def wait(self, seconds: float) -> None:
         """Let time pass, and sweep at its end."""
         self.time.elapsed += seconds
-        self.delivery.sweep()
-        self.pipeline.dispatcher.sweep()
+        for part in (self.delivery, self.pipeline.dispatcher, self.survey):
+            part.sweep()
 
     def text(self) -> str:
         """The exposition text."""

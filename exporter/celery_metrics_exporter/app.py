@@ -111,7 +111,6 @@ class Exporter:
             control_error=lambda: None if control is None else control.trouble,
             redact=redact,
         )
-        pipeline.dispatcher.every_sweep(survey.sweep)
 
         self.secrets = broker.secrets
         self.survey = survey
@@ -120,7 +119,7 @@ class Exporter:
             collector(registry=self.registry)
         self._plan = plan
         self._receiver = receiver
-        self._sweeps = (delivery.sweep, pipeline.dispatcher.sweep)
+        self._sweeps = (delivery.sweep, pipeline.dispatcher.sweep, survey.sweep)
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._asked = False

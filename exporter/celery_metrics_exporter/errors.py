@@ -1,4 +1,4 @@
-"""The errors that end the program in one line.
+"""The errors that end the program in one line, and how any error becomes one.
 
 Owns the exception that bad configuration raises anywhere in the package::
 
@@ -14,3 +14,8 @@ class ConfigError(Exception):
 
     The message never contains a secret, so that it can be printed and logged as it is.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """The class of an error and what it says, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

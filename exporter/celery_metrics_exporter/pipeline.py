@@ -24,6 +24,7 @@ from celery_metrics_exporter.collectors import (
 )
 from celery_metrics_exporter.collectors.task_ledger import Buckets
 from celery_metrics_exporter.events.dispatch import Dispatcher
+from celery_metrics_exporter.events.handlers import HandlerTable
 from celery_metrics_exporter.queues.flow import Movements
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.known import KnownQueues
@@ -132,13 +133,11 @@ class Pipeline:
             interval=config.sample_interval,
             by_priority=config.queue_priorities,
         )
-        self.dispatcher = Dispatcher(exporter, now)
+        handlers = HandlerTable()
         for collector in (exporter, workers, tasks):
-            collector.subscribe(self.dispatcher.on)
-        for watcher in (exporter.on_events, workers.on_events):
-            self.dispatcher.watch(watcher)
-        for sweep in (workers.sweep, tasks.sweep, known.sweep):
-            self.dispatcher.every_sweep(sweep)
+            collector.subscribe(handlers)
+        handlers.on_sweep(known.sweep)
+        self.dispatcher = Dispatcher(handlers, exporter, now)
         self.registry = CollectorRegistry()
         serving = ServingCollector(web_config_holds)
         self.registry.register(Guard((tasks, workers, queue, exporter, serving), clock))

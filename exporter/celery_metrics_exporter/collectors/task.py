@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.clock import Moment
     from celery_metrics_exporter.collectors.task_ledger import Buckets
-    from celery_metrics_exporter.events.types import Subscribe
+    from celery_metrics_exporter.events.handlers import HandlerTable
     from celery_metrics_exporter.tasks.attempt import Attempt
     from celery_metrics_exporter.tasks.inflight import Inflight
     from celery_metrics_exporter.tasks.ledger import Ledger
@@ -111,17 +111,18 @@ class TaskCollector:
         """How many times a queue was taken from the routes of an application."""
         return self._attribution.routed
 
-    def subscribe(self, on: Subscribe) -> None:
-        """Name the handler of each event type."""
-        on(events.TaskSent, self.on_sent)
-        on(events.TaskReceived, self.on_received)
-        on(events.TaskStarted, self.on_started)
-        on(events.TaskSucceeded, self.on_succeeded)
-        on(events.TaskFailed, self.on_failed)
-        on(events.TaskRetried, self.on_retried)
-        on(events.TaskRejected, self.on_rejected)
-        on(events.TaskRevoked, self.on_revoked)
-        on(events.TaskCancelled, self.on_cancelled)
+    def subscribe(self, table: HandlerTable) -> None:
+        """Name the handlers."""
+        table.on(events.TaskSent, self.on_sent)
+        table.on(events.TaskReceived, self.on_received)
+        table.on(events.TaskStarted, self.on_started)
+        table.on(events.TaskSucceeded, self.on_succeeded)
+        table.on(events.TaskFailed, self.on_failed)
+        table.on(events.TaskRetried, self.on_retried)
+        table.on(events.TaskRejected, self.on_rejected)
+        table.on(events.TaskRevoked, self.on_revoked)
+        table.on(events.TaskCancelled, self.on_cancelled)
+        table.on_sweep(self.sweep)
 
     def on_sent(self, event: events.TaskSent) -> None:
         """Count it, and settle what waited for it."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from celery_metrics_exporter.events.types import Subscribe
+    from celery_metrics_exporter.events.handlers import HandlerTable
     from celery_metrics_exporter.workers.roster import Roster
 
 _OF_TASKS = frozenset(get_args(events.WorkerTaskEvent))
@@ -145,14 +145,16 @@ class WorkerCollector:
         self._lost = _LOST.counter()
         self._on_idle = on_idle
 
-    def subscribe(self, on: Subscribe) -> None:
-        """Name the handler of each event type."""
-        on(events.WorkerOnline, self.on_online)
-        on(events.WorkerHeartbeat, self.on_heartbeat)
-        on(events.WorkerOffline, self.on_offline)
-        on(events.TaskStarted, self.on_started)
-        on(events.UnknownEvent, self.on_unknown)
-        on(events.Retimed, self.on_retimed)
+    def subscribe(self, table: HandlerTable) -> None:
+        """Name the handlers."""
+        table.on(events.WorkerOnline, self.on_online)
+        table.on(events.WorkerHeartbeat, self.on_heartbeat)
+        table.on(events.WorkerOffline, self.on_offline)
+        table.on(events.TaskStarted, self.on_started)
+        table.on(events.UnknownEvent, self.on_unknown)
+        table.on(events.Retimed, self.on_retimed)
+        table.on_batch(self.on_events)
+        table.on_sweep(self.sweep)
 
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note it; in a new process nothing runs that was started in an old one."""

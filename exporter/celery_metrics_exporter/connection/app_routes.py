@@ -17,6 +17,7 @@ from celery.app.task import extract_exec_options
 from kombu.common import Broadcast
 
 from celery_metrics_exporter.connection.app_loading import import_tasks
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.logs import fields
 
 log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def _queue(app: Any, name: str) -> str | None:
     try:
         queue = _routed(app, app.tasks[name], args, kwargs)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a router is the project's code
-        log.debug("a route is not known", extra=fields(task=name, error=f"{type(error).__name__}: {error}"))
+        log.debug("a route is not known", extra=fields(task=name, error=one_line(error)))
         return None
     if queue is None or isinstance(queue, Broadcast) or args.seen or kwargs.seen:
         return None

@@ -22,6 +22,7 @@ from celery_metrics_exporter.control.commands import Tickets
 from celery_metrics_exporter.control.post import AmqpPost, Letter, VirtualPost
 from celery_metrics_exporter.control.probe import send_through
 from celery_metrics_exporter.control.redis_post import RedisPost
+from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
@@ -148,7 +149,7 @@ class Mailbox:
             content = loads(letter.body, letter.content_type, letter.content_encoding, accept=self._accept)
             return command, content
         except Exception as error:  # whatever a codec raises
-            raise UnreadableError(f"{type(error).__name__}: {error}") from error
+            raise UnreadableError(one_line(error)) from error
 
     def discard(self) -> None:
         """Throw away the answers that came."""
@@ -197,7 +198,7 @@ class _Refusal:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Translate."""
         if isinstance(error, _REFUSALS):
-            raise RefusedError(" ".join(f"{type(error).__name__}: {error}".split())) from error
+            raise RefusedError(one_line(error)) from error
 
 
 def _queue_of_answers() -> str:

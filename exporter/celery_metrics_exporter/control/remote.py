@@ -22,6 +22,7 @@ from celery_metrics_exporter.control.commands import HEARTBEAT, IDLE_SECONDS, IN
 from celery_metrics_exporter.control.mailbox import Mailbox, RefusedError, UnreadableError
 from celery_metrics_exporter.control.post import MAX_ANSWERS
 from celery_metrics_exporter.control.probing import Probes
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.logs import fields
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class RemoteControl:
 
     def _refuse(self, text: str, error: RefusedError) -> None:
         self.failures += 1
-        self.trouble = _one_line(error)
+        self.trouble = one_line(error)
         level = logging.DEBUG if self._refused else logging.WARNING
         self._refused = True
         log.log(level, text, extra=fields(broker=self._broker.name, error=error))
@@ -207,7 +208,7 @@ class RemoteControl:
         self.failures += 1
         self._listening_until = None
         self._mailbox.drop()
-        self.trouble = text = _one_line(error)
+        self.trouble = text = one_line(error)
         if self._last_error is type(error):
             log.debug("still cannot ask workers, trying again", exc_info=error)
             return
@@ -234,7 +235,3 @@ class RemoteControl:
         except Exception as error:  # the end of the reconnect loop
             log.debug("the broker was left in haste", exc_info=error)
             self._mailbox.drop()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")

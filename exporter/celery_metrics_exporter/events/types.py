@@ -15,7 +15,7 @@ value, because no sender of Celery's exceeds it; an event beyond is invalid, the
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Protocol, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, TypeAlias, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -23,7 +23,7 @@ from msgspec import Meta, Struct
 from celery_metrics_exporter.events.salvage import TooManyPartsError, salvage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 #: Ids and names are kept for each task in flight. Those of RabbitMQ's queues end at 255, of SQL backends' ids at 155.
 MAX_NAME: Final = 500
@@ -186,13 +186,6 @@ WorkerEvent: TypeAlias = WorkerOnline | WorkerHeartbeat | WorkerOffline
 Event: TypeAlias = TaskSent | WorkerTaskEvent | WorkerEvent
 AnyEvent: TypeAlias = Event | UnknownEvent | Retimed
 EventT = TypeVar("EventT", bound=AnyEvent)
-
-
-class Subscribe(Protocol):
-    """Names a handler for a type of event; mypy checks that the handler takes that type."""
-
-    def __call__(self, kind: type[EventT], handler: Callable[[EventT], None], /) -> None:
-        """From now on each event of this type goes to ``handler`` too."""
 
 
 #: Wire name of each event type, e.g. ``{TaskSent: "task-sent", ...}``.

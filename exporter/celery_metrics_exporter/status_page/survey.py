@@ -56,7 +56,7 @@ class Sources:
 
 
 class Survey:
-    """Looks when asked. :meth:`sweep` is due every quarter of a second or so, under the dispatcher's lock."""
+    """Looks when asked. :meth:`sweep` is due every quarter of a second or so."""
 
     def __init__(
         self,
