@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.events import types as events
+from celery_metrics_exporter.events.decode import decode
 from celery_metrics_exporter.facts import PROBE
 from celery_metrics_exporter.workers.worker import Worker
 
@@ -90,7 +91,7 @@ class Hearing:
         now = self._wall()
         for body in bodies:
             self.stream_bytes += len(body) * 4 // 3 + _ENVELOPE_BYTES
-            self._take(events.decode(body), now)
+            self._take(decode(body), now)
 
     def drop(self, reason: str, detail: str, /) -> None:
         """Take note of one that could not be read."""

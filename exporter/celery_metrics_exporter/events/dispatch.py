@@ -10,8 +10,9 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from celery_metrics_exporter.events.decode import decode
 from celery_metrics_exporter.events.plausibility import Plausibility
-from celery_metrics_exporter.events.types import Retimed, Undecodable, UnknownEvent, decode
+from celery_metrics_exporter.events.types import Retimed, Undecodable, UnknownEvent
 from celery_metrics_exporter.logs import ThrottledLog
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Dispatcher:
         self._times = Plausibility(now, self._log)
 
     def feed(self, body: bytes) -> None:
-        """Handle the events of one message body, see :func:`events.types.decode`. Never raises."""
+        """Handle the events of one message body, see :func:`events.decode.decode`. Never raises."""
         self.feed_all((body,))
 
     def feed_all(self, bodies: Iterable[bytes], /) -> None:
