@@ -4,13 +4,13 @@ import math
 
 from celery_metrics_exporter.status_page.snapshot import (
     BrokerView,
-    Link,
-    Overview,
     QueueRow,
     Queues,
     RunningRow,
     Setup,
+    Snapshot,
     Stream,
+    SubscriptionView,
     TaskRow,
     Tasks,
     Top,
@@ -33,7 +33,7 @@ NAMES = (
 )
 
 
-def crowded(*, connected: bool = True) -> Overview:
+def crowded(*, connected: bool = True) -> Snapshot:
     """An overview with all findings that can be told at once."""
     named = Top(NAMES, 10_000)
     queues = tuple(
@@ -73,13 +73,13 @@ def crowded(*, connected: bool = True) -> Overview:
         )
         for n, name in enumerate(NAMES)
     )
-    return Overview(
+    return Snapshot(
         now=T0,
         since=T0 - 10**6,
         setup=Setup(
             version="1.2.3", broker="redis://" + "host" * 40, inspect_workers=False, routing_key="task.#"
         ),
-        link=Link(
+        subscription=SubscriptionView(
             connected=connected,
             delivers=True,
             error="ConnectionError: " + NAMES[0],

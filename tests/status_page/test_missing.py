@@ -14,11 +14,11 @@ from celery_metrics_exporter.status_page.findings import Finding
 from celery_metrics_exporter.status_page.missing import find_missing
 from celery_metrics_exporter.status_page.snapshot import (
     BrokerView,
-    Link,
-    Overview,
     QueueRow,
     Queues,
+    Snapshot,
     Stream,
+    SubscriptionView,
     Tasks,
     Top,
     Workers,
@@ -37,7 +37,7 @@ WELL = replace(
 NAMES = Top(("a", "b"), 7)
 
 
-def found(seen: Overview) -> list[Finding]:
+def found(seen: Snapshot) -> list[Finding]:
     """The findings."""
     return find_missing(seen)
 
@@ -47,14 +47,14 @@ def keys(findings: Iterable[Finding]) -> set[str]:
     return {finding.key for finding in findings}
 
 
-def with_setup(**settings: Any) -> Overview:
+def with_setup(**settings: Any) -> Snapshot:
     """All is well, with an exporter that was started so."""
     return replace(WELL, setup=replace(WELL.setup, **settings))
 
 
-def with_link(**state: Any) -> Overview:
-    """All is well but the link."""
-    return replace(WELL, link=replace(WELL.link, **state))
+def with_subscription(**state: Any) -> Snapshot:
+    """All is well but the subscription."""
+    return replace(WELL, subscription=replace(WELL.subscription, **state))
 
 
 def test_nothing_is_missing() -> None:
@@ -64,23 +64,28 @@ def test_nothing_is_missing() -> None:
     assert "Nothing: whatever the exporter can know of this Celery, it knows." in html
 
 
-CASES: dict[str, tuple[Overview, str, str, str]] = {
+CASES: dict[str, tuple[Snapshot, str, str, str]] = {
     "connection": (
-        with_link(connected=False, error="refused"),
+        with_subscription(connected=False, error="refused"),
         "fault",
         "nothing is counted",
         "`--broker-url`",
     ),
-    "deaf": (with_link(deafness="no event for 40 s"), "fault", "nothing arrives", "`--event-exchange`"),
-    "unsure": (with_link(delivers=None), "note", "A silence proves nothing", "`--no-remote-control`"),
+    "deaf": (
+        with_subscription(deafness="no event for 40 s"),
+        "fault",
+        "nothing arrives",
+        "`--event-exchange`",
+    ),
+    "unsure": (with_subscription(delivers=None), "note", "A silence proves nothing", "`--no-remote-control`"),
     "routing-key": (with_setup(routing_key="task.#"), "note", "some events", "`--event-routing-key`"),
     "gaps": (
-        with_link(reconnects=2, unheard=75.0),
+        with_subscription(reconnects=2, unheard=75.0),
         "note",
         "for 1 min 15 s in all, with 2 reconnects",
         "The log",
     ),
-    "stuck": (with_link(restarts=1), "warning", "1 receiver hung", "network"),
+    "stuck": (with_subscription(restarts=1), "warning", "1 receiver hung", "network"),
     "queues-unreadable": (with_setup(reads_queues=False), "note", "No queue lengths", "monitoring"),
     "broker": (
         replace(WELL, broker=BrokerView(up=False, error="NOPERM")),
@@ -195,7 +200,7 @@ def test_the_worst_first() -> None:
     """Faults stand before warnings, these before notes."""
     seen = replace(
         with_setup(remote_control=False),
-        link=replace(WELL.link, connected=False),
+        subscription=replace(WELL.subscription, connected=False),
         workers=Workers(up=1, lost=NAMES),
     )
     assert [finding.level for finding in found(seen)] == ["fault", "warning", "note"]
@@ -204,13 +209,22 @@ def test_the_worst_first() -> None:
 def test_absence_is_told_only_when_all_had_the_time() -> None:
     """Within the first seconds of a connection, and without one, nobody is missed."""
     empty = replace(WELL, workers=Workers(), queues=Queues(abandoned=NAMES), tasks=Tasks())
-    assert keys(found(replace(empty, link=Link(connected=True, delivers=True, lasting=2)))) == set()
-    assert keys(found(replace(empty, link=Link(connected=True, delivers=True, lasting=20)))) == {
+    assert (
+        keys(found(replace(empty, subscription=SubscriptionView(connected=True, delivers=True, lasting=2))))
+        == set()
+    )
+    assert keys(
+        found(replace(empty, subscription=SubscriptionView(connected=True, delivers=True, lasting=20)))
+    ) == {
         "no-worker",
         "abandoned",
     }
-    assert keys(found(replace(empty, link=Link(connected=False, lasting=20)))) == {"connection"}
-    assert keys(found(replace(empty, link=Link(connected=True, deafness="x", lasting=20)))) == {
+    assert keys(found(replace(empty, subscription=SubscriptionView(connected=False, lasting=20)))) == {
+        "connection"
+    }
+    assert keys(
+        found(replace(empty, subscription=SubscriptionView(connected=True, deafness="x", lasting=20)))
+    ) == {
         "deaf",
         "abandoned",
     }
@@ -243,14 +257,16 @@ def test_workers_that_cannot_be_asked() -> None:
     seen = replace(WELL, broker=BrokerView(up=True, control_error="NOPERM"))
     (finding,) = found(seen)
     assert (finding.key, finding.level, finding.quote) == ("remote-control", "warning", "NOPERM")
-    assert keys(found(replace(seen, link=Link(connected=False, error="x")))) == {"connection"}
+    assert keys(found(replace(seen, subscription=SubscriptionView(connected=False, error="x")))) == {
+        "connection"
+    }
 
 
 def test_start_is_no_gap() -> None:
     """The seconds before the first connection, however many so far, are no gap beside the fault that they are."""
-    assert keys(found(with_link(connected=False, error="refused", lasting=99.0, unheard=99.0))) == {
+    assert keys(found(with_subscription(connected=False, error="refused", lasting=99.0, unheard=99.0))) == {
         "connection"
     }
-    assert keys(found(with_link(unheard=0.3))) == set()
-    (finding,) = found(with_link(unheard=99.0, past_error="refused"))
+    assert keys(found(with_subscription(unheard=0.3))) == set()
+    (finding,) = found(with_subscription(unheard=99.0, past_error="refused"))
     assert (finding.key, finding.quote) == ("gaps", "refused")

@@ -10,11 +10,11 @@ from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.status_page.gather_queues import QUEUES
 from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, NAMES, RUNNING
 from celery_metrics_exporter.status_page.gather_workers import WORKERS
-from celery_metrics_exporter.status_page.snapshot import Overview
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 from tests.pipeline import T0, Bench, received, sent, task, worker_event
 
 
-def look(bench: Bench) -> Overview:
+def look(bench: Bench) -> Snapshot:
     """What is seen now."""
     return bench.pipeline.survey.look()
 
@@ -213,19 +213,19 @@ def test_broker_that_cannot_be_read() -> None:
     assert (look(bench).broker.up, look(bench).broker.error) == (True, None)
 
 
-def test_link_keeps_the_last_error() -> None:
+def test_subscription_keeps_the_last_error() -> None:
     """After a reconnect it is still told why there was one, and how long ago."""
     bench = Bench()
     bench.wait(10)
     bench.subscription.down("reset by peer")
     bench.wait(5)
-    link = look(bench).link
-    assert (link.connected, link.error, link.lasting, link.unheard) == (False, "reset by peer", 5, 5)
+    state = look(bench).subscription
+    assert (state.connected, state.error, state.lasting, state.unheard) == (False, "reset by peer", 5, 5)
     bench.subscription.up()
     bench.wait(3)
-    link = look(bench).link
-    assert (link.connected, link.error, link.lasting, link.reconnects) == (True, None, 3, 1)
-    assert (link.past_error, link.past_error_age) == ("reset by peer", 8)
+    state = look(bench).subscription
+    assert (state.connected, state.error, state.lasting, state.reconnects) == (True, None, 3, 1)
+    assert (state.past_error, state.past_error_age) == ("reset by peer", 8)
 
 
 def test_losses_are_told() -> None:

@@ -14,7 +14,7 @@ from celery_metrics_exporter.status_page.wording import duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_metrics_exporter.status_page.snapshot import Overview
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 #: Events that come later than this, in seconds, are told of; the alert CeleryEventLagHigh has the same threshold.
 LAG_SECONDS: Final = 10.0
@@ -31,13 +31,13 @@ _DROPS: Final = {
 }
 
 
-def find_missing(seen: Overview) -> list[Finding]:
+def find_missing(seen: Snapshot) -> list[Finding]:
     """Everything that is missing, the worst first."""
     return in_order((*_link(seen), *_broker(seen), *missing_work(seen), *_stream(seen), *_limits(seen)))
 
 
-def _link(seen: Overview) -> Iterator[Finding]:
-    link, setup = seen.link, seen.setup
+def _link(seen: Snapshot) -> Iterator[Finding]:
+    link, setup = seen.subscription, seen.setup
     if not link.connected:
         yield Finding(
             "connection",
@@ -92,7 +92,7 @@ def _link(seen: Overview) -> Iterator[Finding]:
         )
 
 
-def _broker(seen: Overview) -> Iterator[Finding]:
+def _broker(seen: Snapshot) -> Iterator[Finding]:
     broker, setup = seen.broker, seen.setup
     if not setup.reads_queues:
         yield Finding(
@@ -119,7 +119,7 @@ def _broker(seen: Overview) -> Iterator[Finding]:
             "Workers are asked nothing: no pool sizes, no consumers of queues, and their task events are not turned on",
             "Leave `--no-remote-control` out.",
         )
-    elif broker.control_error is not None and seen.link.connected:
+    elif broker.control_error is not None and seen.subscription.connected:
         yield Finding(
             "remote-control",
             "warning",
@@ -137,7 +137,7 @@ def _broker(seen: Overview) -> Iterator[Finding]:
         )
 
 
-def _stream(seen: Overview) -> Iterator[Finding]:
+def _stream(seen: Snapshot) -> Iterator[Finding]:
     stream = seen.stream
     dropped = sum(number for _, number in stream.dropped)
     if dropped:
@@ -166,7 +166,7 @@ def _stream(seen: Overview) -> Iterator[Finding]:
         )
 
 
-def _limits(seen: Overview) -> Iterator[Finding]:
+def _limits(seen: Snapshot) -> Iterator[Finding]:
     if seen.tasks.evicted:
         yield Finding(
             "evicted",

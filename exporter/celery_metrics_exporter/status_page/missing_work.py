@@ -13,24 +13,24 @@ from celery_metrics_exporter.status_page.wording import duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_metrics_exporter.status_page.snapshot import Overview
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 #: For this long after a connection, in seconds, workers may still be about to show themselves.
 SETTLING_SECONDS: Final = 10.0
 
 
-def missing_work(seen: Overview) -> Iterator[Finding]:
+def missing_work(seen: Snapshot) -> Iterator[Finding]:
     """All findings of this subject."""
     yield from _workers(seen)
-    if seen.link.connected and seen.link.lasting >= SETTLING_SECONDS:
+    if seen.subscription.connected and seen.subscription.lasting >= SETTLING_SECONDS:
         yield from _absence(seen)
     yield from _queues(seen)
     yield from _tasks(seen)
 
 
-def _absence(seen: Overview) -> Iterator[Finding]:
+def _absence(seen: Snapshot) -> Iterator[Finding]:
     """What is told only when everybody had the time to be heard."""
-    is_deaf = seen.link.deafness is not None
+    is_deaf = seen.subscription.deafness is not None
     if not seen.workers.up and not is_deaf:
         yield Finding(
             "no-worker",
@@ -58,7 +58,7 @@ def _absence(seen: Overview) -> Iterator[Finding]:
         )
 
 
-def _workers(seen: Overview) -> Iterator[Finding]:
+def _workers(seen: Snapshot) -> Iterator[Finding]:
     workers, setup = seen.workers, seen.setup
     if workers.lost.total:
         yield Finding(
@@ -110,7 +110,7 @@ def _workers(seen: Overview) -> Iterator[Finding]:
         )
 
 
-def _queues(seen: Overview) -> Iterator[Finding]:
+def _queues(seen: Snapshot) -> Iterator[Finding]:
     queues = seen.queues
     rows = queues.shown.rows
     if any(row.consumers is not None for row in rows) and all(row.unacked is None for row in rows):
@@ -131,7 +131,7 @@ def _queues(seen: Overview) -> Iterator[Finding]:
         )
 
 
-def _tasks(seen: Overview) -> Iterator[Finding]:
+def _tasks(seen: Snapshot) -> Iterator[Finding]:
     tasks = seen.tasks
     remedy = (
         "Set `task_send_sent_event = True` in every process that publishes tasks, beat too, and restart it. "

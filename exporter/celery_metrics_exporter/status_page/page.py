@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celery_metrics_exporter.status_page.findings import Finding
-    from celery_metrics_exporter.status_page.snapshot import Overview, Stream
+    from celery_metrics_exporter.status_page.snapshot import Snapshot, Stream
 
 #: Seconds after which a page without JavaScript loads anew; the script asks more often (page.js).
 RELOAD_SECONDS: Final = 5
@@ -53,7 +53,7 @@ _ICON: Final = (
 _COLOURS: Final = {"fault": "d1242f", "warning": "bf8700", "good": "1a7f37"}
 
 
-def page(seen: Overview, health: tuple[bool, str], *, style: str, script: str, telemetry_path: str) -> str:
+def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, telemetry_path: str) -> str:
     """HTML of the page.
 
     Args:
@@ -108,21 +108,21 @@ def page(seen: Overview, health: tuple[bool, str], *, style: str, script: str, t
 """
 
 
-def _verdict(seen: Overview, health: tuple[bool, str]) -> tuple[str, str]:
+def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[str, str]:
     """How bad it is, and in a few words what it is."""
     if not health[0]:
         return "fault", "Broken"
-    if not seen.link.connected:
+    if not seen.subscription.connected:
         return "fault", "Not connected"
-    if seen.link.deafness is not None:
+    if seen.subscription.deafness is not None:
         return "fault", "Nothing arrives"
-    if seen.link.delivers is None and seen.stream.last is None:
+    if seen.subscription.delivers is None and seen.stream.last is None:
         return "warning", "Connected, no event yet"
     return "good", "Receiving events"
 
 
-def _banner(seen: Overview, health: tuple[bool, str], level: str, verdict: str) -> str:
-    link = seen.link
+def _banner(seen: Snapshot, health: tuple[bool, str], level: str, verdict: str) -> str:
+    link = seen.subscription
     heard = link.connected and link.deafness is None
     lasting = duration(round(link.lasting))
     lines = [f"for {lasting}" if heard else f"nothing heard for {lasting}"]
@@ -140,7 +140,7 @@ def _banner(seen: Overview, health: tuple[bool, str], level: str, verdict: str) 
     )
 
 
-def _tiles(seen: Overview, found: set[str]) -> str:
+def _tiles(seen: Snapshot, found: set[str]) -> str:
     stream, workers, tasks, queues = seen.stream, seen.workers, seen.tasks, seen.queues
     oldest = tasks.running.rows[0].started if tasks.running.rows else None
     states = [

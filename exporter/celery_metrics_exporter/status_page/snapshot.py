@@ -60,7 +60,7 @@ class Setup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class SubscriptionView:
     """The subscription to the event stream.
 
     Attributes:
@@ -280,13 +280,13 @@ class Tasks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Snapshot:
     """Everything; ``since`` is when the exporter started."""
 
     now: float
     since: float
     setup: Setup
-    link: Link
+    subscription: SubscriptionView
     stream: Stream = Stream()
     broker: BrokerView = BrokerView()
     queues: Queues = Queues()

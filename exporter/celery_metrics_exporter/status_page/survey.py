@@ -16,7 +16,7 @@ from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
 from celery_metrics_exporter.status_page.gather_tasks import TaskTotals, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Link, Overview, Setup, Stream
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,14 +104,14 @@ class Survey:
         if self._outcomes.are_due(now):
             self._outcomes.add(now, TaskTotals.of(self._of.tasks.ledgers()))
 
-    def look(self) -> Overview:
+    def look(self) -> Snapshot:
         """See everything as it is now. May be called from any thread."""
         now = self._clock.monotonic()
-        return Overview(
+        return Snapshot(
             now=self._clock.wall(),
             since=self._since,
             setup=self._setup,
-            link=self._link(),
+            subscription=self._see_subscription(),
             stream=self._see_stream(now),
             broker=self._broker(),
             queues=see_queues(self._of.queues, self._of.known, self._of.roster),
@@ -127,9 +127,9 @@ class Survey:
             ),
         )
 
-    def _link(self) -> Link:
+    def _see_subscription(self) -> SubscriptionView:
         state = self._of.subscription.state()
-        return Link(
+        return SubscriptionView(
             connected=state.connected,
             deafness=state.deafness,
             delivers=state.delivering,
