@@ -155,6 +155,7 @@ class Pipeline:
                 remote_control=config.remote_control,
                 enable_events=config.enable_events,
                 inspect_workers=config.inspect_workers,
+                queues=config.queues,
                 routing_key=config.event_queue.routing_key,
                 sample_interval=config.sample_interval,
                 worker_timeout=config.worker_timeout,

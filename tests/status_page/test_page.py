@@ -245,7 +245,11 @@ def test_names_are_nothing_but_text(name: str) -> None:
                 broker=BrokerView(up=False, error=text, control_error=text),
                 queues=Queues(shown=Top((QueueRow(name=text),), 1), abandoned=named, ageless=named),
                 workers=Workers(
-                    shown=Top((worker,), 1), lost=named, silent=named, skewed=named, untold=named
+                    shown=Top((worker,), 1),
+                    lost=named,
+                    silent=named,
+                    skewed=Top(((text, 9.0),), 1),
+                    untold=named,
                 ),
                 tasks=Tasks(
                     busiest=Top((task,), 1),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from celery_metrics_exporter.control.answers import events_before, facts_of, tasks_in
+from celery_metrics_exporter.control.answers import facts_of, tasks_in
 from celery_metrics_exporter.control.commands import ENABLE_EVENTS, HEARTBEAT, INSPECTION, REGISTERED
 from celery_metrics_exporter.control.mailbox import Mailbox, RefusedError, UnreadableError
 
@@ -98,4 +98,4 @@ class Survey:
         if command == REGISTERED:
             told.tasks = (told.tasks or frozenset()) | tasks_in(answer)[1]
         elif command == ENABLE_EVENTS:
-            told.events_before = events_before(answer) and told.events_before is not False
+            told.events_before = bool(facts.events_were_on) and told.events_before is not False

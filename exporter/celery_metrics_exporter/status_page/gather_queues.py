@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from celery_metrics_exporter.collectors import QueueCollector
+    from celery_metrics_exporter.facts import BrokerFacts
     from celery_metrics_exporter.queues.known import KnownQueues
     from celery_metrics_exporter.workers.roster import Roster
 
@@ -20,11 +21,14 @@ QUEUES: Final = 40
 NAMES: Final = 5
 
 
-def see_queues(collector: QueueCollector, known: KnownQueues, roster: Roster) -> Queues:
+def see_queues(
+    collector: QueueCollector, known: KnownQueues, roster: Roster, *, named: Iterable[str] = ()
+) -> Queues:
     """Args:
     collector: has the latest sample of the broker.
     known: the queues that are shown.
     roster: the workers that consume them.
+    named: those of --queue.
     """
     sample = collector.fresh()
     consumed = roster.consumption()
@@ -47,8 +51,9 @@ def see_queues(collector: QueueCollector, known: KnownQueues, roster: Roster) ->
     return Queues(
         shown=Top(tuple(nsmallest(QUEUES, rows, key=_interest)), len(rows)),
         waiting=None if sample is None else sum(row.length or 0 for row in rows),
-        abandoned=_names(row for row in rows if row.is_abandoned),
-        ageless=_names(row for row in rows if row.length and row.oldest is None),
+        abandoned=_names(row.name for row in rows if row.is_abandoned),
+        ageless=_names(row.name for row in rows if row.length and row.oldest is None),
+        absent=_names(() if sample is None else _absent(named, sample.facts)),
     )
 
 
@@ -57,6 +62,10 @@ def _interest(row: QueueRow) -> tuple[bool, int, str]:
     return not row.is_abandoned, -len(str(row.length)) if row.length else 0, row.name
 
 
-def _names(rows: Iterable[QueueRow]) -> Top[str]:
-    names = sorted(row.name for row in rows)
+def _absent(named: Iterable[str], facts: BrokerFacts) -> Iterable[str]:
+    return (name for name in named if name in facts.queues and not facts.queues[name].exists)
+
+
+def _names(found: Iterable[str]) -> Top[str]:
+    names = sorted(found)
     return Top(tuple(names[:NAMES]), len(names))

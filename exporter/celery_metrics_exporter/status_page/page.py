@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from celery_metrics_exporter.status_page.findings import count
+from celery_metrics_exporter.status_page.findings import Level, count
 from celery_metrics_exporter.status_page.missing import find_missing
 from celery_metrics_exporter.status_page.tables import (
     busiest_table,
@@ -50,7 +50,7 @@ _ICON: Final = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E"
     "%3Ccircle cx='4' cy='4' r='3.5' fill='%23{}'/%3E%3C/svg%3E"
 )
-_COLOURS: Final = {"fault": "d1242f", "warning": "bf8700", "good": "1a7f37"}
+_COLOURS: Final = {Level.FAILED: "d1242f", Level.WARNING: "bf8700", Level.OK: "1a7f37"}
 
 
 def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, telemetry_path: str) -> str:
@@ -108,32 +108,32 @@ def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, t
 """
 
 
-def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[str, str]:
+def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[Level, str]:
     """How bad it is, and in a few words what it is."""
     if not health[0]:
-        return "fault", "Broken"
+        return Level.FAILED, "Broken"
     if not seen.subscription.connected:
-        return "fault", "Not connected"
+        return Level.FAILED, "Not connected"
     if seen.subscription.deafness is not None:
-        return "fault", "Nothing arrives"
+        return Level.FAILED, "Nothing arrives"
     if seen.subscription.delivers is None and seen.stream.last is None:
-        return "warning", "Connected, no event yet"
-    return "good", "Receiving events"
+        return Level.WARNING, "Connected, no event yet"
+    return Level.OK, "Receiving events"
 
 
-def _banner(seen: Snapshot, health: tuple[bool, str], level: str, verdict: str) -> str:
-    link = seen.subscription
-    heard = link.connected and link.deafness is None
-    lasting = duration(round(link.lasting))
+def _banner(seen: Snapshot, health: tuple[bool, str], level: Level, verdict: str) -> str:
+    subscription = seen.subscription
+    heard = subscription.connected and subscription.deafness is None
+    lasting = duration(round(subscription.lasting))
     lines = [f"for {lasting}" if heard else f"nothing heard for {lasting}"]
-    lines[0] += f", since {stamp(seen.now - link.lasting)}"
-    if link.reconnects:
-        lines.append(count(link.reconnects, "reconnect"))
+    lines[0] += f", since {stamp(seen.now - subscription.lasting)}"
+    if subscription.reconnects:
+        lines.append(count(subscription.reconnects, "reconnect"))
     if not health[0]:
         lines.append(f"this process does not work: {foreign(health[1])}")
-    if link.past_error is not None:
-        before = duration(round(link.past_error_age))
-        lines.append(f"last error {before} ago: <q>{foreign(link.past_error)}</q>")
+    if subscription.past_error is not None:
+        before = duration(round(subscription.past_error_age))
+        lines.append(f"last error {before} ago: <q>{foreign(subscription.past_error)}</q>")
     return (
         f'<div class="banner {level}"><p class="verdict" role="status" aria-live="polite">{verdict}</p>'
         f"<p>{' · '.join(lines)}</p></div>"
@@ -221,8 +221,9 @@ def _finding(finding: Finding) -> str:
     if finding.names.total:
         more = f" and {number(finding.names.more)} more" if finding.names.more else ""
         names = f'<p class="names">{", ".join(map(foreign, finding.names.rows))}{more}</p>'
+    command = f"<p><code>{foreign(finding.command)}</code></p>" if finding.command else ""
     told = "" if finding.quote is None else f"<p><q>{foreign(finding.quote)}</q></p>"
     return (
         f'<li id="missing-{finding.key}" class="{finding.level}"><h3><span class="level">{finding.level}</span> '
-        f"{ours(finding.title)}</h3>{names}{told}<p>{ours(finding.remedy)}</p></li>\n"
+        f"{ours(finding.title)}</h3>{names}{told}<p>{ours(finding.remedy)}</p>{command}</li>\n"
     )

@@ -43,6 +43,7 @@ class Setup:
         remote_control: whether workers may be asked anything,
         enable_events: ... to send task events,
         inspect_workers: ... about pools and queues.
+        queues: those of --queue.
         routing_key: which events are received; ``#`` is all.
         sample_interval: between two looks at the broker.
         worker_timeout: silence after which a worker is lost.
@@ -54,6 +55,7 @@ class Setup:
     remote_control: bool = True
     enable_events: bool = True
     inspect_workers: bool = True
+    queues: tuple[str, ...] = ()
     routing_key: str = "#"
     sample_interval: float = 5.0
     worker_timeout: float = 60.0
@@ -93,7 +95,8 @@ class Stream:
     """The events.
 
     Attributes:
-        total: handled so far.
+        total: handled so far, other than those of exporters.
+        heard: everything that came so far: events of anybody, and messages that could not be read.
         last: receipt of the latest, other than those of exporters.
         rate: a second, lately.
         rates: a second, in steps of some seconds, oldest first, of the last minutes.
@@ -103,6 +106,7 @@ class Stream:
     """
 
     total: int = 0
+    heard: int = 0
     last: float | None = None
     rate: float | None = None
     rates: tuple[float, ...] = ()
@@ -155,23 +159,27 @@ class QueueRow:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether messages wait that nobody consumes, as far as anybody tells."""
-        return bool(self.length) and not self.consumers and not self.workers and self.has_told
-
-    @property
-    def has_told(self) -> bool:
-        """Whether anybody tells who consumes it."""
-        return self.consumers is not None or self.workers is not None
+        """Whether messages wait that nobody consumes: the broker knows best, workers if it does not tell."""
+        consumers = self.workers if self.consumers is None else self.consumers
+        return bool(self.length) and consumers == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queues:
-    """All queues; ``abandoned`` have messages and no consumer, of ``ageless`` the age is not known though some wait."""
+    """All queues.
+
+    Attributes:
+        waiting: messages in all of them.
+        abandoned: have messages and no consumer.
+        ageless: have messages, and it is not known since when.
+        absent: are named by --queue, and the broker does not have them.
+    """
 
     shown: Top[QueueRow] = Top()
     waiting: int | None = None
     abandoned: Top[str] = Top()
     ageless: Top[str] = Top()
+    absent: Top[str] = Top()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,15 +213,32 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workers:
-    """All workers; those in ``silent`` send no task events, ``skewed`` have other clocks, ``untold`` did not answer."""
+    """All workers; the lists of names are of those that are up, but for ``lost``.
+
+    Attributes:
+        silent: send no task events.
+        switched_on: sent none until the exporter asked them to.
+        skewed: have a clock that differs from ours, by these seconds ...
+        skew: ... and what may be the reason: our own ``clock``, a time ``zone``, or events that come ``late``.
+        untold: did not answer.
+        unheard: answered, and no event of them came.
+        namesakes: names that several workers share.
+        outdated: run a version that is older than any whose events are known.
+        missed: starts that they counted and no event told of.
+    """
 
     shown: Top[WorkerRow] = Top()
     up: int = 0
     offline: int = 0
     lost: Top[str] = Top()
     silent: Top[str] = Top()
-    skewed: Top[str] = Top()
+    switched_on: Top[str] = Top()
+    skewed: Top[tuple[str, float]] = Top()
+    skew: Literal["clock", "zone", "late"] | None = None
     untold: Top[str] = Top()
+    unheard: Top[str] = Top()
+    namesakes: Top[str] = Top()
+    outdated: Top[str] = Top()
     missed: int = 0
 
 
@@ -260,9 +285,15 @@ class RunningRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tasks:
-    """All tasks by queue; those in ``unsent`` start without that a task-sent ever told of them.
+    """All tasks by queue.
 
-    ``window`` and ``long_window`` are the seconds that rates and recent outcomes are of, None at first.
+    Attributes:
+        window: seconds that rates are of, None at first ...
+        long_window: ... and recent outcomes.
+        unsent: tasks that started lately without a task-sent event, at least some of them.
+        unregistered: tasks that failed lately because their worker does not know them.
+        evicted: tasks in flight that were forgotten.
+        overflowed: label sets that were folded, by family.
     """
 
     busiest: Top[TaskRow] = Top()
@@ -275,6 +306,7 @@ class Tasks:
     recent_failures: int = 0
     recent_ends: int = 0
     unsent: Top[str] = Top()
+    unregistered: Top[str] = Top()
     evicted: int = 0
     overflowed: tuple[tuple[str, int], ...] = ()
 

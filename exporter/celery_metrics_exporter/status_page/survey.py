@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
-from celery_metrics_exporter.status_page.gather_tasks import TaskTotals, see_tasks
+from celery_metrics_exporter.status_page.gather_tasks import StartTotals, TaskTotals, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
 from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
 
@@ -67,7 +67,7 @@ class Survey:
         self._queue_error: str | None = None
         now = clock.monotonic()
         self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
-        self._starts = Readings(STARTS_SECONDS, now, array("q"))
+        self._starts = Readings(STARTS_SECONDS, now, StartTotals(array("q"), array("q")))
         self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
 
     def complete(
@@ -100,7 +100,7 @@ class Survey:
         if self._stream.are_due(now):
             self._stream.add(now, self._stream_totals())
         if self._starts.are_due(now):
-            self._starts.add(now, array("q", (ledger.started_total for ledger in self._of.tasks.ledgers())))
+            self._starts.add(now, StartTotals.of(self._of.tasks.ledgers()))
         if self._outcomes.are_due(now):
             self._outcomes.add(now, TaskTotals.of(self._of.tasks.ledgers()))
 
@@ -114,7 +114,7 @@ class Survey:
             subscription=self._see_subscription(),
             stream=self._see_stream(now),
             broker=self._broker(),
-            queues=see_queues(self._of.queues, self._of.known, self._of.roster),
+            queues=see_queues(self._of.queues, self._of.known, self._of.roster, named=self._setup.queues),
             workers=see_workers(
                 self._of.roster, asks=self._setup.inspect_workers and self._setup.remote_control
             ),
@@ -166,6 +166,7 @@ class Survey:
         seconds = now - at
         return Stream(
             total=totals.events,
+            heard=self._of.exporter.heard(),
             last=self._of.exporter.last_event or None,
             rate=(totals.events - before.events) / seconds if seconds >= 1 else None,
             rates=tuple(

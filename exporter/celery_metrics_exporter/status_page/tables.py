@@ -99,7 +99,7 @@ def queues_table(seen: Snapshot, found: Collection[str]) -> str:
 
     def workers(row: QueueRow) -> str:
         if row.is_abandoned and "abandoned" in found:
-            return '<a class="bad" href="#missing-abandoned">0</a>'
+            return f'<a class="bad" href="#missing-abandoned">{number(row.workers or 0)}</a>'
         return number(row.workers) if row.workers is not None else why(found, control)
 
     def slots(row: QueueRow) -> str:
