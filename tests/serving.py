@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.status_page.snapshot import Setup, Snapshot, SubscriptionView
+from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
 from celery_metrics_exporter.web.server import WebServer
 
@@ -111,7 +112,7 @@ def serving(
     *,
     addresses: tuple[ListenAddress, ...] = LOOPBACK,
     telemetry_path: str = "/metrics",
-    config_file: Path | None = None,
+    config_file: Path | WebConfigFile | None = None,
     limits: Limits | None = None,
 ) -> Iterator[WebServer]:
     """Run a web server on a free port of 127.0.0.1, or on ``addresses``; stopped at the end."""
@@ -120,7 +121,7 @@ def serving(
         registry or CollectorRegistry(),
         status or FixedStatus(),
         telemetry_path=telemetry_path,
-        config_file=None if config_file is None else str(config_file),
+        config_file=WebConfigFile(str(config_file)) if isinstance(config_file, Path) else config_file,
         limits=limits,
     )
     server.start()

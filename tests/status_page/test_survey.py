@@ -11,12 +11,12 @@ from celery_metrics_exporter.status_page.gather_queues import QUEUES
 from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, NAMES, RUNNING
 from celery_metrics_exporter.status_page.gather_workers import WORKERS
 from celery_metrics_exporter.status_page.snapshot import Snapshot, Top
-from tests.pipeline import T0, Bench, received, sent, task, worker_event
+from tests.pipeline import SECRET, T0, Bench, received, sent, task, worker_event
 
 
 def look(bench: Bench) -> Snapshot:
     """What is seen now."""
-    return bench.pipeline.survey.look()
+    return bench.survey.look()
 
 
 def run(
@@ -264,7 +264,7 @@ def test_worker_that_does_not_answer() -> None:
     assert look(bench).workers.untold.total == 0
     silent = Bench(inspect_workers=False)
     silent.feed(*(worker_event("heartbeat", at) for at in (0, 2, 4)))
-    assert silent.pipeline.survey.look().workers.untold.total == 0
+    assert silent.survey.look().workers.untold.total == 0
 
 
 def test_queues_by_what_is_wrong_with_them() -> None:
@@ -310,13 +310,8 @@ def test_who_consumes_a_queue() -> None:
 def test_broker_that_cannot_be_read() -> None:
     """The reason is told, free of secrets, until it can be read again."""
     bench = Bench()
-    bench.pipeline.survey.complete(
-        broker="redis://h",
-        reads_queues=True,
-        control_error=lambda: "refused for hunter2",
-        redact=lambda text: text.replace("hunter2", "***"),
-    )
-    bench.pipeline.sampling_failed("TimeoutError: hunter2")
+    bench.control_error = f"refused for {SECRET}"
+    bench.pipeline.sampling_failed(f"TimeoutError: {SECRET}")
     broker = look(bench).broker
     assert (broker.up, broker.error, broker.control_error) == (False, "TimeoutError: ***", "refused for ***")
     bench.sample(q=0)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.tasks.attempt import Attempt
     from celery_metrics_exporter.tasks.inflight import Inflight
     from celery_metrics_exporter.tasks.ledger import Ledger
+    from celery_metrics_exporter.workers.roster import Roster
 
 _IN_PROGRESS = Family(
     "celery_task_in_progress",
@@ -68,23 +69,24 @@ class TaskCollector:
     def __init__(
         self,
         inflight: Inflight,
+        roster: Roster,
         now: Moment,
         *,
         buckets: Buckets,
         max_series: int,
-        only_queue: Callable[[str | None], str | None],
+        expected: Mapping[str, str | None],
         on_published: Callable[[str, float], None],
-        on_outcome: Callable[[str, str], None],
         on_overflow: Callable[[str], None],
     ) -> None:
         """Args:
         inflight: the table of attempts, which this collector alone writes to.
+        roster: tells which queues a worker consumes, and is told each succeeded, failed, retried that counts.
         now: when that came which is handled.
         buckets: of the histograms.
         max_series: label sets a family, the rest is folded into ``other``.
-        only_queue: gives the queue that a worker (its nodename) consumes, if it is known to consume just one.
+        expected: tasks that are shown from the start, at 0: by the task's name the queue where its application sends
+            it, None if that cannot be told. It labels what no better source tells the queue of.
         on_published: told (queue, timestamp) of each task-sent that names a queue.
-        on_outcome: told (nodename, outcome) of each succeeded, failed, retried that counts.
         on_overflow: told the family of each label set that was folded.
         """
         self._inflight = inflight
@@ -92,28 +94,17 @@ class TaskCollector:
         self._running = Running()
         self._settings = LedgerSettings(buckets, self._admit_exception)
         self._ledgers = TaskLedgers(self._settings, max_series=max_series, on_overflow=on_overflow)
+        self._ledgers.expect(expected)
         self._attribution = Attribution(
-            self._ledgers.__getitem__, now, only_queue=only_queue, max_tasks=max_series
+            self._ledgers.__getitem__, now, only_queue=roster.only_queue, max_tasks=max_series
         )
+        routes = {task: queue for task, queue in expected.items() if queue is not None}
+        self._attribution.expect(routes, roster.may_consume)
         self._exceptions: set[tuple[str, ...]] = set()
         self._max_series = max_series
         self._on_published = on_published
-        self._on_outcome = on_outcome
+        self._on_outcome = roster.count_outcome
         self._on_overflow = on_overflow
-
-    def expect(
-        self, queues: Mapping[str, str | None], *, may_consume: Callable[[str | None, str], bool]
-    ) -> None:
-        """Show these tasks from the start, at 0.
-
-        Args:
-            queues: by the task's name the queue where its application sends it, None if that cannot be told. It labels
-                what no better source tells the queue of.
-            may_consume: tells whether a worker (its nodename) may have a task from a queue, as far as is known.
-        """
-        self._ledgers.expect(queues)
-        routes = {task: queue for task, queue in queues.items() if queue is not None}
-        self._attribution.expect(routes, may_consume)
 
     @property
     def routed(self) -> int:

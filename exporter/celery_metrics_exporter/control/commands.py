@@ -1,7 +1,6 @@
 """What we ask of workers, when each is due, and which answers are still to come.
 
-Owns: the commands, their order, spacing and repetition, and the tickets by which an answer finds its question. Must
-not know: brokers, answers.
+Owns: the commands, their order, spacing and repetition, and the tickets by which an answer finds its question.
 
 Source of the facts: ``celery/worker/control.py`` (``heartbeat``, ``enable_events``, ``stats``, ``active_queues``,
 ``registered``).
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from celery_metrics_exporter.control.probe import Probed
 
 #: Lets workers send a heartbeat event now, which is no answer.
 HEARTBEAT: Final = "heartbeat"
@@ -38,8 +39,14 @@ IDLE_SECONDS: Final = 30.0
 _MAX_OPEN: Final = 1_000
 
 
-class Schedule:
-    """Says which commands are due. Requests may come from any thread; the rest is for the thread that asks."""
+class CommandSchedule:
+    """Says which commands are due. Requests may come from any thread; the rest is for the thread that asks.
+
+    Who requests something knows nothing of who carries it out, which :class:`control.remote.RemoteControl` does.
+
+    Attributes:
+        interval: seconds between two questions of the regular inspection.
+    """
 
     def __init__(
         self, monotonic: Callable[[], float], *, interval: float, enable_events: bool, inspect: bool
@@ -51,16 +58,18 @@ class Schedule:
         inspect: whether they may be asked about pools and queues.
         """
         self._monotonic = monotonic
-        self._interval = interval
+        self.interval = interval
         self._enable_events = enable_events
         self._inspect = inspect
         self._lock = threading.Lock()
+        self._requested = threading.Event()
         self._due: dict[str, float] = {}  # at which monotonic time, at the earliest
         self._held_until = float("-inf")
         self._next_question = monotonic() + interval
         self._question = STATS
         self._events_asked = float("-inf")
         self._inspection_asked = float("-inf")
+        self._probe: tuple[Probed, bool] | None = None
 
     def wake(self) -> None:
         """Everything is due now, but for task events that were turned on a moment ago."""
@@ -71,7 +80,8 @@ class Schedule:
                 self._due[ENABLE_EVENTS] = max(now, self._events_asked + EVENTS_SECONDS)
             if self._inspect:
                 self._due |= dict.fromkeys(INSPECTION, now)
-                self._next_question = now + self._interval
+                self._next_question = now + self.interval
+        self.nudge()
 
     def request_events(self) -> None:
         """Turning task events on is due, as soon as it may be repeated."""
@@ -79,6 +89,7 @@ class Schedule:
             if self._enable_events:
                 due = max(self._monotonic(), self._events_asked + EVENTS_SECONDS)
                 self._due.setdefault(ENABLE_EVENTS, due)
+        self.nudge()
 
     def request_inspection(self) -> None:
         """Both questions of the inspection are due soon."""
@@ -87,6 +98,28 @@ class Schedule:
                 due = max(self._monotonic() + DEBOUNCE_SECONDS, self._inspection_asked + INSPECTION_SECONDS)
                 for question in INSPECTION:
                     self._due.setdefault(question, due)
+        self.nudge()
+
+    def request_probe(self, told: Probed, *, anew: bool) -> None:
+        """An event of our own is due, and ``told`` is to be told what became of it; ``anew``: over a new connection,
+        to where the next subscription would go.
+        """
+        self._probe = (told, anew)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """End a :meth:`wait` at once, whether or not something is due."""
+        self._requested.set()
+
+    def wait(self, longest: float) -> None:
+        """Return after so many seconds, or once something is due or was requested meanwhile."""
+        self._requested.wait(min(self.pause(), longest))
+        self._requested.clear()
+
+    def take_probe(self) -> tuple[Probed, bool] | None:
+        """What was given to :meth:`request_probe`, once."""
+        probe, self._probe = self._probe, None
+        return probe
 
     def take(self) -> list[str]:
         """The commands that are due now, in their order; they are due no more."""
@@ -95,7 +128,7 @@ class Schedule:
             if now < self._held_until:
                 return []
             if self._inspect and now >= self._next_question:
-                self._next_question = now + self._interval
+                self._next_question = now + self.interval
                 self._due.setdefault(self._question, now)
                 self._question = ACTIVE_QUEUES if self._question == STATS else STATS
             taken = [command for command in _ORDER if self._due.get(command, now + 1.0) <= now]

@@ -20,24 +20,18 @@ log = logging.getLogger(__name__)
 
 
 class Probes:
-    """Wanted by any thread, sent by the one to which the mailbox belongs."""
+    """Sends them, in the thread to which the mailbox belongs."""
 
     def __init__(self, mailbox: Mailbox, name: str) -> None:
         """``name``: of the broker, for the log; without a password."""
         self._mailbox = mailbox
         self._name = name
-        self._wanted: tuple[Probed, bool] | None = None
 
-    def want(self, told: Probed, *, anew: bool) -> None:
-        """Send one soon, and tell ``told`` what became of it; ``anew``: over a new connection."""
-        self._wanted = (told, anew)
+    def send(self, told: Probed, *, anew: bool) -> None:
+        """Send one, and tell ``told`` what became of it; ``anew``: over a new connection.
 
-    def send(self) -> None:
-        """Send what is wanted, if it is. Raises what makes that impossible for now."""
-        wanted, self._wanted = self._wanted, None
-        if wanted is None:
-            return
-        told, anew = wanted
+        Raises what makes that impossible for now.
+        """
         if anew:
             self._mailbox.drop()
         try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from celery_metrics_exporter.control.answers import facts_of
-from celery_metrics_exporter.control.commands import HEARTBEAT, INSPECTION, Schedule
+from celery_metrics_exporter.control.commands import HEARTBEAT, IDLE_SECONDS, INSPECTION
 from celery_metrics_exporter.control.mailbox import Mailbox, RefusedError, UnreadableError
 from celery_metrics_exporter.control.post import MAX_ANSWERS
 from celery_metrics_exporter.control.probing import Probes
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.connection.celery_app import Broker
     from celery_metrics_exporter.control import WorkerFacts
+    from celery_metrics_exporter.control.commands import CommandSchedule
     from celery_metrics_exporter.control.post import Letter
-    from celery_metrics_exporter.control.probe import Probed
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,10 @@ BACKOFF_SECONDS: Final = (0.5, 30.0)
 
 
 class RemoteControl:
-    """Asks all workers, again and again, until it is told to stop. All but :meth:`run` may be called by any thread.
+    """Asks all workers, again and again, until it is told to stop. :meth:`stop` may be called by any thread.
 
     Attributes:
+        schedule: what it carries out; requests go there.
         failures: questions that could not be asked, or whose answers could not be fetched.
         invalid_answers: answers that told nothing.
         trouble: why workers cannot be asked or cannot answer, in one line of the library's; None when they can.
@@ -56,30 +57,25 @@ class RemoteControl:
     def __init__(
         self,
         broker: Broker,
+        schedule: CommandSchedule,
         report: Callable[[Sequence[WorkerFacts]], None],
         *,
-        interval: float = 30.0,
-        enable_events: bool = True,
-        inspect: bool = True,
         timeout: float = 3.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
         broker: where the workers are.
+        schedule: which commands are due.
         report: takes what workers answered; called by the thread of :meth:`run`, must not raise.
-        interval: seconds between two questions; about pools and about queues in turn.
-        enable_events: workers may be asked to send task events.
-        inspect: workers may be asked about their pools and queues.
         timeout: seconds for which a broker that does not answer holds us up at most, at each of its answers.
         monotonic: the time, in seconds.
         """
         self._broker = broker
         self._report = report
         self._monotonic = monotonic
-        self._schedule = Schedule(monotonic, interval=interval, enable_events=enable_events, inspect=inspect)
-        self._mailbox = Mailbox(broker, timeout=timeout, lifetime=4 * interval + 60)
+        self.schedule = schedule
+        self._mailbox = Mailbox(broker, timeout=timeout, lifetime=4 * schedule.interval + 60)
         self._stopping = threading.Event()
-        self._nudge = threading.Event()
         self._listening_until: float | None = None
         self._taken = 0
         self._poll = POLL_SECONDS[0]
@@ -91,33 +87,10 @@ class RemoteControl:
         self.invalid_answers = 0
         self.trouble: str | None = None
 
-    def wake(self) -> None:
-        """Events are received from now on: let workers show themselves, and ask them everything at once."""
-        self._schedule.wake()
-        self._nudge.set()
-
-    def request_events(self) -> None:
-        """Some worker sends no task events: ask all to, soon."""
-        self._schedule.request_events()
-        self._nudge.set()
-
-    def request_inspection(self) -> None:
-        """Some worker is new: ask all about pools and queues, soon."""
-        self._schedule.request_inspection()
-        self._nudge.set()
-
-    def probe(self, told: Probed, *, anew: bool = False) -> None:
-        """Send an event that comes back to whoever receives events, and tell ``told`` what became of that.
-
-        ``anew``: over a new connection, to where the next subscription would go.
-        """
-        self._probes.want(told, anew=anew)
-        self._nudge.set()
-
     def stop(self) -> None:
         """Let :meth:`run` return soon; also from a signal handler."""
         self._stopping.set()
-        self._nudge.set()
+        self.schedule.nudge()
 
     def run(self) -> None:
         """Ask until told to stop; connects anew for ever."""
@@ -126,17 +99,15 @@ class RemoteControl:
                 self._work()
             except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
                 self._fail(error)
-            self._nudge.wait(self._pause())
-            self._nudge.clear()
+            self.schedule.wait(IDLE_SECONDS if self._listening_until is None else self._poll)
         self._leave()
 
-    def _pause(self) -> float:
-        pause = self._schedule.pause()
-        return pause if self._listening_until is None else min(pause, self._poll)
-
     def _work(self) -> None:
-        self._probes.send()
-        commands = self._schedule.take()
+        probe = self.schedule.take_probe()
+        if probe is not None:
+            told, anew = probe
+            self._probes.send(told, anew=anew)
+        commands = self.schedule.take()
         if commands:
             self._ask(commands)
         if self._listening_until is not None:
@@ -161,7 +132,7 @@ class RemoteControl:
         except RefusedError as error:
             self._refuse("the broker lets us ask workers nothing", error)
         except Exception as error:
-            self._schedule.postpone(left, 0.0 if kept else self._next_backoff())
+            self.schedule.postpone(left, 0.0 if kept else self._next_backoff())
             if not kept:
                 raise
             # Idle connections are dropped by firewalls and brokers; what is left to send goes over a new one at once.
@@ -214,7 +185,7 @@ class RemoteControl:
             self.failures += 1
             log.debug("the connection was lost, perhaps with answers: asking again soon", exc_info=error)
             self._mailbox.drop()
-            self._schedule.request_inspection()
+            self.schedule.request_inspection()
         return None
 
     def _read(self, letter: Letter) -> WorkerFacts | None:

@@ -8,10 +8,11 @@ Must not know: pages, brokers, receivers.
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from celery_metrics_exporter import __version__
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
 from celery_metrics_exporter.status_page.gather_tasks import StartTotals, TaskTotals, see_tasks
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.clock import Clock
     from celery_metrics_exporter.collectors import ExporterCollector, QueueCollector, TaskCollector
+    from celery_metrics_exporter.config.config import Config
     from celery_metrics_exporter.events.stream_state import Subscription
     from celery_metrics_exporter.queues.known import KnownQueues
     from celery_metrics_exporter.tasks.inflight import Inflight
@@ -56,43 +58,47 @@ class Sources:
 class Survey:
     """Looks when asked. :meth:`sweep` is due every quarter of a second or so, under the dispatcher's lock."""
 
-    def __init__(self, sources: Sources, clock: Clock, setup: Setup) -> None:
-        """``setup``: how the exporter was started."""
-        self._of = sources
-        self._clock = clock
-        self._since = clock.wall()
-        self._setup = setup
-        self._control_error: Callable[[], str | None] = _no_error
-        self._redact: Callable[[str], str] = str
-        self._queue_error: str | None = None
-        now = clock.monotonic()
-        self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
-        self._starts = Readings(STARTS_SECONDS, now, StartTotals(array("q"), array("q")))
-        self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
-
-    def complete(
+    def __init__(
         self,
+        sources: Sources,
+        config: Config,
+        clock: Clock,
         *,
         broker: str,
         reads_queues: bool,
         control_error: Callable[[], str | None],
         redact: Callable[[str], str],
     ) -> None:
-        """Say what only the wiring knows.
-
-        Args:
-            broker: its name, without secrets.
-            reads_queues: whether samples of it are taken.
-            control_error: tells why workers cannot be asked.
-            redact: takes the secrets out of error texts.
+        """Args:
+        sources: what is looked at.
+        config: how the exporter was started.
+        clock: the time.
+        broker: its name, without secrets.
+        reads_queues: whether samples of it are taken.
+        control_error: tells why workers cannot be asked.
+        redact: takes the secrets out of error texts.
         """
-        self._setup = replace(self._setup, broker=broker, reads_queues=reads_queues)
+        self._of = sources
+        self._clock = clock
+        self._since = clock.wall()
+        self._setup = Setup(
+            version=__version__,
+            broker=broker,
+            reads_queues=reads_queues,
+            remote_control=config.remote_control,
+            enable_events=config.enable_events,
+            inspect_workers=config.inspect_workers,
+            queues=config.queues,
+            routing_key=config.event_queue.routing_key,
+            sample_interval=config.sample_interval,
+            worker_timeout=config.worker_timeout,
+        )
         self._control_error = control_error
         self._redact = redact
-
-    def queues_failed(self, error: str | None) -> None:
-        """The broker could not be read, or could; ``error`` in one line."""
-        self._queue_error = error
+        now = clock.monotonic()
+        self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
+        self._starts = Readings(STARTS_SECONDS, now, StartTotals(array("q"), array("q")))
+        self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
 
     def sweep(self) -> None:
         """Take the readings that are due."""
@@ -143,7 +149,7 @@ class Survey:
         )
 
     def _broker(self) -> BrokerView:
-        error, control_error = self._queue_error, self._control_error()
+        error, control_error = self._of.queues.error, self._control_error()
         sample = self._of.queues.fresh()
         facts = None if sample is None else sample.facts
         return BrokerView(
@@ -185,7 +191,3 @@ class _StreamTotals:
 
     events: int
     lags: tuple[int, ...]
-
-
-def _no_error() -> None:
-    """Nobody told who would know."""

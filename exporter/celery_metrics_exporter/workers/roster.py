@@ -91,6 +91,10 @@ class Roster:
             worker.presence = Presence.UP
         return worker
 
+    def count_outcome(self, name: str, outcome: str) -> None:
+        """A task ended on a worker: succeeded, failed or retried."""
+        self._workers[name].outcomes[outcome] += 1
+
     def inform(self, facts: WorkerFacts) -> None:
         """Take what a worker answered, which is a sign of life too."""
         worker = self.hear(facts.worker)
