@@ -1,7 +1,4 @@
-"""Looks at queues once, with the reader that the exporter has.
-
-Owns: that one look. Must not know: what is made of it.
-"""
+"""Looks at queues once, with the reader that the exporter has."""
 
 from __future__ import annotations
 
@@ -11,27 +8,27 @@ from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 
 if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.case import Case
+    from celery_metrics_exporter.doctor.context import Context
     from celery_metrics_exporter.facts import BrokerFacts
 
 _MAX_QUEUES: Final = 10_000
 
 
-def read_queues(case: Case, names: tuple[str, ...]) -> BrokerFacts | None:
+def read_queues(context: Context, names: tuple[str, ...]) -> BrokerFacts | None:
     """Read these queues and those that the broker tells of; None: queues of such a broker cannot be read.
 
     Raises whatever the broker's library raises.
     """
     reader = reader_for(
-        case.broker,
-        management_url=case.config.management_url,
+        context.broker,
+        management_url=context.config.management_url,
         accepts=lambda name: not is_internal(name),
         max_queues=_MAX_QUEUES,
     )
     if reader is None:
         return None
     try:
-        with case.progress.doing("reading queues"):
+        with context.progress.doing("reading queues"):
             return reader.read(names)
     finally:
         reader.close()

@@ -1,7 +1,6 @@
 """The live status page: one look at the exporter as HTML that keeps itself up to date.
 
-Owns: when it is made anew, and what the browser may do with it. Must not know: where the facts come from, celery,
-events, collectors. Nothing here talks to the network.
+Owns: when it is made anew, and what the browser may do with it. Nothing here talks to the network.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the status page shows: one look at a running exporter, as plain values.
 
-Owns: the shape. ``status_page.survey`` takes the look, ``status_page`` shows it. Must not know: metrics, events,
-pages. Everything is bounded: of long lists the most interesting rows are here, and how many there are.
+``status_page.survey`` takes the look, ``status_page`` shows it. Everything is bounded: of long lists the most
+interesting rows are here, and how many there are.
 
 Times are epoch seconds by our clock, ages and durations are seconds, None is what is not known. Texts of others (names,
 errors) are as they came: whoever shows them escapes them; errors are free of secrets.

@@ -2,7 +2,6 @@
 
 Owns: where each value comes from. It reads the state that the metrics are made of, as scrapes do: without a lock, from
 any thread, at the time of asking. Only what a rate needs is kept besides, a few readings of counters, taken in sweeps.
-Must not know: pages, brokers, receivers.
 """
 
 from __future__ import annotations
