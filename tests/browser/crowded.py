@@ -2,15 +2,11 @@
 
 import math
 
-from celery_metrics_exporter.status_page.snapshot import (
-    BrokerView,
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
     RunningRow,
-    Setup,
-    Snapshot,
-    Stream,
-    SubscriptionView,
     TaskRow,
     Tasks,
     Top,

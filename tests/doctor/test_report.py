@@ -25,7 +25,7 @@ from celery_metrics_exporter.doctor.results import (
     warning,
 )
 from celery_metrics_exporter.status_page.findings import Finding, Level
-from celery_metrics_exporter.status_page.snapshot import Top
+from celery_metrics_exporter.status_page.snapshot_tables import Top
 from tests.waiting import wait_for
 
 FINDINGS = {
@@ -113,7 +113,7 @@ def test_several_findings_of_one_check() -> None:
     assert (both.level, both.title, both.remedy, both.command) == (
         Level.FAILED,
         "b; besides: a; besides: c",
-        "do b; besides: do a; besides: do c",
+        "do b. Besides: do a. Besides: do c.",
         "run b",
     )
 
@@ -122,7 +122,7 @@ def test_notes_are_no_trouble() -> None:
     """A check with nothing but notes comes to what it comes to without them."""
     note = Finding("n", Level.NOTE, "c", "do c.")
     well = together((note,), ok("well"))
-    assert (well.level, well.title, well.remedy) == (Level.OK, "well; besides: c", "do c")
+    assert (well.level, well.title, well.remedy) == (Level.OK, "well; besides: c", "do c.")
     assert together((), skipped("why")) == skipped("why")
 
 

@@ -161,7 +161,7 @@ def test_tls_on_one_side_only(valkey: Valkey, certificates: Certificates) -> Non
     plain = valkey.url.replace("redis", "rediss")
     assert "redis://" in examine(plain, timeout=1.0).only_failure("tls", "without TLS")["remedy"]
     with front(valkey, certificates.server_context(verify_client=True)) as url:
-        found = examine(url, timeout=1.0, tls=tls).only_failure("tls", "certificate of ours")
+        found = examine(url, timeout=1.0, tls=tls).only_failure("tls", "client certificate")
         assert "--broker-tls-cert-file" in found["remedy"]
         given = BrokerTls(
             ca_file=tls.ca_file,

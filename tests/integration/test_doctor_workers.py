@@ -343,7 +343,7 @@ def test_a_small_output_buffer(valkey: Valkey) -> None:
     with valkey.client() as client:
         client.config_set("client-output-buffer-limit", "pubsub 65536 32768 5")
         found = examine(valkey.url, wait=0.3)
-        line = found.says("buffers", "warning", "cut off")["command"]
+        line = found.says("buffers", "warning", "disconnected")["command"]
         words = line.split("'")
         client.execute_command(*words[0].split(), words[1])
         examine(valkey.url, wait=0.3).says("buffers", "ok", "limit 32 MB")
@@ -357,7 +357,7 @@ def test_a_small_output_buffer(valkey: Valkey) -> None:
             ),
         ):
             found = examine(valkey.url, wait=1.0)
-        found.says("buffers", "warning", "held up for")
+        found.says("buffers", "warning", "stalls for")
 
 
 def test_a_lost_connection(valkey: Valkey) -> None:

@@ -12,13 +12,10 @@ from celery_metrics_exporter.cli.options import run_options
 from celery_metrics_exporter.status_page import StatusPage
 from celery_metrics_exporter.status_page.findings import Finding
 from celery_metrics_exporter.status_page.missing import find_missing
-from celery_metrics_exporter.status_page.snapshot import (
-    BrokerView,
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
-    Snapshot,
-    Stream,
-    SubscriptionView,
     Tasks,
     Top,
     Workers,
@@ -62,7 +59,7 @@ def test_nothing_is_missing() -> None:
     """When everything is known there is no finding, and the page says so."""
     assert found(WELL) == []
     html = StatusPage(FixedStatus(seen=WELL), "/metrics").body().decode()
-    assert "Nothing: whatever the exporter can know of this Celery, it knows." in html
+    assert "Nothing: every source of metrics is available." in html
 
 
 CASES: dict[str, tuple[Snapshot, str, str, str]] = {
@@ -78,12 +75,12 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
         "nothing arrives",
         "`--event-exchange`",
     ),
-    "unsure": (with_subscription(delivers=None), "note", "A silence proves nothing", "`--no-remote-control`"),
+    "unsure": (with_subscription(delivers=None), "note", "which proves nothing", "`--no-remote-control`"),
     "routing-key": (with_setup(routing_key="task.#"), "note", "some events", "`--event-routing-key`"),
     "gaps": (
         with_subscription(reconnects=2, unheard=75.0),
         "note",
-        "for 1 min 15 s in all, with 2 reconnects",
+        "for 1 min 15 s in total, with 2 reconnects",
         "The log",
     ),
     "stuck": (with_subscription(restarts=1), "warning", "1 receiver hung", "network"),
@@ -195,8 +192,8 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
     "overflow": (
         replace(WELL, tasks=Tasks(sent=1, started=1, overflowed=(("celery_task", 4),))),
         "warning",
-        "more tasks, workers or queues",
-        "`--max-series`",
+        "More tasks, workers or queues than `--max-series`",
+        "at run time",
     ),
 }
 

@@ -8,14 +8,11 @@ from html.parser import HTMLParser
 import pytest
 
 from celery_metrics_exporter.status_page import StatusPage
-from celery_metrics_exporter.status_page.snapshot import (
-    BrokerView,
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
     RunningRow,
-    Snapshot,
-    Stream,
-    SubscriptionView,
     TaskRow,
     Tasks,
     Top,

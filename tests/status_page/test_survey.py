@@ -8,9 +8,10 @@ import pytest
 from celery_metrics_exporter.config.config import EventQueue
 from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.status_page.gather_queues import QUEUES
-from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, NAMES, RUNNING
+from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, RUNNING
 from celery_metrics_exporter.status_page.gather_workers import WORKERS
-from celery_metrics_exporter.status_page.snapshot import Snapshot, Top
+from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top
 from tests.pipeline import SECRET, T0, Bench, received, sent, task, worker_event
 
 

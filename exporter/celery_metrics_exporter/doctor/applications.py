@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from celery_metrics_exporter.doctor.observed import Observed
 from celery_metrics_exporter.doctor.results import listed, ok, skipped, warning
+from celery_metrics_exporter.status_page.findings import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,7 +26,10 @@ def _alone(context: Context, seen: Snapshot) -> Finding:
 def _others(context: Context) -> Iterator[Finding]:
     groups = _groups(_known(context))
     if len(groups) > 1:
-        parts = [f"{listed(names, 3)} ({len(tasks)} tasks, such as {min(tasks)})" for names, tasks in groups]
+        parts = [
+            f"{listed(names, 3)} ({count(len(tasks), 'task')}, such as {min(tasks)})"
+            for names, tasks in groups
+        ]
         yield warning(
             f"workers have no task in common: {' | '.join(parts)}; if these are different applications, their events "
             "and metrics are one here",

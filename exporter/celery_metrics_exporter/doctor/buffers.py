@@ -55,16 +55,18 @@ def judge(limit: OutputLimit, rate: float) -> Finding:
     remedy = "raise the limit, and write it to redis.conf as well (CONFIG REWRITE)"
     if limit.hard and limit.hard < BURST_BYTES:
         return warning(
-            f"{load}, and a slow subscriber is cut off at {room}: any burst loses events", remedy, command
+            f"{load}, and a slow subscriber is disconnected at {room}: any burst loses events",
+            remedy,
+            command,
         )
     if seconds < STALL_SECONDS:
         return warning(
-            f"{load}: an exporter that is held up for {seconds:.0f} s is cut off and loses events (limit {room})",
+            f"{load}: an exporter that stalls for {seconds:.0f} s is disconnected and loses events (limit {room})",
             remedy,
             command,
         )
     held = "more than an hour" if seconds > _HOUR else f"{seconds:.0f} s"
-    return ok(f"{load}: an exporter may be held up for {held} (limit {room})")
+    return ok(f"{load}: an exporter may stall for {held} without a loss (limit {room})")
 
 
 def patience(limit: OutputLimit, rate: float) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.app import Exporter
 from celery_metrics_exporter.status_page.missing import find_missing
-from celery_metrics_exporter.status_page.snapshot import Top
+from celery_metrics_exporter.status_page.snapshot_tables import Top
 
 if TYPE_CHECKING:
     from collections.abc import Callable

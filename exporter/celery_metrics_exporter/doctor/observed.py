@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.doctor.context import Context
     from celery_metrics_exporter.status_page.findings import Finding
-    from celery_metrics_exporter.status_page.snapshot import QueueRow, Snapshot
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
+    from celery_metrics_exporter.status_page.snapshot_tables import QueueRow
 
 _LATER: Final = "run doctor again while tasks run, with a longer --wait"
 #: Findings that say nothing after so short a time.

@@ -100,7 +100,7 @@ def check_login(context: Context) -> Finding:
     for attempt in context.login_attempts():
         failure = None if attempt.error is None else failure_of(attempt.error)
         if attempt.error is None or failure in (ConnectFailure.NAMESPACE, ConnectFailure.RIGHT):
-            good.append(f"let in at {attempt.name}")
+            good.append(f"logged in at {attempt.name}")
             continue
         bad.append(f"{attempt.name}: {one_line(attempt.error)}")
         remedy = remedy or _login_remedy(context, attempt, failure)
@@ -109,7 +109,7 @@ def check_login(context: Context) -> Finding:
 
 def _login_remedy(context: Context, attempt: LoginAttempt, failure: ConnectFailure | None) -> str:
     if failure is not ConnectFailure.LOGIN:
-        return "the broker is there and does not let us in for another reason than a password: see its log"
+        return "the broker refuses the login for another reason than the password: see its log"
     if context.is_redis:
         return (
             "write user and password of Redis in --broker-url: redis://:PASSWORD@HOST:PORT/DB for requirepass, "
@@ -118,7 +118,7 @@ def _login_remedy(context: Context, attempt: LoginAttempt, failure: ConnectFailu
         )
     settings = attempt.broker.app.connection_for_read(url=attempt.broker.url)
     alone = (
-        "; RabbitMQ lets guest in from its own machine only: make a user"
+        "; RabbitMQ accepts guest from its own machine only: add a user"
         if (settings.userid or _DEFAULT_PASSWORD) == _DEFAULT_PASSWORD
         else ""
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from celery_metrics_exporter.status_page.findings import Finding, Level, in_order
+from celery_metrics_exporter.status_page.snapshot_tables import NOBODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-_BESIDES: Final = "; besides: "
 
 
 def ok(message: str) -> Finding:
@@ -43,9 +42,9 @@ def together(found: Sequence[Finding], otherwise: Finding) -> Finding:
         ordered = [otherwise, *ordered]
     return replace(
         ordered[0],
-        title=_BESIDES.join(map(in_one_line, ordered)),
-        remedy=_BESIDES.join(each.remedy.rstrip(".") for each in ordered if each.remedy),
-        names=otherwise.names,
+        title="; besides: ".join(map(in_one_line, ordered)),
+        remedy=" Besides: ".join(f"{each.remedy.rstrip('.')}." for each in ordered if each.remedy),
+        names=NOBODY,
         quote=None,
         command=next((each.command for each in ordered if each.command), ""),
     )

@@ -11,14 +11,17 @@ from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
 from celery_metrics_exporter.doctor.listening import Listening
 from celery_metrics_exporter.doctor.needs import amqp_line, redis_rights
 from celery_metrics_exporter.doctor.questions import Questions
-from celery_metrics_exporter.doctor.reading import read_queues
 from celery_metrics_exporter.doctor.redis_server import RedisServer
 from celery_metrics_exporter.doctor.results import failed, listed, ok, one_line, skipped, warning
 from celery_metrics_exporter.doctor.traffic import Traffic
+from celery_metrics_exporter.queues.internal import is_internal
+from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.receivers.kombu import declare_durable_queue
+from celery_metrics_exporter.status_page.findings import count
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.doctor.context import Context
+    from celery_metrics_exporter.facts import BrokerFacts
     from celery_metrics_exporter.status_page.findings import Finding
 
 _REPLACES: Final = "; the line replaces all rights that it has there"
@@ -74,7 +77,7 @@ def _not_subscribed(context: Context, error: Exception, exchange: str) -> Findin
         case ConnectFailure.CONFLICT:
             return failed(
                 words,
-                f"what is there under this name is other than ours: write --event-exchange if {exchange} is no event "
+                f"something else exists under this name: write --event-exchange if {exchange} is no event "
                 "exchange of Celery's, another --event-queue-prefix if somebody else has the queue, or delete a queue "
                 "that was declared with other options",
             )
@@ -90,7 +93,7 @@ def check_read(context: Context) -> Finding:
     if context.is_redis:
         return _check_redis_reading(context, names[0])
     try:
-        facts = read_queues(context, names)
+        facts = _read_queues(context, names)
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         if context.config.management_url is not None:
             return failed(
@@ -102,7 +105,24 @@ def check_read(context: Context) -> Finding:
         return failed(one_line(error), _FOLDERS if context.local else "see the broker's log")
     if facts is None:
         return skipped("the queues of such a broker cannot be read")
-    return ok(f"{len(facts.queues)} looked at, answered in {facts.round_trip * 1000:.1f} ms")
+    return ok(f"{count(len(facts.queues), 'queue')} read in {facts.round_trip * 1000:.1f} ms")
+
+
+def _read_queues(context: Context, names: tuple[str, ...]) -> BrokerFacts | None:
+    """Read queues once, with the reader that the exporter has; None: there is none for such a broker."""
+    reader = reader_for(
+        context.broker,
+        management_url=context.config.management_url,
+        accepts=lambda name: not is_internal(name),
+        max_queues=context.config.max_series,
+    )
+    if reader is None:
+        return None
+    try:
+        with context.progress.doing("reading queues"):
+            return reader.read(names)
+    finally:
+        reader.close()
 
 
 def _check_redis_reading(context: Context, queue: str) -> Finding:
@@ -123,7 +143,8 @@ def _check_redis_reading(context: Context, queue: str) -> Finding:
         line = redis_rights(context).to_read()
         optional = _OPTIONAL | (_FINDING if context.config.queues else {})
         lost = {(_OPTIONAL | _FINDING).get(command, "lengths of queues") for command in refused}
-        text = f"refused: {listed(refused)} ({next(iter(refused.values()))}); not known then: {listed(lost)}"
+        words = next(iter(refused.values()))
+        text = f"refused: {listed(refused)} ({words}); without them these are not known: {listed(lost)}"
         judge = failed if refused.keys() - optional.keys() else warning
         return judge(text, "let the user read queues", line)
     known = " ".join(filter(None, (context.software, context.version)))
@@ -168,7 +189,7 @@ def check_ask(context: Context) -> Finding:
             f"let the user send events{'' if context.is_redis else _REPLACES}",
             _line_to_ask(context),
         )
-    took = "" if questions.taken is None else f"; {questions.taken} took the question"
+    took = "" if questions.taken is None else f"; {count(questions.taken, 'worker')} received the question"
     return ok(f"workers can be asked, and events can be sent{took}")
 
 

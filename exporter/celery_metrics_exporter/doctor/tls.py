@@ -50,10 +50,10 @@ def check_tls(context: Context) -> Finding:
         return troubles[0]
     if troubles:
         return warning(
-            f"{troubles[0].title}; other addresses are well", troubles[0].remedy, troubles[0].command
+            f"{troubles[0].title}; the other addresses work", troubles[0].remedy, troubles[0].command
         )
     if not secure:
-        return ok("none, as the URL says: fit for a network that you trust")
+        return ok("not used, as the URL says: fine on a network that you trust")
     if _settings(context).get("cert_reqs") in (ssl.CERT_NONE, "none", "CERT_NONE"):
         return warning(
             "on, but the certificate is not checked: anybody can pose as the broker",
@@ -80,9 +80,7 @@ def _of_silence(context: Context, address: Address, *, secure: bool) -> Finding 
         spoken = network.language(address.host, address.port, timeout=context.timeout)
     scheme = address.url.partition("://")[0]
     if spoken is Language.TLS and secure:
-        words = (
-            "ends the connection after the TLS handshake, as a server does that wants a certificate of ours"
-        )
+        words = "closes the connection after the TLS handshake, as a server does that requires a client certificate"
         return failed(f"{address} {words}", _OUR_CERTIFICATE)
     if spoken is Language.TLS:
         return failed(
@@ -112,12 +110,12 @@ def _of_handshake(context: Context, attempt: LoginAttempt, error: Exception) -> 
         return _plain(context, f"{attempt.name} does not speak TLS")
     if "certificate required" in words or "handshake failure" in words:
         return failed(
-            f"{attempt.name}: the broker wants a certificate of ours ({one_line(cause)})", _OUR_CERTIFICATE
+            f"{attempt.name}: the broker requires a client certificate ({one_line(cause)})", _OUR_CERTIFICATE
         )
     return failed(
         f"{attempt.name}: {one_line(cause)}",
-        "see the broker's log: both sides need a common version of TLS, and a certificate of ours must be one that it "
-        "trusts (--broker-tls-cert-file, --broker-tls-key-file)",
+        "see the broker's log: both sides need a common version of TLS, and it must trust our "
+        "certificate (--broker-tls-cert-file, --broker-tls-key-file)",
     )
 
 

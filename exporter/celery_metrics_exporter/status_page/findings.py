@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from celery_metrics_exporter.status_page.snapshot import NOBODY, Top
+from celery_metrics_exporter.status_page.snapshot_tables import NOBODY, Top
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

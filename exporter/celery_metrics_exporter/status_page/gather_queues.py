@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.status_page.snapshot import QueueRow, Queues, Top
+from celery_metrics_exporter.status_page.snapshot_tables import QueueRow, Queues, Top, top_names
 from celery_metrics_exporter.workers.capacity import Consumption
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 #: Rows at most.
 QUEUES: Final = 40
-NAMES: Final = 5
 
 
 def see_queues(
@@ -51,9 +50,9 @@ def see_queues(
     return Queues(
         shown=Top(tuple(nsmallest(QUEUES, rows, key=_interest)), len(rows)),
         waiting=None if sample is None else sum(row.length or 0 for row in rows),
-        abandoned=_names(row.name for row in rows if row.is_abandoned),
-        ageless=_names(row.name for row in rows if row.length and row.oldest is None),
-        absent=_names(() if sample is None else _absent(named, sample.facts)),
+        abandoned=top_names(row.name for row in rows if row.is_abandoned),
+        ageless=top_names(row.name for row in rows if row.length and row.oldest is None),
+        absent=top_names(() if sample is None else _absent(named, sample.facts)),
     )
 
 
@@ -64,8 +63,3 @@ def _interest(row: QueueRow) -> tuple[bool, int, str]:
 
 def _absent(named: Iterable[str], facts: BrokerFacts) -> Iterable[str]:
     return (name for name in named if name in facts.queues and not facts.queues[name].exists)
-
-
-def _names(found: Iterable[str]) -> Top[str]:
-    names = sorted(found)
-    return Top(tuple(names[:NAMES]), len(names))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 from celery_metrics_exporter.collectors.task_ledger import TaskLedger
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
 from celery_metrics_exporter.status_page.gather_readings import growth
-from celery_metrics_exporter.status_page.snapshot import RunningRow, TaskRow, Tasks, Top
+from celery_metrics_exporter.status_page.snapshot_tables import RunningRow, TaskRow, Tasks, Top, top_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from celery_metrics_exporter.collectors import TaskCollector
     from celery_metrics_exporter.tasks.attempt import Attempt
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 BUSIEST: Final = 12
 FAILING: Final = 8
 RUNNING: Final = 8
-NAMES: Final = 5
 #: Starts without a task-sent are a fault of their publishers only when there are more of them than this share: some
 #: were published before we listened.
 UNSENT_SHARE: Final = 0.02
@@ -107,7 +106,7 @@ def see_tasks(
         recent_failures=sum(failed),
         recent_ends=sum(ended),
         unsent=_unsent(ledgers, started, paired),
-        unregistered=_names(
+        unregistered=top_names(
             ledgers[index].labels[0]
             for index in rows
             if failed[index] and ledgers[index].failures.get(_UNREGISTERED)
@@ -149,12 +148,7 @@ def _unsent(ledgers: Sequence[TaskLedger], started: Sequence[int], paired: Seque
         if number and name not in {UNKNOWN, OTHER}:
             starts[name] += number
             unsent[name] += number - known
-    return _names(name for name in starts if unsent[name] > UNSENT_SHARE * starts[name])
-
-
-def _names(found: Iterable[str]) -> Top[str]:
-    names = sorted(set(found))
-    return Top(tuple(names[:NAMES]), len(names))
+    return top_names(name for name in starts if unsent[name] > UNSENT_SHARE * starts[name])
 
 
 def _paired(ledger: TaskLedger) -> int:

@@ -6,19 +6,18 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Literal
 
 from celery_metrics_exporter.labels import clean
-from celery_metrics_exporter.status_page.snapshot import Top, WorkerRow, Workers
+from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top, WorkerRow, Workers, top_names
 from celery_metrics_exporter.status_page.versions import version_of
 from celery_metrics_exporter.workers.worker import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from celery_metrics_exporter.workers.roster import Roster
     from celery_metrics_exporter.workers.worker import Worker
 
 #: Rows at most.
 WORKERS: Final = 40
-NAMES: Final = 5
 #: Queues of one worker.
 QUEUES: Final = 4
 #: A clock that differs by more, in seconds, is told of; the alert CeleryWorkerClockOffset has the same threshold.
@@ -43,17 +42,17 @@ def see_workers(roster: Roster, *, asks: bool) -> Workers:
         shown=Top(tuple(_row(*each) for each in chosen), len(workers)),
         up=len(up),
         offline=len(workers) - len(up) - len(lost),
-        lost=_names(lost),
-        silent=_names(silent),
-        switched_on=_names(worker for worker in up if worker.switched_on),
+        lost=top_names(worker.name for worker in lost),
+        silent=top_names(worker.name for worker in silent),
+        switched_on=top_names(worker.name for worker in up if worker.switched_on),
         skewed=Top(tuple(skewed[:NAMES]), len(skewed)),
         skew=_reason([offset for _, offset in skewed], with_clock),
-        untold=_names(
-            worker for worker in up if asks and worker.capacity.queues is None and _is_settled(worker)
+        untold=top_names(
+            worker.name for worker in up if asks and worker.capacity.queues is None and _is_settled(worker)
         ),
-        unheard=_names(worker for worker in up if not _is_heard(worker)),
-        namesakes=_names(worker for worker in up if worker.shares_its_name),
-        outdated=_names(worker for worker in up if () < version_of(worker.version) < OLDEST),
+        unheard=top_names(worker.name for worker in up if not _is_heard(worker)),
+        namesakes=top_names(worker.name for worker in up if worker.shares_its_name),
+        outdated=top_names(worker.name for worker in up if () < version_of(worker.version) < OLDEST),
         missed=sum(worker.missed for _, worker in workers),
     )
 
@@ -109,11 +108,6 @@ def _is_heard(worker: Worker) -> bool:
 def _is_settled(worker: Worker) -> bool:
     """Whether it has sent heartbeats for some time: a new worker needs a moment to be asked and to answer."""
     return any(process.settled is not None for process in tuple(worker.processes.values()))
-
-
-def _names(workers: Iterable[Worker]) -> Top[str]:
-    names = sorted(worker.name for worker in workers)
-    return Top(tuple(names[:NAMES]), len(names))
 
 
 def _queues(worker: Worker) -> Top[str] | None:

@@ -81,7 +81,7 @@ def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
         yield Finding(
             "unsure",
             Level.NOTE if seen.stream.last else Level.WARNING,
-            "A silence proves nothing: the exporter cannot try its own subscription",
+            "No event arrives, which proves nothing: the exporter cannot send one to itself",
             "It sends itself an event when nothing comes, which takes remote control (no `--no-remote-control`), the "
             "right to publish to the event exchange, Redis or RabbitMQ, and an `--event-routing-key` that lets it in.",
         )
@@ -110,7 +110,8 @@ def _gaps(state: SubscriptionView) -> Iterator[Finding]:
         yield Finding(
             "gaps",
             Level.FAILED if state.reconnects and is_news else Level.NOTE,
-            f"Nothing was heard for {duration(state.unheard)} in all, with {count(state.reconnects, 'reconnect')}",
+            f"No events were received for {duration(state.unheard)} in total, "
+            f"with {count(state.reconnects, 'reconnect')}",
             "What happened then is not counted. The log has the reason of each loss. On Redis a slow subscriber "
             "is cut off: raise `client-output-buffer-limit pubsub`, or give the exporter more CPU.",
             quote=state.past_error if state.connected else None,
@@ -186,7 +187,7 @@ def _stream(seen: Snapshot) -> Iterator[Finding]:
         yield Finding(
             "retimed",
             Level.WARNING,
-            f"{count(stream.retimed, 'event')} had an impossible time",
+            f"{count(stream.retimed, 'event')} had an implausible timestamp",
             "They count as of their receipt. Correct the clock or the time zone of the senders; the log names them.",
         )
 
@@ -196,15 +197,15 @@ def _limits(seen: Snapshot) -> Iterator[Finding]:
         yield Finding(
             "evicted",
             Level.WARNING,
-            f"{count(seen.tasks.evicted, 'task')} in flight had to be forgotten",
-            "They yield no waits and run times. Raise `--max-in-flight` (about 0.5 kB each).",
+            f"{count(seen.tasks.evicted, 'task')} in flight had to be evicted",
+            "Their waits and run times are not measured. Raise `--max-in-flight` (about 0.5 kB each).",
         )
     if seen.tasks.overflowed:
         families = ", ".join(f"`{family}` {number:,} times" for family, number in seen.tasks.overflowed)
         yield Finding(
             "overflow",
             Level.WARNING,
-            "There are more tasks, workers or queues than are kept apart",
-            f"Something was counted as `other`, or left out: {families}. Raise `--max-series`, or find out who makes "
+            "More tasks, workers or queues than `--max-series` allows",
+            f"Some were counted as `other`, or left out: {families}. Raise it, or find out who makes "
             "names at run time.",
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.status_page.findings import Finding, Level, count
 from celery_metrics_exporter.status_page.gather_workers import OLDEST
-from celery_metrics_exporter.status_page.snapshot import Top
+from celery_metrics_exporter.status_page.snapshot_tables import Top
 from celery_metrics_exporter.status_page.wording import duration
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _task_events(seen: Snapshot) -> Iterator[Finding]:
         yield Finding(
             "missed",
             Level.WARNING,
-            f"{count(workers.missed, 'start')} of tasks that workers counted were not heard of",
+            f"{count(workers.missed, 'start')} of tasks that workers counted were missed",
             "Counters of tasks are too low by as much. Give the exporter CPU; on RabbitMQ raise "
             "`--event-queue-ttl`; threads pools up to Celery 5.6 lose events by themselves.",
         )

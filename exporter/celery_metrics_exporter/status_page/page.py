@@ -125,7 +125,7 @@ def _banner(seen: Snapshot, health: tuple[bool, str], level: Level, verdict: str
     subscription = seen.subscription
     heard = subscription.connected and subscription.deafness is None
     lasting = duration(round(subscription.lasting))
-    lines = [f"for {lasting}" if heard else f"nothing heard for {lasting}"]
+    lines = [f"for {lasting}" if heard else f"no events for {lasting}"]
     lines[0] += f", since {stamp(seen.now - subscription.lasting)}"
     if subscription.reconnects:
         lines.append(count(subscription.reconnects, "reconnect"))
@@ -211,7 +211,7 @@ def _chart(stream: Stream) -> str:
 def _missing(missing: Sequence[Finding]) -> str:
     head = '<section class="missing" aria-labelledby="missing"><header><h2 id="missing">What is missing</h2>'
     if not missing:
-        return f"{head}<p>Nothing: whatever the exporter can know of this Celery, it knows.</p></header></section>"
+        return f"{head}<p>Nothing: every source of metrics is available.</p></header></section>"
     head += "</header>"
     return f"{head}<ul>{''.join(map(_finding, missing))}</ul></section>"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
-from celery_metrics_exporter.status_page.snapshot import RowT
+from celery_metrics_exporter.status_page.snapshot_tables import RowT
 from celery_metrics_exporter.status_page.wording import (
     UNKNOWN,
     age,
@@ -25,10 +25,10 @@ from celery_metrics_exporter.status_page.wording import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from celery_metrics_exporter.status_page.snapshot import (
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
+    from celery_metrics_exporter.status_page.snapshot_tables import (
         QueueRow,
         RunningRow,
-        Snapshot,
         TaskRow,
         Top,
         WorkerRow,
