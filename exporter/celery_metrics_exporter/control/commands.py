@@ -21,7 +21,7 @@ HEARTBEAT: Final = "heartbeat"
 ENABLE_EVENTS: Final = "enable_events"
 STATS: Final = "stats"
 ACTIVE_QUEUES: Final = "active_queues"
-#: Asked by a survey alone, see ``survey``.
+#: Asked by the doctor alone, see ``doctor.questions``.
 REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
