@@ -19,7 +19,7 @@ HEARTBEAT: Final = "heartbeat"
 ENABLE_EVENTS: Final = "enable_events"
 STATS: Final = "stats"
 ACTIVE_QUEUES: Final = "active_queues"
-#: Sent only by ``celery-exporter doctor``.
+#: Sent only by the doctor, see ``doctor.questions``.
 REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
