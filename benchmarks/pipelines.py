@@ -2,8 +2,9 @@
 
 from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.control.commands import CommandSchedule
 from celery_metrics_exporter.events.stream_state import Subscription
-from celery_metrics_exporter.pipeline import Pipeline
+from celery_metrics_exporter.pipeline import Declared, Pipeline
 
 #: So many that no measurement meets the limit by chance.
 MAX_SERIES = 1_000_000
@@ -14,5 +15,7 @@ def make_pipeline(max_in_flight: int = 1_000_000) -> Pipeline:
     clock = Clock()
     subscription = Subscription(clock)
     subscription.up()
+    schedule = CommandSchedule(clock.monotonic, interval=30.0, enable_events=False, inspect=False)
     config = Config(broker_url="memory://", max_series=MAX_SERIES, max_in_flight=max_in_flight)
-    return Pipeline(config, subscription, clock, libraries={"celery": "", "kombu": ""})
+    libraries = {"celery": "", "kombu": ""}
+    return Pipeline(config, subscription, schedule, clock, libraries=libraries, declared=Declared())

@@ -12,12 +12,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.events.delivery_monitor import Delivery
 from celery_metrics_exporter.events.stream_state import Subscription
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts, WorkerFacts
-from celery_metrics_exporter.pipeline import Pipeline
+from celery_metrics_exporter.pipeline import Declared, Pipeline
+from celery_metrics_exporter.status_page.survey import Survey
 
 #: What the fake wall clock shows at first.
 T0 = 1_700_000_000.0
+#: What stands nowhere on the status page of a `Bench`.
+SECRET = "hunter2"
 
 
 class FakeTime:
@@ -52,17 +56,34 @@ class Bench:
         self.pipeline = Pipeline(
             config,
             self.subscription,
+            self,
             clock,
             libraries={"celery": "5.7.0", "kombu": "5.7.0"},
-            expected=expected,
+            declared=Declared(tasks=expected),
             web_config_holds=lambda: True,
         )
         self.asked_for_events = 0
         self.asked_for_inspection = 0
-        self.pipeline.control(self)
+        self.control_error: str | None = None
+        self.delivery = Delivery(
+            self.subscription,
+            clock,
+            heard=self.pipeline.sources.exporter.heard,
+            renew=lambda _reason: None,
+            prober=None,
+        )
+        self.survey = Survey(
+            self.pipeline.sources,
+            config,
+            clock,
+            broker="memory://",
+            reads_queues=True,
+            control_error=lambda: self.control_error,
+            redact=lambda text: text.replace(SECRET, "***"),
+        )
 
     def request_events(self) -> None:
-        """Count it: this is the control of the pipeline too."""
+        """Count it: the pipeline's requests come here."""
         self.asked_for_events += 1
 
     def request_inspection(self) -> None:
@@ -99,7 +120,8 @@ class Bench:
     def wait(self, seconds: float) -> None:
         """Let time pass, and sweep at its end."""
         self.time.elapsed += seconds
-        self.pipeline.dispatcher.sweep()
+        for part in (self.delivery, self.pipeline.dispatcher, self.survey):
+            part.sweep()
 
     def text(self) -> str:
         """The exposition text."""

@@ -20,23 +20,25 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.connection.app_routes import TaskPlan, plan_of
 from celery_metrics_exporter.connection.celery_app import broker_of
+from celery_metrics_exporter.control.commands import CommandSchedule
 from celery_metrics_exporter.control.probe import reaches
 from celery_metrics_exporter.control.remote import RemoteControl
+from celery_metrics_exporter.events.delivery_monitor import Delivery
 from celery_metrics_exporter.events.stream_state import Subscription
 from celery_metrics_exporter.logs import Redaction, fields
-from celery_metrics_exporter.pipeline import Pipeline
+from celery_metrics_exporter.pipeline import Declared, Pipeline
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.queues.sampler import Sampler
 from celery_metrics_exporter.receivers.choosing import receiver_for
 from celery_metrics_exporter.receivers.watchdog import PATIENCE_SECONDS, Watchdog
+from celery_metrics_exporter.status_page.survey import Survey
+from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.health import ExporterStatus
 from celery_metrics_exporter.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.receivers import Link
+    from celery_metrics_exporter.connection.celery_app import Broker
 
 log = logging.getLogger(__name__)
 
@@ -54,128 +56,100 @@ class _Activity(Protocol):
         """Let ``run`` return soon."""
 
 
-class _WakingLink:
-    """Tells the subscription its state, and workers to show themselves when it stands."""
-
-    def __init__(self, subscription: Subscription, wake: Callable[[], None]) -> None:
-        self._subscription = subscription
-        self._wake = wake
-
-    def up(self) -> None:
-        self._subscription.up()
-        self._wake()
-
-    def down(self, error: str | None, *, since: float | None = None) -> None:
-        self._subscription.down(error, since=since)
-
-
 class Exporter:
-    """One exporter: made from a configuration, started, stopped. Not to be started twice."""
+    """One exporter: made from a configuration, started, stopped. Not to be started twice.
 
-    def __init__(self, config: Config, app: Any = None) -> None:
+    Attributes:
+        secrets: what no log line may show, also what the application of --app brought along.
+        registry: every family that is served.
+        survey: looks at everything, for the status page.
+    """
+
+    def __init__(self, config: Config, app: Any = None, *, serve: bool = True) -> None:
         """Wire everything; connects to nothing. Raises ConfigError where the configuration cannot work.
 
-        ``app`` is the application that ``config.app`` names, if that is loaded already.
-        ``secrets`` then holds what no log line may show, also what the application of --app brought along.
+        Args:
+            config: what users set.
+            app: the application that ``config.app`` names, if that is loaded already.
+            serve: whether there is a web server; without one nothing listens, and the rest is the same.
         """
         clock = Clock()
         broker = broker_of(config, app)
-        self._plan = plan = plan_of(broker.app) if config.app and config.app_tasks else TaskPlan()
-        self.secrets = broker.secrets
+        plan = plan_of(broker.app) if config.app and config.app_tasks else TaskPlan()
         redact = Redaction(broker.secrets)
-        subscription = Subscription(clock, redact=redact)
+        web_config = WebConfigFile(config.web_config_file) if serve and config.web_config_file else None
+
+        schedule = _schedule(config, clock)
+        subscription = Subscription(clock, redact=redact, on_up=schedule.wake)
         pipeline = Pipeline(
             config,
             subscription,
+            schedule,
             clock,
             libraries={"celery": str(celery.__version__), "kombu": str(kombu.__version__)},
-            queues=dict.fromkeys((*broker.queues, *filter(None, plan.queues.values()))),
-            default_queue=broker.app.conf.task_default_queue,
-            expected=plan.queues,
-            web_config_holds=self._web_config_holds,
+            declared=_declared(broker, plan),
+            web_config_holds=None if web_config is None else web_config.holds,
         )
-        self._dispatcher = pipeline.dispatcher
-        self.registry = pipeline.registry
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-        activities: dict[str, _Activity] = {}
-        link: Link = subscription
-        control: RemoteControl | None = None
-        prober: RemoteControl | None = None
-        if config.remote_control:
-            control = RemoteControl(
-                broker,
-                pipeline.informed,
-                interval=config.inspect_interval,
-                enable_events=config.enable_events,
-                inspect=config.inspect_workers,
-            )
-            pipeline.control(control)
-            if reaches(config.event_queue.routing_key):
-                prober = control
-            link = _WakingLink(subscription, control.wake)
-            activities["remote control"] = control
-        activities["receiver"] = self._watchdog = Watchdog(
-            broker.name,
-            pipeline.dispatcher,
-            link,
-            partial(
-                receiver_for,
-                broker,
-                routing_key=config.event_queue.routing_key,
-                universal=config.receiver == "kombu",
-            ),
-            on_restart=subscription.restarted,
-            # Each address of a failover list, each Sentinel may take its time.
-            patience=PATIENCE_SECONDS * (broker.url.count(";") + 1),
+
+        receiver = _receiver(config, broker, subscription, pipeline)
+        sampler = _sampler(config, broker, pipeline)
+        control = RemoteControl(broker, schedule, pipeline.informed) if config.remote_control else None
+        delivery = Delivery(
+            subscription,
+            clock,
+            heard=pipeline.sources.exporter.heard,
+            renew=receiver.renew,
+            prober=schedule if control is not None and reaches(config.event_queue.routing_key) else None,
         )
-        pipeline.delivery.connect(renew=self._watchdog.renew, prober=prober)
-        reader = reader_for(
-            broker,
-            management_url=config.management_url,
-            accepts=pipeline.accepts_queue,
-            max_queues=config.max_series,
-        )
-        if reader is not None:
-            activities["sampler"] = Sampler(
-                reader, pipeline, interval=config.sample_interval, broker=broker.name
-            )
-        self._activities = tuple(activities.values())
-        self._stopping = threading.Event()
-        self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
-        self._over = threading.Event()
-        self._asked = False
-        self._threads = tuple(
-            threading.Thread(
-                target=self._receive if name == "receiver" else activity.run, name=name, daemon=True
-            )
-            for name, activity in activities.items()
-        )
-        pipeline.survey.complete(
+
+        survey = Survey(
+            pipeline.sources,
+            config,
+            clock,
             broker=broker.name,
-            reads_queues=reader is not None,
+            reads_queues=sampler is not None,
             control_error=lambda: None if control is None else control.trouble,
             redact=redact,
         )
-        status = ExporterStatus(subscription, (*self._threads, self._sweeping), pipeline.survey.look)
-        self._web = WebServer(
-            config.listen,
-            self.registry,
-            status,
-            telemetry_path=config.telemetry_path,
-            config_file=config.web_config_file,
+
+        self.secrets = broker.secrets
+        self.survey = survey
+        self.registry = pipeline.registry
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self._plan = plan
+        self._receiver = receiver
+        self._sweeps = (delivery.sweep, pipeline.dispatcher.sweep, survey.sweep)
+        self._stopping = threading.Event()
+        self._over = threading.Event()
+        self._asked = False
+        activities: dict[str, _Activity | None] = {
+            "remote control": control,
+            "receiver": receiver,
+            "sampler": sampler,
+        }
+        self._activities = {name: activity for name, activity in activities.items() if activity is not None}
+        self._threads = tuple(
+            threading.Thread(
+                target=self._receive if activity is receiver else activity.run, name=name, daemon=True
+            )
+            for name, activity in self._activities.items()
         )
+        self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
+
+        status = ExporterStatus(subscription, (*self._threads, self._sweeping), survey.look)
+        self._web = _web_server(config, pipeline, status, web_config) if serve else None
         self._telemetry_path = config.telemetry_path
 
     @property
     def urls(self) -> tuple[str, ...]:
         """Where it serves, e.g. ``("http://localhost:9808",)``; once started."""
-        return self._web.urls
+        return () if self._web is None else self._web.urls
 
     def start(self) -> None:
         """Serve and receive. Raises ListenError if an address cannot be had; nothing runs then."""
-        self._web.start()
+        if self._web is not None:
+            self._web.start()
         if self._plan.queues:
             log.info("tasks of the application", extra=fields(tasks=len(self._plan.queues)))
         if self._plan.error is not None:
@@ -190,14 +164,15 @@ class Exporter:
 
     def stop(self) -> None:
         """Leave the broker, then close the sockets: the last scrape sees the last event. Takes less than 5 s."""
-        for activity in self._activities:
+        for activity in self._activities.values():
             activity.stop()
         until = time.monotonic() + LEAVE_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         self._stopping.set()
         self._sweeping.join(SWEEP_SECONDS * 4)
-        self._web.stop()
+        if self._web is not None:
+            self._web.stop()
         log.info("stopped")
 
     def run(self) -> int:
@@ -209,19 +184,75 @@ class Exporter:
         self.stop()
         return 0 if self._asked else 1
 
-    def _web_config_holds(self) -> bool | None:
-        return self._web.config_holds()
-
     def _on_signal(self, *_: object) -> None:
         self._asked = True
         self._over.set()
 
     def _receive(self) -> None:
         try:
-            self._watchdog.run()
+            self._receiver.run()
         finally:
             self._over.set()
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):
-            self._dispatcher.sweep()
+            for sweep in self._sweeps:
+                sweep()
+
+
+def _declared(broker: Broker, plan: TaskPlan) -> Declared:
+    return Declared(
+        queues=tuple(dict.fromkeys((*broker.queues, *filter(None, plan.queues.values())))),
+        default_queue=broker.app.conf.task_default_queue,
+        tasks=plan.queues,
+    )
+
+
+def _schedule(config: Config, clock: Clock) -> CommandSchedule:
+    return CommandSchedule(
+        clock.monotonic,
+        interval=config.inspect_interval,
+        enable_events=config.enable_events,
+        inspect=config.inspect_workers,
+    )
+
+
+def _receiver(config: Config, broker: Broker, subscription: Subscription, pipeline: Pipeline) -> Watchdog:
+    return Watchdog(
+        broker.name,
+        pipeline.dispatcher,
+        subscription,
+        partial(
+            receiver_for,
+            broker,
+            routing_key=config.event_queue.routing_key,
+            universal=config.receiver == "kombu",
+        ),
+        on_restart=subscription.restarted,
+        # Each address of a failover list, each Sentinel may take its time.
+        patience=PATIENCE_SECONDS * (broker.url.count(";") + 1),
+    )
+
+
+def _sampler(config: Config, broker: Broker, pipeline: Pipeline) -> Sampler | None:
+    reader = reader_for(
+        broker,
+        management_url=config.management_url,
+        accepts=pipeline.accepts_queue,
+        max_queues=config.max_series,
+    )
+    if reader is None:
+        return None
+    return Sampler(reader, pipeline, interval=config.sample_interval, broker=broker.name)
+
+
+def _web_server(
+    config: Config, pipeline: Pipeline, status: ExporterStatus, web_config: WebConfigFile | None
+) -> WebServer:
+    return WebServer(
+        config.listen,
+        pipeline.registry,
+        status,
+        telemetry_path=config.telemetry_path,
+        config_file=web_config,
+    )

@@ -1,4 +1,4 @@
-"""The error for a configuration that cannot work::
+"""How any error becomes one line, and the error for a configuration that cannot work::
 
 Exception
 └── ConfigError    the command line prints its message and ends with exit code 2
@@ -12,3 +12,8 @@ class ConfigError(Exception):
 
     The message never contains a secret, so it can be printed and logged.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """The class of an error and its text, in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

@@ -12,15 +12,22 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final
 from urllib.parse import quote
 
+from celery_metrics_exporter.errors import one_line
+
 MASK: Final = "***"
 _OWN: Final = "celery_metrics_exporter"
 _SHORT: Final = 4
+#: Shortest time between two lines of one kind that a stranger can cause ...
+THROTTLE_SECONDS: Final = 60.0
+#: ... and the longest text of a stranger that they show.
+MAX_SHOWN: Final = 200
 _BARE: Final = re.compile(r"[^\s\"=\\]+")
 
 
@@ -86,6 +93,69 @@ def hide(secrets: Iterable[str]) -> None:
             handler.formatter.redaction.add(secrets)
 
 
+class ThrottledLog:
+    """Warns of what strangers can cause: in short plain lines, of each kind one a minute at most. Thread-safe.
+
+    A line tells for how many it stands. What is held back is seen at debug.
+    """
+
+    def __init__(self, log: logging.Logger, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._log = log
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._kinds: dict[
+            str, tuple[float, int]
+        ] = {}  # message -> when it was logged, how many were held back since
+
+    def warning(self, message: str, *, exc_info: bool = False, **details: object) -> None:
+        """Log it, or count it for the next line with this message."""
+        now = self._monotonic()
+        with self._lock:
+            logged, held_back = self._kinds.get(message, (-THROTTLE_SECONDS, 0))
+            due = now - logged >= THROTTLE_SECONDS
+            self._kinds[message] = (now, 0) if due else (logged, held_back + 1)
+        level = logging.WARNING if due else logging.DEBUG
+        if self._log.isEnabledFor(level):
+            shown = {name: _plain(value) for name, value in details.items()}
+            if due:
+                shown["since_last_line"] = held_back + 1
+            self._log.log(level, message, exc_info=exc_info, extra=fields(**shown))
+
+
+class OutageLog:
+    """Warns once that something fails, again when it fails for another reason, and tells when it works again."""
+
+    def __init__(
+        self, log: logging.Logger, failing: str, working: str | None = None, **details: object
+    ) -> None:
+        """Args:
+        log: of the module.
+        failing: a message that may follow "still", for the debug lines about the same error.
+        working: the message when that is over; None: nothing is said.
+        details: stand in each line.
+        """
+        self._log = log
+        self._failing = failing
+        self._working = working
+        self._details = details
+        self._last_error: str | None = None
+
+    def fail(self, error: Exception) -> None:
+        """Log it, unless it is the same as last time."""
+        text = one_line(error)
+        if text == self._last_error:
+            self._log.debug("still %s", self._failing, exc_info=error)
+            return
+        self._last_error = text
+        self._log.warning(self._failing, extra=fields(**self._details, error=text))
+
+    def recover(self) -> None:
+        """It works, for the first time or again."""
+        if self._last_error is not None and self._working is not None:
+            self._log.info(self._working, extra=fields(**self._details))
+        self._last_error = None
+
+
 class _LogfmtFormatter(logging.Formatter):
     def __init__(self, redaction: Redaction) -> None:
         super().__init__()
@@ -133,6 +203,14 @@ def _logfmt(value: object, *, quoted: bool) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{"".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in escaped)}"'
+
+
+def _plain(value: object) -> object:
+    """The beginning of a text that anybody may have written, as one plain line; other values as they are."""
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return ascii(text[:MAX_SHOWN])[1:-1][:MAX_SHOWN]
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -7,8 +7,8 @@ Owns: how collectors, correlation and dispatch are put together.
 from __future__ import annotations
 
 import platform
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
@@ -23,13 +23,12 @@ from celery_metrics_exporter.collectors import (
     WorkerCollector,
 )
 from celery_metrics_exporter.collectors.task_ledger import Buckets
-from celery_metrics_exporter.events.delivery_monitor import Delivery
 from celery_metrics_exporter.events.dispatch import Dispatcher
+from celery_metrics_exporter.events.handlers import HandlerTable
 from celery_metrics_exporter.queues.flow import Movements
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.known import KnownQueues
-from celery_metrics_exporter.status_page.snapshot import Setup
-from celery_metrics_exporter.status_page.survey import Sources, Survey
+from celery_metrics_exporter.status_page.survey import Sources
 from celery_metrics_exporter.tasks.inflight import Inflight
 from celery_metrics_exporter.workers.roster import Roster
 
@@ -37,19 +36,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from celery_metrics_exporter.clock import Clock
+    from celery_metrics_exporter.collectors.worker import Requests
     from celery_metrics_exporter.config.config import Config
     from celery_metrics_exporter.events.stream_state import Subscription
     from celery_metrics_exporter.facts import BrokerFacts, WorkerFacts
 
 
-class Control(Protocol):
-    """Asks workers, soon."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """What an application tells of itself before any event comes.
 
-    def request_events(self) -> None:
-        """A worker is new or does not seem to send task events."""
+    Attributes:
+        queues: those of the application of --app, as good as --queue.
+        default_queue: looked for on the broker at first, though nobody may have named it.
+        tasks: those of the application of --app, shown from the start, each with the queue of its route.
+    """
 
-    def request_inspection(self) -> None:
-        """A worker is new."""
+    queues: tuple[str, ...] = ()
+    default_queue: str = "celery"
+    tasks: Mapping[str, str | None] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -57,31 +62,28 @@ class Pipeline:
 
     Attributes:
         dispatcher: the sink for bodies; its ``sweep`` is due every quarter of a second or so.
-        delivery: watches whether anything comes.
         registry: serves every family of the exporter.
-        survey: looks at everything, for the status page.
+        sources: the state behind the families, for the status page.
     """
 
     def __init__(
         self,
         config: Config,
         subscription: Subscription,
+        requests: Requests,
         clock: Clock,
         *,
         libraries: Mapping[str, str],
-        queues: Iterable[str] = (),
-        default_queue: str = "celery",
-        expected: Mapping[str, str | None] = MappingProxyType({}),
-        web_config_holds: Callable[[], bool | None] = lambda: None,
+        declared: Declared,
+        web_config_holds: Callable[[], bool] | None = None,
     ) -> None:
         """Args:
         config: what users set.
         subscription: state of the receiver.
+        requests: told what is to be asked of workers.
         clock: the time.
         libraries: versions of celery and kombu, for ``celery_exporter_build_info``.
-        queues: those that the application of --app declares, as good as --queue.
-        default_queue: looked for on the broker at first, though nobody may have named it.
-        expected: the tasks of the application of --app, shown from the start, each with the queue of its route.
+        declared: what the application tells.
         web_config_holds: whether the file of --web.config.file as it stands is in force; None without one.
         """
         # A series with its time of creation beside each counter: twice the lines, and nothing that Prometheus 2 reads.
@@ -101,8 +103,8 @@ class Pipeline:
         )
         self._known = known = KnownQueues(
             clock,
-            configured=(*config.queues, *queues),
-            candidates=(default_queue,),
+            configured=(*config.queues, *declared.queues),
+            candidates=(declared.default_queue,),
             include=config.queue_include,
             exclude=config.queue_exclude,
             is_internal=is_internal,
@@ -110,18 +112,17 @@ class Pipeline:
             on_overflow=lambda: exporter.overflowed("celery_queue"),
         )
         self._movements = movements = Movements(subscription, max_queues=config.max_series)
-        self._workers = workers = WorkerCollector(roster, shows_queue=known.accepts)
         self._tasks = tasks = TaskCollector(
             inflight,
+            roster,
             now,
             buckets=Buckets(config.runtime_buckets, config.wait_buckets),
             max_series=config.max_series,
-            only_queue=roster.only_queue,
+            expected=declared.tasks,
             on_published=movements.published,
-            on_outcome=workers.on_outcome,
             on_overflow=exporter.overflowed,
         )
-        tasks.expect(expected, may_consume=roster.may_consume)
+        workers = WorkerCollector(roster, requests, shows_queue=known.accepts, on_idle=tasks.on_worker_idle)
         self._routed = 0
         self._queues = queue = QueueCollector(
             known,
@@ -132,47 +133,22 @@ class Pipeline:
             interval=config.sample_interval,
             by_priority=config.queue_priorities,
         )
-        self.dispatcher = Dispatcher(exporter, now)
+        handlers = HandlerTable()
         for collector in (exporter, workers, tasks):
-            collector.subscribe(self.dispatcher.on)
-        for watcher in (exporter.on_events, workers.on_events):
-            self.dispatcher.watch(watcher)
-        self.delivery = Delivery(subscription, clock, heard=exporter.heard)
-        self.survey = Survey(
-            Sources(
-                subscription=subscription,
-                exporter=exporter,
-                tasks=tasks,
-                queues=queue,
-                roster=roster,
-                known=known,
-                inflight=inflight,
-            ),
-            clock,
-            Setup(
-                version=__version__,
-                broker="",
-                remote_control=config.remote_control,
-                enable_events=config.enable_events,
-                inspect_workers=config.inspect_workers,
-                routing_key=config.event_queue.routing_key,
-                sample_interval=config.sample_interval,
-                worker_timeout=config.worker_timeout,
-            ),
-        )
-        for sweep in (self.delivery.sweep, workers.sweep, tasks.sweep, known.sweep, self.survey.sweep):
-            self.dispatcher.every_sweep(sweep)
+            collector.subscribe(handlers)
+        handlers.on_sweep(known.sweep)
+        self.dispatcher = Dispatcher(handlers, exporter, now)
         self.registry = CollectorRegistry()
         serving = ServingCollector(web_config_holds)
         self.registry.register(Guard((tasks, workers, queue, exporter, serving), clock))
-        workers.notify(idle=tasks.on_worker_idle)
-
-    def control(self, control: Control) -> None:
-        """Let this one be told when something is to be asked of workers."""
-        self._workers.notify(
-            idle=self._tasks.on_worker_idle,
-            events_off=control.request_events,
-            appeared=control.request_inspection,
+        self.sources = Sources(
+            subscription=subscription,
+            exporter=exporter,
+            tasks=tasks,
+            queues=queue,
+            roster=roster,
+            known=known,
+            inflight=inflight,
         )
 
     def accepts_queue(self, name: str) -> bool:
@@ -201,9 +177,7 @@ class Pipeline:
             guessed, self._routed = self._tasks.routed != self._routed, self._tasks.routed
             self._movements.sample(received, heard_all=self._roster.all_send_events() and not guessed)
             self._queues.on_sample(facts)
-        self.survey.queues_failed(None)
 
     def sampling_failed(self, error: str) -> None:
         """The broker could not be read; ``error`` in one line. May be called from any thread."""
-        self._queues.on_failure()
-        self.survey.queues_failed(error)
+        self._queues.on_failure(error)

@@ -9,7 +9,8 @@ from benchmarks.soak.pods import Cluster
 from benchmarks.soak.readings import Ending, Reading, grows, judge, megabytes_a_minute
 from benchmarks.soak.report import header, row
 from benchmarks.soak.watch import page_figures
-from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable, decode
+from celery_metrics_exporter.events.decode import decode
+from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable
 
 CALM = Reading(
     at=0.0,

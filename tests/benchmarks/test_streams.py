@@ -13,7 +13,8 @@ from benchmarks.load.block import LAPS, Block, aligned, digits, make_block
 from benchmarks.pages import total
 from benchmarks.scrapes.filling import Filled, kinds_for
 from benchmarks.stream import KINDS, Workload, make_stream
-from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable, decode
+from celery_metrics_exporter.events.decode import decode
+from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable
 
 START = 1_800_000_000.0
 WORKLOAD = Workload(tasks=200, list_size=3, rate=1000.0)

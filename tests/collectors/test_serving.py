@@ -10,7 +10,7 @@ def test_web_config_in_force(holds: bool | None, values: list[float]) -> None:
     """One gauge, or none."""
     samples = [
         (sample.name, sample.value)
-        for metric in ServingCollector(lambda: holds).collect()
+        for metric in ServingCollector(None if holds is None else lambda: holds).collect()
         for sample in metric.samples
     ]
     assert samples == [("celery_exporter_web_config_last_reload_successful", value) for value in values]

@@ -1,6 +1,9 @@
 """When which command is due, and when all answers have come; time is a number that the test sets."""
 
-from celery_metrics_exporter.control.commands import Schedule, Tickets
+import threading
+import time
+
+from celery_metrics_exporter.control.commands import CommandSchedule, Tickets
 
 EVERYTHING = ["heartbeat", "enable_events", "stats", "active_queues"]
 
@@ -16,8 +19,8 @@ class Time:
         return self.now
 
 
-def _schedule(time: Time, *, enable_events: bool = True, inspect: bool = True) -> Schedule:
-    return Schedule(time, interval=30.0, enable_events=enable_events, inspect=inspect)
+def _schedule(time: Time, *, enable_events: bool = True, inspect: bool = True) -> CommandSchedule:
+    return CommandSchedule(time, interval=30.0, enable_events=enable_events, inspect=inspect)
 
 
 def _settled(tickets: Tickets) -> bool:
@@ -172,3 +175,48 @@ def test_questions_that_nobody_answers() -> None:
         tickets.expect(tickets.issue("stats"), 3)
     assert not _settled(tickets)
     assert len(tickets._missing) == 1000
+
+
+class Told:
+    """Is told nothing in these tests."""
+
+    def published(self) -> None:
+        """Do nothing."""
+
+    def refused(self) -> None:
+        """Do nothing."""
+
+    def failed(self) -> None:
+        """Do nothing."""
+
+
+def test_a_request_ends_a_wait() -> None:
+    """Whatever is requested, and a nudge, is noticed at once; afterwards a wait lasts again."""
+    schedule = _schedule(Time())
+    requests = (
+        schedule.wake,
+        schedule.request_events,
+        schedule.request_inspection,
+        lambda: schedule.request_probe(Told(), anew=False),
+        schedule.nudge,
+    )
+    for request in requests:
+        waiting = threading.Thread(target=schedule.wait, args=(30.0,))
+        waiting.start()
+        request()
+        waiting.join(5.0)
+        assert not waiting.is_alive()
+        schedule.take()
+    began = time.monotonic()
+    schedule.wait(0.05)
+    assert time.monotonic() - began >= 0.05
+
+
+def test_a_probe_is_taken_once() -> None:
+    """The latest request for a probe is handed out, once."""
+    schedule, told = _schedule(Time()), Told()
+    assert schedule.take_probe() is None
+    schedule.request_probe(Told(), anew=False)
+    schedule.request_probe(told, anew=True)
+    assert schedule.take_probe() == (told, True)
+    assert schedule.take_probe() is None

@@ -38,12 +38,17 @@ class Stage:
         self.probes: list[bool] = []
         self.renewals: list[str] = []
         self.publishes = self.resubscribes = True
-        self.delivery = Delivery(self.subscription, self.time.clock(), heard=lambda: self.heard)
         stage: Prober | None = self if prober else None
-        self.delivery.connect(renew=self.renew, prober=stage)
+        self.delivery = Delivery(
+            self.subscription,
+            self.time.clock(),
+            heard=lambda: self.heard,
+            renew=self.renew,
+            prober=stage,
+        )
         self.subscription.up()
 
-    def probe(self, told: Delivery, *, anew: bool) -> None:
+    def request_probe(self, told: Delivery, *, anew: bool) -> None:
         """Send it."""
         self.probes.append(anew)
         if self.publishes:
@@ -69,7 +74,7 @@ class Stage:
     @property
     def ready(self) -> tuple[bool, str]:
         """What /-/ready says."""
-        return ExporterStatus(self.subscription, (), Bench().pipeline.survey.look).ready()
+        return ExporterStatus(self.subscription, (), Bench().survey.look).ready()
 
 
 @pytest.fixture

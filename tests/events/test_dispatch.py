@@ -1,12 +1,14 @@
 """Every event reaches its handlers or a counter, and nothing stops the stream."""
 
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from celery_metrics_exporter.clock import Moment
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.events.dispatch import Dispatcher
+from celery_metrics_exporter.events.handlers import HandlerTable
 from tests.pipeline import T0, Bench, FakeTime, received, sent, task, worker_event
 
 DROPPED = "celery_exporter_events_dropped_total"
@@ -32,11 +34,13 @@ def wire(content: object) -> bytes:
 def test_handlers_get_their_type_in_order() -> None:
     """Each handler sees the events of its type, those of one type in the order of registration."""
     seen: list[str] = []
-    dispatcher = Dispatcher(Drops(), Moment(FakeTime().clock()))
-    dispatcher.on(events.TaskStarted, lambda event: seen.append(f"first {event.uuid}"))
-    dispatcher.on(events.TaskStarted, lambda event: seen.append(f"second {event.uuid}"))
-    dispatcher.on(events.UnknownEvent, lambda event: seen.append(event.type))
-    dispatcher.feed(wire([task("started", "a"), received("b"), {"type": "custom"}]))
+    table = HandlerTable()
+    table.on(events.TaskStarted, lambda event: seen.append(f"first {event.uuid}"))
+    table.on(events.TaskStarted, lambda event: seen.append(f"second {event.uuid}"))
+    table.on(events.UnknownEvent, lambda event: seen.append(event.type))
+    Dispatcher(table, Drops(), Moment(FakeTime().clock())).feed(
+        wire([task("started", "a"), received("b"), {"type": "custom"}])
+    )
     assert seen == ["first a", "second a", "custom"]
 
 
@@ -47,10 +51,10 @@ def test_a_broken_handler_costs_one_event(caplog: pytest.LogCaptureFixture) -> N
     def broken(event: events.TaskStarted) -> None:
         raise LookupError(event.uuid)
 
-    drops, time = Drops(), FakeTime()
-    dispatcher = Dispatcher(drops, Moment(time.clock()))
-    dispatcher.on(events.TaskStarted, broken)
-    dispatcher.on(events.TaskStarted, lambda event: seen.append(event.uuid))
+    drops, time, table = Drops(), FakeTime(), HandlerTable()
+    table.on(events.TaskStarted, broken)
+    table.on(events.TaskStarted, lambda event: seen.append(event.uuid))
+    dispatcher = Dispatcher(table, drops, Moment(time.clock()))
     for _ in range(100):
         dispatcher.feed(wire(task("started")))
     assert drops.reasons == ["handler_error"] * 100
@@ -59,6 +63,40 @@ def test_a_broken_handler_costs_one_event(caplog: pytest.LogCaptureFixture) -> N
     time.elapsed += 61
     dispatcher.feed(wire(task("started")))
     assert len(caplog.records) == 2
+
+
+def test_a_broken_batch_handler_costs_itself(caplog: pytest.LogCaptureFixture) -> None:
+    """One that raises when it is told of events together is counted and logged; others are told all the same."""
+    seen: list[int] = []
+
+    def broken(batch: Sequence[events.Event]) -> None:
+        raise LookupError(batch[0].timestamp)
+
+    drops, table = Drops(), HandlerTable()
+    table.on_batch(broken)
+    table.on_batch(lambda batch: seen.append(len(batch)))
+    dispatcher = Dispatcher(table, drops, Moment(FakeTime().clock()))
+    dispatcher.feed_all([wire(task("started", "a")), wire([task("started", "b"), received("c")])])
+    dispatcher.feed(b"nonsense")
+    assert seen == [3]
+    assert drops.reasons == ["handler_error", "undecodable"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "event dropped: handler_error",
+        "event dropped: undecodable",
+    ]
+
+
+def test_sweeps_are_handled_in_order() -> None:
+    """Each handler of sweeps has its turn, under the lock of the event state, at the time of the sweep."""
+    seen: list[tuple[str, float]] = []
+    time, table = FakeTime(), HandlerTable()
+    now = Moment(time.clock())
+    table.on_sweep(lambda: seen.append(("first", now.wall)))
+    table.on_sweep(lambda: seen.append(("second", now.wall)))
+    dispatcher = Dispatcher(table, Drops(), now)
+    time.elapsed = 5
+    dispatcher.sweep()
+    assert seen == [("first", T0 + 5), ("second", T0 + 5)]
 
 
 def test_bodies_that_are_no_events_are_counted() -> None:

@@ -51,7 +51,7 @@ def test_errors_are_redacted() -> None:
 def test_ready_says_whether_events_flow() -> None:
     """Not ready before the subscription stands, with the reason; ready while it does."""
     subscription = Subscription(FakeTime().clock())
-    status = ExporterStatus(subscription, (), Bench().pipeline.survey.look)
+    status = ExporterStatus(subscription, (), Bench().survey.look)
     assert status.ready() == (False, "not receiving events: connecting")
     subscription.down("connection refused")
     assert status.ready() == (False, "not receiving events: connection refused")
@@ -63,8 +63,20 @@ def test_healthy_is_about_the_process_alone() -> None:
     """Without a broker the process is healthy; with a dead thread of its own it is not."""
     subscription = Subscription(FakeTime().clock())
     thread = threading.Thread(target=lambda: None, name="receiver")
-    status = ExporterStatus(subscription, (thread,), Bench().pipeline.survey.look)
+    status = ExporterStatus(subscription, (thread,), Bench().survey.look)
     assert status.healthy() == (True, "healthy")
     thread.start()
     thread.join()
     assert status.healthy() == (False, "dead: receiver")
+
+
+def test_who_waits_for_a_subscription_is_told() -> None:
+    """Of each subscription that stands, once, when that can be seen already."""
+    told: list[bool] = []
+    subscription = Subscription(FakeTime().clock(), on_up=lambda: told.append(subscription.state().connected))
+    subscription.up()
+    subscription.up()
+    subscription.down("gone")
+    assert told == [True]
+    subscription.up()
+    assert told == [True, True]

@@ -1,6 +1,7 @@
 """RemoteControl in this process, and a real pidbox node that answers it, quicker to have than a whole worker."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -14,6 +15,7 @@ from kombu.pools import ProducerPool
 from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.connection.celery_app import broker_of
 from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.control.commands import CommandSchedule
 from celery_metrics_exporter.control.remote import RemoteControl
 from tests.waiting import wait_for
 
@@ -30,7 +32,7 @@ ANSWERS: Mapping[str, object] = {
 
 
 class Answers:
-    """Takes reports and merges the facts of each worker, newer ones first."""
+    """Takes reports and merges the facts of each worker as it is now, newer ones first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,7 +42,8 @@ class Answers:
     def report(self, facts: Sequence[WorkerFacts]) -> None:
         """Take what workers answered."""
         with self._lock:
-            for new in facts:
+            for answer in facts:
+                new = replace(answer, events_were_on=None)
                 told = {each.name: getattr(new, each.name) for each in fields(new)}
                 told = {name: value for name, value in told.items() if value is not None}
                 self._known[new.worker] = replace(self.of(new.worker), **told)
@@ -76,17 +79,21 @@ def asking(
 ) -> Iterator[tuple[RemoteControl, Answers]]:
     """Ask the workers of a broker in a thread; asserts at the end that it stops in time.
 
-    ``conf`` is Celery's, ``settings`` are RemoteControl's.
+    ``conf`` is Celery's, ``settings`` are the schedule's, and RemoteControl's timeout.
     """
     answers = Answers()
     broker = broker_of(Config(broker_url=url, transport_options=dict(transport_options or {})))
     broker.app.conf.update(conf or {})
-    remote = RemoteControl(broker, answers.report, **settings)
+    timeouts = {"timeout": settings.pop("timeout")} if "timeout" in settings else {}
+    schedule = CommandSchedule(
+        time.monotonic, **{"interval": 30.0, "enable_events": True, "inspect": True} | settings
+    )
+    remote = RemoteControl(broker, schedule, answers.report, **timeouts)
     thread = threading.Thread(target=remote.run)
     thread.start()
     try:
         if wake:
-            remote.wake()
+            schedule.wake()
         yield remote, answers
     finally:
         remote.stop()

@@ -62,9 +62,9 @@ def test_what_is_switched_off_is_not_asked(broker_url: str) -> None:
         asking(broker_url, enable_events=False, inspect=False) as (remote, answers),
     ):
         node.wait("heartbeat")
-        remote.request_events()
-        remote.request_inspection()
-        remote.wake()
+        remote.schedule.request_events()
+        remote.schedule.request_inspection()
+        remote.schedule.wake()
         node.wait("heartbeat", "heartbeat")
         assert answers.workers == set()
 
@@ -84,8 +84,8 @@ def test_requests(broker_url: str) -> None:
     """Many requests at once cost one broadcast of each kind."""
     with PidboxNode(broker_url) as node, asking(broker_url, wake=False, interval=HOUR) as (remote, answers):
         for _ in range(50):
-            remote.request_events()
-            remote.request_inspection()
+            remote.schedule.request_events()
+            remote.schedule.request_inspection()
         answers.wait(node.facts)
         assert node.commands == ["enable_events", "stats", "active_queues"]
 
@@ -107,7 +107,7 @@ def test_a_worker_that_comes_and_one_that_goes(broker_url: str) -> None:
     """A worker that does not answer holds nobody up; a new one is asked like the others."""
     with asking(broker_url, wake=False, interval=0.5) as (remote, answers):
         with PidboxNode(broker_url, name="first@localhost") as first:
-            remote.wake()
+            remote.schedule.wake()
             answers.wait(first.facts)
         with PidboxNode(broker_url, name="second@localhost") as second:
             answers.wait(WorkerFacts(second.name, 4, 16, ("celery", "letters")))

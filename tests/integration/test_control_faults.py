@@ -77,11 +77,11 @@ def test_an_idle_connection_that_is_dropped(broker: Freezer, caplog: pytest.LogC
         PidboxNode(_guest(broker)) as node,
         asking(broker.url, wake=False, interval=HOUR) as (remote, answers),
     ):
-        remote.request_events()
+        remote.schedule.request_events()
         answers.wait(WorkerFacts(node.name, events_enabled=True))
         wait_for(lambda: remote._listening_until is None, timeout=5, what="the end of the question")
         broker.drop(remote)
-        remote.request_inspection()
+        remote.schedule.request_inspection()
         answers.wait(node.facts, timeout=3)
         assert node.commands == ["enable_events", "stats", "active_queues"]
         assert remote.failures == 0
@@ -96,7 +96,7 @@ def test_a_connection_that_is_lost_with_answers(broker: Freezer, caplog: pytest.
         asking(broker.url, wake=False, interval=HOUR) as (remote, answers),
     ):
         with busy.held():
-            remote.wake()
+            remote.schedule.wake()
             answers.wait(node.facts)
             broker.drop(remote)
         wait_for(
@@ -117,7 +117,7 @@ def test_a_frozen_broker(broker: Freezer, caplog: pytest.LogCaptureFixture) -> N
         answers.wait(WorkerFacts(node.name, *INSPECTED))
         with broker.frozen():
             wait_for(lambda: remote.failures >= 2, timeout=10, what="failures")
-            remote.request_events()
+            remote.schedule.request_events()
         answers.wait(node.facts, timeout=10)
         wait_for(lambda: len(caplog.records) == 2, timeout=5, what="two lines")
     assert [record.getMessage() for record in caplog.records] == [AWAY, BACK]
@@ -144,7 +144,7 @@ def test_a_broker_that_comes_later_and_restarts(valkey: Valkey, caplog: pytest.L
             wait_for(lambda: remote.failures >= 2, timeout=10, what="failures")
             valkey.start()
             with PidboxNode(valkey.url, name=f"node-{outage}@localhost") as node:
-                remote.wake()
+                remote.schedule.wake()
                 answers.wait(node.facts)
             valkey.stop()
             remote.failures = 0

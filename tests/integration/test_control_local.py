@@ -16,7 +16,7 @@ def test_memory() -> None:
     with asking("memory://", wake=False, interval=0.2) as (remote, answers):
         with PidboxNode("memory://") as node:
             answers.wait(WorkerFacts(node.name, 4, 16, ("celery", "letters")))
-            remote.wake()
+            remote.schedule.wake()
             answers.wait(node.facts)
         assert remote.failures == 0
 

@@ -142,7 +142,7 @@ def test_a_worker_that_never_answers(valkey: Valkey) -> None:
             dead.psubscribe("/0.celery.pidbox")
             assert dead.get_message(timeout=5) is not None
             with asking(valkey.url, wake=False, interval=0.5) as (remote, answers):
-                remote.wake()
+                remote.schedule.wake()
                 answers.wait(node.facts)
                 assert _keys(valkey, ANSWERS)
                 dead.punsubscribe()
@@ -258,7 +258,7 @@ def test_sentinel(sentinels: Sentinels) -> None:
     with asking(sentinels.url, wake=False, transport_options=options) as (remote, answers):
         for server in (sentinels.master, sentinels.replica):
             with PidboxNode(sentinels.url, name=f"{server.port}@host", transport_options=options) as node:
-                remote.wake()
+                remote.schedule.wake()
                 answers.wait(node.facts, timeout=15)
                 _wait_for_no_answers(server)
             if server is sentinels.master:

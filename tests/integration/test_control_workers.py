@@ -58,7 +58,7 @@ def _check_pools(url: str, folder: Path, *pools: str) -> None:
         }
 
         def told() -> dict[str, WorkerFacts]:
-            remote.request_events()  # a greenlet subscribes to commands some time after its worker is ready
+            remote.schedule.request_events()  # a greenlet subscribes to commands some time after its worker is ready
             return {name: answers.of(name) for name in expected}
 
         wait_for(lambda: told() == expected, timeout=30, what=lambda: f"{expected}; there is {told()}")

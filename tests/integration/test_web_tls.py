@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.server import WebServer
 from tests.integration.tls_clients import get, handshaken, only, refused, secured, spoken
 from tests.serving import (
@@ -185,8 +186,9 @@ def serial(server: WebServer, files: WebFiles) -> object:
 
 def test_certificate_is_renewed_while_serving(files: WebFiles) -> None:
     """New connections get a renewed certificate; one that misses its key changes nothing; open connections go on."""
+    file = WebConfigFile(str(files.write_tls()))
     with (
-        serving(config_file=files.write_tls()) as server,
+        serving(config_file=file) as server,
         secured(url_of(server), files.client()) as connection,
     ):
         assert ask(connection, "/-/ready").status == 200
@@ -197,10 +199,10 @@ def test_certificate_is_renewed_while_serving(files: WebFiles) -> None:
         assert second != first
         (files.folder / "key.pem").write_bytes(old_key)
         assert serial(server, files) == second
-        assert server.config_holds() is False
+        assert file.holds() is False
         files.renew()
         assert serial(server, files) not in {first, second}
-        assert server.config_holds() is True
+        assert file.holds() is True
         assert ask(connection, "/-/ready").status == 200
 
 
@@ -217,7 +219,8 @@ def test_client_authority_changes_while_serving(files: WebFiles) -> None:
 
 def test_tls_does_not_go_while_serving(files: WebFiles) -> None:
     """A new version without TLS is refused: nobody is to be served in plain by mistake."""
-    with serving(config_file=files.write_tls()) as server:
+    file = WebConfigFile(str(files.write_tls()))
+    with serving(config_file=file) as server:
         files.write(users("alice"))
         assert get(server, files.client()).status == 200
-        assert server.config_holds() is False
+        assert file.holds() is False

@@ -12,6 +12,7 @@ import pytest
 
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.web.config import read_web_config
+from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
 from celery_metrics_exporter.web.named_files import NamedFiles
 from celery_metrics_exporter.web.server import WebServer
@@ -155,7 +156,8 @@ def test_stop_in_spite_of_tls_clients(files: WebFiles, kind: str) -> None:
     """The server stops within 2 s whatever its clients do, and leaves no thread behind."""
     before = set(threading.enumerate())
     path = files.write_tls()
-    server = WebServer(LOOPBACK, registry_of(Big()), FixedStatus(), config_file=str(path), limits=PATIENT)
+    file = WebConfigFile(str(path))
+    server = WebServer(LOOPBACK, registry_of(Big()), FixedStatus(), config_file=file, limits=PATIENT)
     server.start()
     with ExitStack() as clients:
         for _ in range(6):

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
-from celery_metrics_exporter.config.config import ConfigError
+from celery_metrics_exporter.app import Exporter
+from celery_metrics_exporter.config.config import Config, ConfigError
+from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
 from celery_metrics_exporter.web.server import WebServer
-from tests.serving import LOOPBACK, TIMEOUT_S, FixedStatus, ask, connected, fetch, serving, url_of
+from tests.serving import TIMEOUT_S, ask, connected, fetch, serving, url_of
 from tests.waiting import wait_for
 from tests.web_files import HASH, PASSWORD, WebFiles, users
 
@@ -142,7 +144,8 @@ def test_bad_version_changes_nothing(
     files: WebFiles, bad: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A new version that cannot work is logged once and told; the last good one holds until a good one comes."""
-    with serving(config_file=files.write(users("alice"))) as server:
+    file = WebConfigFile(str(files.write(users("alice"))))
+    with serving(config_file=file) as server:
         if bad is None:
             files.config.unlink()
         else:
@@ -151,27 +154,29 @@ def test_bad_version_changes_nothing(
             for _ in range(3):
                 assert fetch(url_of(server), "/metrics", headers=login()).status == 200
                 assert fetch(url_of(server), "/metrics").status == 401
-        assert server.config_holds() is False
+        assert file.holds() is False
         (record,) = caplog.records
         assert record.levelno == logging.ERROR
         assert str(files.config) in str(getattr(record, "fields", {})["error"])
         files.write(users("bob"))
         assert fetch(url_of(server), "/metrics", headers=login("bob")).status == 200
-        assert server.config_holds() is True
+        assert file.holds() is True
 
 
 def test_tls_does_not_come_while_serving(files: WebFiles) -> None:
     """A file that brings TLS to a server without is refused: clients would not know."""
-    with serving(config_file=files.write("")) as server:
+    file = WebConfigFile(str(files.write("")))
+    with serving(config_file=file) as server:
         files.write_tls()
         assert fetch(url_of(server), "/metrics").status == 200
-        assert server.config_holds() is False
+        assert file.holds() is False
 
 
 def test_bad_file_stops_the_start(files: WebFiles) -> None:
-    """A server with a file that cannot work is not made."""
+    """An exporter with a file that cannot work is not made."""
+    path = str(files.write("nonsense: 1\n"))
     with pytest.raises(ConfigError, match="line 1: unknown key nonsense"):
-        WebServer(LOOPBACK, CollectorRegistry(), FixedStatus(), config_file=str(files.write("nonsense: 1\n")))
+        Exporter(Config(broker_url="memory://", web_config_file=path))
 
 
 def test_flood_of_wrong_passwords_does_not_hold_up_a_scrape(

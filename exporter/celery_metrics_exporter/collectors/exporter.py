@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from celery_metrics_exporter.clock import Moment
+    from celery_metrics_exporter.events.handlers import HandlerTable
     from celery_metrics_exporter.events.stream_state import Subscription
-    from celery_metrics_exporter.events.types import Subscribe
     from celery_metrics_exporter.tasks.inflight import Inflight
 
 #: Upper bounds in seconds: what is usual, what a backlog makes of it, and what only clocks that disagree can.
@@ -154,10 +154,11 @@ class ExporterCollector:
         self.lags = Distribution(LAG_BUCKETS)
         self._overflowed = _OVERFLOWED.counter()
 
-    def subscribe(self, on: Subscribe) -> None:
-        """Count what :meth:`on_events` does not get."""
-        on(events.UnknownEvent, self.on_unknown)
-        on(events.Retimed, self.on_retimed)
+    def subscribe(self, table: HandlerTable) -> None:
+        """Name the handlers."""
+        table.on(events.UnknownEvent, self.on_unknown)
+        table.on(events.Retimed, self.on_retimed)
+        table.on_batch(self.on_events)
 
     def on_events(self, batch: Sequence[events.Event]) -> None:
         """Count the events that came together, and measure how late they are."""

@@ -152,7 +152,8 @@ class QueueCollector:
         self._heads: dict[str, Heads] = {}
         self._backlogs: dict[str, Backlog] = {}
         self._sample: Sample | None = None
-        self._failed = False
+        #: Why the broker could not be read, in one line of a library's; None once it could.
+        self.error: str | None = None
         self._verdict_by = clock.monotonic() + self._fresh_seconds
 
     def on_sample(self, facts: BrokerFacts) -> None:
@@ -168,11 +169,11 @@ class QueueCollector:
             self._heads.pop(gone, None)
             self._backlogs.pop(gone, None)
         self._sample = Sample(facts, oldest, self._clock.monotonic())
-        self._failed = False
+        self.error = None
 
-    def on_failure(self) -> None:
-        """The broker could not be read."""
-        self._failed = True
+    def on_failure(self, error: str) -> None:
+        """The broker could not be read; ``error`` says why in one line."""
+        self.error = error
 
     def _oldest(self, name: str, queue: QueueFacts, now: float, *, is_ours: bool) -> float | None:
         if queue.heads is not None:
@@ -188,9 +189,9 @@ class QueueCollector:
 
     def is_broker_up(self) -> bool | None:
         """Whether the latest sample succeeded and is fresh; None while the first is to come."""
-        if self._sample is None and not self._failed and self._clock.monotonic() <= self._verdict_by:
+        if self._sample is None and self.error is None and self._clock.monotonic() <= self._verdict_by:
             return None
-        return self.fresh() is not None and not self._failed
+        return self.fresh() is not None and self.error is None
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""

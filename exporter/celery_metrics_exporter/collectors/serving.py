@@ -28,14 +28,13 @@ class ServingCollector:
     name = "serving"
     families = (_WEB_CONFIG,)
 
-    def __init__(self, web_config_holds: Callable[[], bool | None]) -> None:
+    def __init__(self, web_config_holds: Callable[[], bool] | None) -> None:
         """``web_config_holds``: whether the file as it stands is in force; None without a file."""
         self._web_config_holds = web_config_holds
 
     def collect(self) -> Iterator[Metric]:
         """Yield the family."""
-        holds = self._web_config_holds()
-        if holds is not None:
+        if self._web_config_holds is not None:
             metric = _WEB_CONFIG.empty()
-            metric.add_metric((), float(holds))
+            metric.add_metric((), float(self._web_config_holds()))
             yield metric

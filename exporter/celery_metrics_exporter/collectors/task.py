@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.clock import Moment
     from celery_metrics_exporter.collectors.task_ledger import Buckets
-    from celery_metrics_exporter.events.types import Subscribe
+    from celery_metrics_exporter.events.handlers import HandlerTable
     from celery_metrics_exporter.tasks.attempt import Attempt
     from celery_metrics_exporter.tasks.inflight import Inflight
     from celery_metrics_exporter.tasks.ledger import Ledger
+    from celery_metrics_exporter.workers.roster import Roster
 
 _IN_PROGRESS = Family(
     "celery_task_in_progress",
@@ -68,23 +69,24 @@ class TaskCollector:
     def __init__(
         self,
         inflight: Inflight,
+        roster: Roster,
         now: Moment,
         *,
         buckets: Buckets,
         max_series: int,
-        only_queue: Callable[[str | None], str | None],
+        expected: Mapping[str, str | None],
         on_published: Callable[[str, float], None],
-        on_outcome: Callable[[str, str], None],
         on_overflow: Callable[[str], None],
     ) -> None:
         """Args:
         inflight: the table of attempts, which this collector alone writes to.
+        roster: tells which queues a worker consumes, and is told each succeeded, failed, retried that counts.
         now: when that came which is handled.
         buckets: of the histograms.
         max_series: label sets a family, the rest is folded into ``other``.
-        only_queue: gives the queue that a worker (its nodename) consumes, if it is known to consume just one.
+        expected: tasks that are shown from the start, at 0: by the task's name the queue where its application sends
+            it, None if that cannot be told. It labels what no better source tells the queue of.
         on_published: told (queue, timestamp) of each task-sent that names a queue.
-        on_outcome: told (nodename, outcome) of each succeeded, failed, retried that counts.
         on_overflow: told the family of each label set that was folded.
         """
         self._inflight = inflight
@@ -92,45 +94,35 @@ class TaskCollector:
         self._running = Running()
         self._settings = LedgerSettings(buckets, self._admit_exception)
         self._ledgers = TaskLedgers(self._settings, max_series=max_series, on_overflow=on_overflow)
+        self._ledgers.expect(expected)
         self._attribution = Attribution(
-            self._ledgers.__getitem__, now, only_queue=only_queue, max_tasks=max_series
+            self._ledgers.__getitem__, now, only_queue=roster.only_queue, max_tasks=max_series
         )
+        routes = {task: queue for task, queue in expected.items() if queue is not None}
+        self._attribution.expect(routes, roster.may_consume)
         self._exceptions: set[tuple[str, ...]] = set()
         self._max_series = max_series
         self._on_published = on_published
-        self._on_outcome = on_outcome
+        self._on_outcome = roster.count_outcome
         self._on_overflow = on_overflow
-
-    def expect(
-        self, queues: Mapping[str, str | None], *, may_consume: Callable[[str | None, str], bool]
-    ) -> None:
-        """Show these tasks from the start, at 0.
-
-        Args:
-            queues: by the task's name the queue where its application sends it, None if that cannot be told. It labels
-                what no better source tells the queue of.
-            may_consume: tells whether a worker (its nodename) may have a task from a queue, as far as is known.
-        """
-        self._ledgers.expect(queues)
-        routes = {task: queue for task, queue in queues.items() if queue is not None}
-        self._attribution.expect(routes, may_consume)
 
     @property
     def routed(self) -> int:
         """How many times a queue was taken from the routes of an application."""
         return self._attribution.routed
 
-    def subscribe(self, on: Subscribe) -> None:
-        """Name the handler of each event type."""
-        on(events.TaskSent, self.on_sent)
-        on(events.TaskReceived, self.on_received)
-        on(events.TaskStarted, self.on_started)
-        on(events.TaskSucceeded, self.on_succeeded)
-        on(events.TaskFailed, self.on_failed)
-        on(events.TaskRetried, self.on_retried)
-        on(events.TaskRejected, self.on_rejected)
-        on(events.TaskRevoked, self.on_revoked)
-        on(events.TaskCancelled, self.on_cancelled)
+    def subscribe(self, table: HandlerTable) -> None:
+        """Name the handlers."""
+        table.on(events.TaskSent, self.on_sent)
+        table.on(events.TaskReceived, self.on_received)
+        table.on(events.TaskStarted, self.on_started)
+        table.on(events.TaskSucceeded, self.on_succeeded)
+        table.on(events.TaskFailed, self.on_failed)
+        table.on(events.TaskRetried, self.on_retried)
+        table.on(events.TaskRejected, self.on_rejected)
+        table.on(events.TaskRevoked, self.on_revoked)
+        table.on(events.TaskCancelled, self.on_cancelled)
+        table.on_sweep(self.sweep)
 
     def on_sent(self, event: events.TaskSent) -> None:
         """Count it, and settle what waited for it."""

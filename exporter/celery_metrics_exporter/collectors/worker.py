@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from celery_metrics_exporter.collectors.family import Family
 from celery_metrics_exporter.events import types as events
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from celery_metrics_exporter.events.types import Subscribe
+    from celery_metrics_exporter.events.handlers import HandlerTable
     from celery_metrics_exporter.workers.roster import Roster
 
 _OF_TASKS = frozenset(get_args(events.WorkerTaskEvent))
@@ -93,6 +93,16 @@ _LOST = Family(
 )
 
 
+class Requests(Protocol):
+    """Asks workers, soon."""
+
+    def request_events(self) -> None:
+        """Some worker is new, or seems to send no task events: ask all to."""
+
+    def request_inspection(self) -> None:
+        """Some worker is new, or has started anew: ask all about pools and queues."""
+
+
 class WorkerCollector:
     """Feeds the worker families, and says when tasks of a worker cannot be running any more."""
 
@@ -115,40 +125,36 @@ class WorkerCollector:
         _LOST,
     )
 
-    def __init__(self, roster: Roster, *, shows_queue: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        requests: Requests,
+        *,
+        shows_queue: Callable[[str], bool],
+        on_idle: Callable[[str, float], None],
+    ) -> None:
         """Args:
-        roster: written by this collector alone.
+        roster: the workers.
+        requests: told what is to be asked of workers.
         shows_queue: whether a queue of this name is shown.
+        on_idle: told that nothing runs on a worker (its nodename) that was started before a time (epoch seconds).
         """
         self._roster = roster
+        self._requests = requests
         self._shows_queue = shows_queue
         self._lost = _LOST.counter()
-        self._on_idle: Callable[[str, float], None] = _ignore
-        self._on_events_off: Callable[[], None] = _ignore
-        self._on_appeared: Callable[[], None] = _ignore
+        self._on_idle = on_idle
 
-    def notify(
-        self,
-        *,
-        idle: Callable[[str, float], None],
-        events_off: Callable[[], None] = lambda: None,
-        appeared: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Name who is told that nothing runs on a worker (nodename, since when), that task events of one seem to be
-        off, and that one is new or has started anew.
-        """
-        self._on_idle = idle
-        self._on_events_off = events_off
-        self._on_appeared = appeared
-
-    def subscribe(self, on: Subscribe) -> None:
-        """Name the handler of each event type."""
-        on(events.WorkerOnline, self.on_online)
-        on(events.WorkerHeartbeat, self.on_heartbeat)
-        on(events.WorkerOffline, self.on_offline)
-        on(events.TaskStarted, self.on_started)
-        on(events.UnknownEvent, self.on_unknown)
-        on(events.Retimed, self.on_retimed)
+    def subscribe(self, table: HandlerTable) -> None:
+        """Name the handlers."""
+        table.on(events.WorkerOnline, self.on_online)
+        table.on(events.WorkerHeartbeat, self.on_heartbeat)
+        table.on(events.WorkerOffline, self.on_offline)
+        table.on(events.TaskStarted, self.on_started)
+        table.on(events.UnknownEvent, self.on_unknown)
+        table.on(events.Retimed, self.on_retimed)
+        table.on_batch(self.on_events)
+        table.on_sweep(self.sweep)
 
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note it; in a new process nothing runs that was started in an old one."""
@@ -164,8 +170,8 @@ class WorkerCollector:
         worker = self._roster.hear(event.hostname)
         worker.presence = Presence.UP
         if event.pid != worker.pid or not worker.processes:
-            self._on_appeared()
-            self._on_events_off()
+            self._requests.request_inspection()
+            self._requests.request_events()
         worker.pid = event.pid
         worker.software = clean(event.sw_ident or "")
         worker.version = clean(event.sw_ver or "")
@@ -185,7 +191,7 @@ class WorkerCollector:
             self._on_idle(event.hostname, worker.idle_since)
             worker.idle_since = event.timestamp
         if worker.events_enabled is False:
-            self._on_events_off()
+            self._requests.request_events()
 
     def on_offline(self, event: events.WorkerOffline) -> None:
         """Note that it leaves; its last tasks may still end."""
@@ -212,10 +218,6 @@ class WorkerCollector:
         if event.hostname in self._roster:
             worker = self._roster.of(event.hostname)
             worker.offset = event.timestamp - worker.last_seen
-
-    def on_outcome(self, worker: str, outcome: str) -> None:
-        """Count a task's outcome on a worker (its nodename)."""
-        self._roster.of(worker).outcomes[outcome] += 1
 
     def sweep(self) -> None:
         """Find workers that fell silent, and those that said goodbye and were killed over their last tasks."""
@@ -255,7 +257,3 @@ class WorkerCollector:
                 made[_TASKS].add_metric((worker.name, outcome), worker.outcomes[outcome])
         yield from made.values()
         yield from self._lost.collect()
-
-
-def _ignore(*_: object) -> None:
-    """Nobody asked to be told."""

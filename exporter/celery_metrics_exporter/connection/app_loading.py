@@ -15,7 +15,7 @@ from celery import Celery
 from celery.app.utils import find_app
 
 from celery_metrics_exporter.config.broker_url import masked_text
-from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.errors import ConfigError, one_line
 
 _EXAMPLE: Final = "write it like project.celery:app"
 
@@ -61,4 +61,4 @@ def import_tasks(app: Any) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    return masked_text(" ".join(f"{type(error).__name__}: {error}".split()))
+    return masked_text(one_line(error))

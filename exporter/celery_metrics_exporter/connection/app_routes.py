@@ -15,6 +15,7 @@ from celery.app.task import extract_exec_options
 from kombu.common import Broadcast
 
 from celery_metrics_exporter.connection.app_loading import import_tasks
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.logs import fields
 
 log = logging.getLogger(__name__)
@@ -55,9 +56,7 @@ def _queue(app: Any, name: str) -> str | None:
     try:
         queue = _routed(app, app.tasks[name], args, kwargs)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a router is the project's code
-        log.debug(
-            "cannot evaluate a route", extra=fields(task=name, error=f"{type(error).__name__}: {error}")
-        )
+        log.debug("cannot evaluate a route", extra=fields(task=name, error=one_line(error)))
         return None
     if queue is None or isinstance(queue, Broadcast) or args.seen or kwargs.seen:
         return None

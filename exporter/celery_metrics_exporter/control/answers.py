@@ -64,12 +64,6 @@ def facts_of(command: str, answer: Any) -> WorkerFacts:
     return _READERS[command](_printable(worker), value)
 
 
-def events_before(answer: Any) -> bool:
-    """Whether the worker sent task events before it was asked to, by its answer to ``enable_events``."""
-    (value,) = msgspec.convert(answer, _Answer).values()
-    return "already" in msgspec.convert(value, _Done).ok
-
-
 def tasks_in(answer: Any) -> tuple[str, frozenset[str]]:
     """The worker and the names of its registered tasks, from its answer to ``registered``.
 
@@ -100,8 +94,8 @@ def _active_queues(worker: str, value: Any) -> WorkerFacts:
 
 
 def _enable_events(worker: str, value: Any) -> WorkerFacts:
-    msgspec.convert(value, _Done)
-    return WorkerFacts(worker, events_enabled=True)
+    done = msgspec.convert(value, _Done)  # "task events enabled" or "task events already enabled"
+    return WorkerFacts(worker, events_enabled=True, events_were_on="already" in done.ok)
 
 
 def _printable(name: str) -> str:

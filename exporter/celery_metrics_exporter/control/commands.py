@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from celery_metrics_exporter.control.probe import Probed
+
 #: Makes workers send a heartbeat event now; they send no answer.
 HEARTBEAT: Final = "heartbeat"
 ENABLE_EVENTS: Final = "enable_events"
 STATS: Final = "stats"
 ACTIVE_QUEUES: Final = "active_queues"
-#: Sent only by ``control.survey``.
+#: Sent only by the doctor, see ``doctor.questions``.
 REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
@@ -35,8 +37,12 @@ IDLE_SECONDS: Final = 30.0
 _MAX_OPEN: Final = 1_000
 
 
-class Schedule:
-    """Which commands are due. Any thread may request commands; the other methods are for the thread that sends them."""
+class CommandSchedule:
+    """Which commands are due. Any thread may request commands; the other methods are for the thread that sends them.
+
+    Attributes:
+        interval: seconds between two commands of the regular inspection.
+    """
 
     def __init__(
         self, monotonic: Callable[[], float], *, interval: float, enable_events: bool, inspect: bool
@@ -48,16 +54,18 @@ class Schedule:
         inspect: whether workers may be asked about their pools and queues.
         """
         self._monotonic = monotonic
-        self._interval = interval
+        self.interval = interval
         self._enable_events = enable_events
         self._inspect = inspect
         self._lock = threading.Lock()
+        self._requested = threading.Event()
         self._due: dict[str, float] = {}  # by command: earliest monotonic time
         self._held_until = float("-inf")
         self._next_question = monotonic() + interval
         self._question = STATS
         self._events_asked = float("-inf")
         self._inspection_asked = float("-inf")
+        self._probe: tuple[Probed, bool] | None = None
 
     def wake(self) -> None:
         """Make every command due now; ``enable_events`` not before ``EVENTS_SECONDS`` after the last one."""
@@ -68,7 +76,8 @@ class Schedule:
                 self._due[ENABLE_EVENTS] = max(now, self._events_asked + EVENTS_SECONDS)
             if self._inspect:
                 self._due |= dict.fromkeys(INSPECTION, now)
-                self._next_question = now + self._interval
+                self._next_question = now + self.interval
+        self.nudge()
 
     def request_events(self) -> None:
         """Make ``enable_events`` due, as soon as it may be repeated."""
@@ -76,6 +85,7 @@ class Schedule:
             if self._enable_events:
                 due = max(self._monotonic(), self._events_asked + EVENTS_SECONDS)
                 self._due.setdefault(ENABLE_EVENTS, due)
+        self.nudge()
 
     def request_inspection(self) -> None:
         """Make both commands of the inspection due soon."""
@@ -84,6 +94,29 @@ class Schedule:
                 due = max(self._monotonic() + DEBOUNCE_SECONDS, self._inspection_asked + INSPECTION_SECONDS)
                 for question in INSPECTION:
                     self._due.setdefault(question, due)
+        self.nudge()
+
+    def request_probe(self, told: Probed, *, anew: bool) -> None:
+        """Make a probe due, whose result goes to ``told``; ``anew``: over a new connection.
+
+        A new connection goes where the next subscription would go, which may be another broker of a failover list.
+        """
+        self._probe = (told, anew)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Make :meth:`wait` return at once."""
+        self._requested.set()
+
+    def wait(self, longest: float) -> None:
+        """Wait until a command is due or something is requested, or for ``longest`` seconds."""
+        self._requested.wait(min(self.pause(), longest))
+        self._requested.clear()
+
+    def take_probe(self) -> tuple[Probed, bool] | None:
+        """Return the latest request of a probe, and take it off the schedule."""
+        probe, self._probe = self._probe, None
+        return probe
 
     def take(self) -> list[str]:
         """Return the commands that are due now, in their order, and take them off the schedule."""
@@ -92,7 +125,7 @@ class Schedule:
             if now < self._held_until:
                 return []
             if self._inspect and now >= self._next_question:
-                self._next_question = now + self._interval
+                self._next_question = now + self.interval
                 self._due.setdefault(self._question, now)
                 self._question = ACTIVE_QUEUES if self._question == STATS else STATS
             taken = [command for command in _ORDER if self._due.get(command, now + 1.0) <= now]

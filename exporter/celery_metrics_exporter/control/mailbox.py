@@ -21,6 +21,7 @@ from celery_metrics_exporter.control.commands import Tickets
 from celery_metrics_exporter.control.probe import send_through
 from celery_metrics_exporter.control.redis_transport import RedisTransport
 from celery_metrics_exporter.control.transport import AmqpTransport, Message, VirtualTransport
+from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
@@ -146,7 +147,7 @@ class Mailbox:
             content = loads(message.body, message.content_type, message.content_encoding, accept=self._accept)
             return command, content
         except Exception as error:  # whatever a codec raises
-            raise UnreadableReplyError(f"{type(error).__name__}: {error}") from error
+            raise UnreadableReplyError(one_line(error)) from error
 
     def discard(self) -> None:
         """Discard the answers that have arrived."""
@@ -195,7 +196,7 @@ class _RaiseRefusedError:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Translate the error."""
         if isinstance(error, _REFUSALS):
-            raise RefusedError(" ".join(f"{type(error).__name__}: {error}".split())) from error
+            raise RefusedError(one_line(error)) from error
 
 
 def _reply_queue() -> str:

@@ -51,18 +51,9 @@ class Probes:
         """``name``: of the broker, for the log; without a password."""
         self._mailbox = mailbox
         self._name = name
-        self._wanted: tuple[Probed, bool] | None = None
 
-    def want(self, told: Probed, *, anew: bool) -> None:
-        """Request a probe, whose result goes to ``told``; ``anew``: over a new connection."""
-        self._wanted = (told, anew)
-
-    def send(self) -> None:
-        """Send the probe that is wanted, if any. Raises what prevents it."""
-        wanted, self._wanted = self._wanted, None
-        if wanted is None:
-            return
-        told, anew = wanted
+    def send(self, told: Probed, *, anew: bool) -> None:
+        """Send a probe, whose result goes to ``told``; ``anew``: over a new connection. Raises what prevents it."""
         if anew:
             self._mailbox.drop()
         try:

@@ -17,10 +17,11 @@ import msgspec
 
 from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.answers import facts_of
-from celery_metrics_exporter.control.commands import HEARTBEAT, INSPECTION, Schedule
+from celery_metrics_exporter.control.commands import HEARTBEAT, IDLE_SECONDS, INSPECTION
 from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
 from celery_metrics_exporter.control.probe import Probes
 from celery_metrics_exporter.control.transport import MAX_ANSWERS
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.logs import fields
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.connection.celery_app import Broker
     from celery_metrics_exporter.control import WorkerFacts
-    from celery_metrics_exporter.control.probe import Probed
+    from celery_metrics_exporter.control.commands import CommandSchedule
     from celery_metrics_exporter.control.transport import Message
 
 log = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ _NO_REPLIES: Final = f"workers cannot answer: the broker refuses our reply queue
 
 
 class RemoteControl:
-    """Asks all workers at intervals until it is told to stop. Any thread may call every method but :meth:`run`.
+    """Asks all workers at intervals until it is told to stop. Any thread may call :meth:`stop`.
 
     Attributes:
+        schedule: the commands that it sends; requests go there.
         failures: commands that could not be sent, or whose answers could not be read.
         invalid_answers: answers that could not be used.
         trouble: why workers cannot be asked or cannot answer, in one line from the library; None when they can.
@@ -59,30 +61,25 @@ class RemoteControl:
     def __init__(
         self,
         broker: Broker,
+        schedule: CommandSchedule,
         report: Callable[[Sequence[WorkerFacts]], None],
         *,
-        interval: float = 30.0,
-        enable_events: bool = True,
-        inspect: bool = True,
         timeout: float = 3.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
         broker: where the workers are.
+        schedule: which commands are due.
         report: takes the answers of workers; called by the thread of :meth:`run`, must not raise.
-        interval: seconds between two commands of the inspection: about pools and about queues in turn.
-        enable_events: workers may be asked to send task events.
-        inspect: workers may be asked about their pools and queues.
         timeout: seconds that connecting and each answer of the broker may take.
         monotonic: the time, in seconds.
         """
         self._broker = broker
         self._report = report
         self._monotonic = monotonic
-        self._schedule = Schedule(monotonic, interval=interval, enable_events=enable_events, inspect=inspect)
-        self._mailbox = Mailbox(broker, timeout=timeout, lifetime=4 * interval + 60)
+        self.schedule = schedule
+        self._mailbox = Mailbox(broker, timeout=timeout, lifetime=4 * schedule.interval + 60)
         self._stopping = threading.Event()
-        self._nudge = threading.Event()
         self._listening_until: float | None = None
         self._taken = 0
         self._poll = POLL_SECONDS[0]
@@ -94,33 +91,10 @@ class RemoteControl:
         self.invalid_answers = 0
         self.trouble: str | None = None
 
-    def wake(self) -> None:
-        """Send every command now: events are received from now on, so let workers show themselves."""
-        self._schedule.wake()
-        self._nudge.set()
-
-    def request_events(self) -> None:
-        """Ask all workers soon to send task events: some worker sends none."""
-        self._schedule.request_events()
-        self._nudge.set()
-
-    def request_inspection(self) -> None:
-        """Ask all workers soon about their pools and queues: some worker is new."""
-        self._schedule.request_inspection()
-        self._nudge.set()
-
-    def probe(self, told: Probed, *, anew: bool = False) -> None:
-        """Send a probe event, whose result goes to ``told``; ``anew``: over a new connection.
-
-        A new connection goes where the next subscription would go, which may be another broker of a failover list.
-        """
-        self._probes.want(told, anew=anew)
-        self._nudge.set()
-
     def stop(self) -> None:
         """Make :meth:`run` return soon. May be called from a signal handler as well."""
         self._stopping.set()
-        self._nudge.set()
+        self.schedule.nudge()
 
     def run(self) -> None:
         """Ask until told to stop; reconnects forever."""
@@ -129,17 +103,15 @@ class RemoteControl:
                 self._work()
             except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
                 self._fail(error)
-            self._nudge.wait(self._pause())
-            self._nudge.clear()
+            self.schedule.wait(IDLE_SECONDS if self._listening_until is None else self._poll)
         self._leave()
 
-    def _pause(self) -> float:
-        pause = self._schedule.pause()
-        return pause if self._listening_until is None else min(pause, self._poll)
-
     def _work(self) -> None:
-        self._probes.send()
-        commands = self._schedule.take()
+        probe = self.schedule.take_probe()
+        if probe is not None:
+            told, anew = probe
+            self._probes.send(told, anew=anew)
+        commands = self.schedule.take()
         if commands:
             self._ask(commands)
         if self._listening_until is not None:
@@ -164,7 +136,7 @@ class RemoteControl:
         except RefusedError as error:
             self._refuse(_NO_COMMANDS, error)
         except Exception as error:
-            self._schedule.postpone(left, 0.0 if kept else self._next_backoff())
+            self.schedule.postpone(left, 0.0 if kept else self._next_backoff())
             if not kept:
                 raise
             # Firewalls and brokers drop idle connections: send the remaining commands over a new one at once.
@@ -217,7 +189,7 @@ class RemoteControl:
             self.failures += 1
             log.debug("the connection was lost, perhaps with answers, asking again soon", exc_info=error)
             self._mailbox.drop()
-            self._schedule.request_inspection()
+            self.schedule.request_inspection()
         return None
 
     def _read(self, message: Message) -> WorkerFacts | None:
@@ -230,7 +202,7 @@ class RemoteControl:
 
     def _refuse(self, text: str, error: RefusedError) -> None:
         self.failures += 1
-        self.trouble = _one_line(error)
+        self.trouble = one_line(error)
         level = logging.DEBUG if self._refused else logging.WARNING
         self._refused = True
         log.log(level, text, extra=fields(broker=self._broker.name, error=error))
@@ -239,7 +211,7 @@ class RemoteControl:
         self.failures += 1
         self._listening_until = None
         self._mailbox.drop()
-        self.trouble = text = _one_line(error)
+        self.trouble = text = one_line(error)
         if self._last_error is type(error):
             log.debug("still cannot ask workers, trying again", exc_info=error)
             return
@@ -266,7 +238,3 @@ class RemoteControl:
         except Exception as error:  # the end of the reconnect loop
             log.debug("disconnected from the broker without a clean close", exc_info=error)
             self._mailbox.drop()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":")

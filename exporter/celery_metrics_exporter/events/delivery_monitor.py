@@ -36,24 +36,34 @@ _LONGEST_LOOK: Final = 1.0
 class Prober(Protocol):
     """Sends an event to the exchange that we receive events from."""
 
-    def probe(self, told: Delivery, *, anew: bool) -> None:
+    def request_probe(self, told: Delivery, *, anew: bool) -> None:
         """Send one soon, and tell ``told`` what became of it; ``anew``: over a new connection."""
 
 
 class Delivery:
     """Watches what arrives. :meth:`sweep` is due every quarter of a second or so; the rest comes from any thread."""
 
-    def __init__(self, subscription: Subscription, clock: Clock, *, heard: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        subscription: Subscription,
+        clock: Clock,
+        *,
+        heard: Callable[[], int],
+        renew: Callable[[str], None],
+        prober: Prober | None,
+    ) -> None:
         """Args:
         subscription: is told what is found out.
         clock: the time.
         heard: how many events have come so far, good or bad.
+        renew: makes the receiver subscribe anew, for a reason in one line.
+        prober: sends our events; None: nobody may, or they would not come back.
         """
         self._subscription = subscription
         self._monotonic = clock.monotonic
         self._heard = heard
-        self._prober: Prober | None = None
-        self._renew: Callable[[str], None] = _do_nothing
+        self._prober = prober
+        self._renew = renew
         self._lock = threading.RLock()  # whoever sends our event may tell at once
         self._looked = clock.monotonic()
         self._count = 0
@@ -68,11 +78,6 @@ class Delivery:
         self._renewals = 0
         self._pause: float | None = None  # seconds until the next renewal
         self._reason = ""
-
-    def connect(self, *, renew: Callable[[str], None], prober: Prober | None) -> None:
-        """Say how to subscribe anew, and who sends our events; nobody does without remote control."""
-        self._renew = renew
-        self._prober = prober
 
     def published(self) -> None:
         """Our event is with the broker."""
@@ -158,7 +163,7 @@ class Delivery:
             self._subscription.unsure()
         elif not self._asked and self._hold <= 0:
             self._asked = True
-            self._prober.probe(self, anew=anew)
+            self._prober.request_probe(self, anew=anew)
 
     def _find_deaf(self, *, known: bool) -> None:
         self._reason = f"no event for {self._quiet:.0f} s, not even {self._probes} of our own"
@@ -169,7 +174,3 @@ class Delivery:
             log.warning("connected but nothing arrives, subscribing anew", extra=fields(reason=self._reason))
         self._pause = RENEWAL_PAUSES[min(self._renewals, len(RENEWAL_PAUSES) - 1)]
         self._renewals += 1
-
-
-def _do_nothing(_reason: str) -> None:
-    """Stand in until :meth:`Delivery.connect`."""

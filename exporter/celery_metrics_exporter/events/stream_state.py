@@ -48,9 +48,20 @@ class SubscriptionState:
 class Subscription:
     """Counts connections and the seconds without one that delivers. Thread-safe."""
 
-    def __init__(self, clock: Clock, *, redact: Callable[[str], str] = str) -> None:
-        """``redact`` takes the secrets out of error texts."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        redact: Callable[[str], str] = str,
+        on_up: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Args:
+        clock: the time.
+        redact: takes the secrets out of error texts.
+        on_up: told of each subscription that stands, by the thread that reports it.
+        """
         self._redact = redact
+        self._on_up = on_up
         self._monotonic = clock.monotonic
         self._lock = threading.Lock()
         self._since = clock.monotonic()  # of hearing, or of not hearing
@@ -76,6 +87,7 @@ class Subscription:
             self._last_error = None
             if self._delivering is not False:
                 self._hear()
+        self._on_up()
 
     def down(self, error: str | None, *, since: float | None = None) -> None:
         """It does not stand any more, or still none does; ``error`` says why in one line.

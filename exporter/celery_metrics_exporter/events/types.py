@@ -1,7 +1,6 @@
-"""The events of Celery as typed objects, and the one place where bodies become events.
+"""The events of Celery as typed objects.
 
-Owns: one frozen struct an event type, holding only the fields that somebody uses, and :func:`decode`.
-Must not know: metrics, brokers, correlation.
+Owns: one frozen struct for each event type, with only the fields that somebody uses, and their bounds.
 
 Source of the facts: ``celery/events/dispatcher.py`` (``EventDispatcher``), ``celery/worker/request.py``,
 ``celery/worker/heartbeat.py`` and ``celery/app/amqp.py`` (task-sent) of Celery 4.4 to 5.7; the recordings under
@@ -14,23 +13,14 @@ value, because no sender of Celery's exceeds it; an event beyond is invalid, the
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Protocol, TypeAlias, TypeVar, get_args
+from typing import Annotated, ClassVar, Final, TypeAlias, TypeVar, get_args
 
-import msgspec
 from msgspec import Meta, Struct
-
-from celery_metrics_exporter.events.salvage import TooManyPartsError, salvage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 #: Ids and names are kept for each task in flight. Those of RabbitMQ's queues end at 255, of SQL backends' ids at 155.
 MAX_NAME: Final = 500
 #: The timestamp of what has none, or one that nobody looks at: one look then tells it from all others.
 NEVER: Final = 0.0
-#: Bytes of a lost event that are shown.
-MAX_EXCERPT: Final = 100
 
 #: Epoch seconds up to the year 2286; 0.0 marks an unseen event elsewhere. The bounds keep milliseconds, NaN and
 #: infinity out, of which one would poison the sum of a histogram for good. The dispatcher's clock has its say later.
@@ -188,102 +178,5 @@ AnyEvent: TypeAlias = Event | UnknownEvent | Retimed
 EventT = TypeVar("EventT", bound=AnyEvent)
 
 
-class Subscribe(Protocol):
-    """Names a handler for a type of event; mypy checks that the handler takes that type."""
-
-    def __call__(self, kind: type[EventT], handler: Callable[[EventT], None], /) -> None:
-        """From now on each event of this type goes to ``handler`` too."""
-
-
 #: Wire name of each event type, e.g. ``{TaskSent: "task-sent", ...}``.
 WIRE_NAMES: dict[type[Event], str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(Event)}
-_KNOWN = frozenset(WIRE_NAMES.values())
-
-_decode_event = msgspec.json.Decoder(Event).decode
-_decode_events = msgspec.json.Decoder(list[Event]).decode
-_decode_unknown = msgspec.json.Decoder(UnknownEvent).decode
-
-# RecursionError: msgspec gives up on deep nesting this way (msgspec, ``Py_EnterRecursiveCall`` in its JSON skipper).
-# ValueError: Python makes no int of more than 4300 digits; UnicodeDecodeError is one too.
-_ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
-
-
-def decode(body: bytes) -> Sequence[Event | UnknownEvent | Undecodable]:
-    """Turn the JSON body of one event message into events.
-
-    Args:
-        body: one event (an object) or a list of events, as ``task.multi`` messages carry them, in UTF-8.
-
-    Returns:
-        The events in their order; where one could not be read, an :class:`Undecodable` stands in its place, so that
-        one bad event never loses its neighbours. An empty list gives nothing. Never raises.
-    """
-    try:
-        if body[:1] == b"[":
-            decoded: list[Event] = _decode_events(body)
-            return decoded
-        event: Event = _decode_event(body)
-        return (event,)
-    except _ERRORS:
-        return list(_decode_apart(body))
-
-
-def _decode_apart(body: bytes) -> Iterator[Event | UnknownEvent | Undecodable]:
-    """Decode item by item what did not decode in one go."""
-    try:
-        items = salvage(body)
-    except TooManyPartsError as error:
-        yield _undecodable("oversized", error, body)
-    except _ERRORS as error:
-        yield _undecodable("undecodable", error, body)
-    else:
-        for item in items:
-            yield _decode_item(item)
-
-
-def _decode_item(item: msgspec.Raw) -> Event | UnknownEvent | Undecodable:
-    short = len(memoryview(item)) <= MAX_NAME  # nothing in it can be cut
-    problem: Exception
-    try:
-        event: Event = _decode_event(item)
-    except _ERRORS as error:
-        problem = error
-    else:
-        return event
-    try:
-        unknown: UnknownEvent = _decode_unknown(item)
-    except msgspec.ValidationError:
-        if short and isinstance(problem, msgspec.ValidationError):
-            return _undecodable("invalid", problem, item)
-    except _ERRORS:
-        pass
-    else:
-        if unknown.type not in _KNOWN:
-            return unknown
-        if short:
-            return _undecodable("invalid", problem, item)
-    try:
-        content = json.loads(bytes(item))
-    except _ERRORS as error:
-        return _undecodable("undecodable", error, item)
-    return _convert(content, item)
-
-
-def _convert(item: object, lost: msgspec.Raw) -> Event | UnknownEvent | Undecodable:
-    kind = None
-    if isinstance(item, dict):
-        kind = item.get("type")
-        for field in ("name", "queue"):  # labels, whose ends nobody will miss
-            value = item.get(field)
-            if isinstance(value, str):
-                item[field] = value[:MAX_NAME]
-    target = Event if not isinstance(kind, str) or kind in _KNOWN else UnknownEvent
-    try:
-        event: Event | UnknownEvent = msgspec.convert(item, type=target)
-    except _ERRORS as error:
-        return _undecodable("invalid", error, lost)
-    return event
-
-
-def _undecodable(reason: str, error: Exception, lost: bytes | msgspec.Raw) -> Undecodable:
-    return Undecodable(reason, str(error)[:200], bytes(memoryview(lost)[:MAX_EXCERPT]))

@@ -7,7 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.logs import OutageLog
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -43,9 +44,10 @@ class Sampler:
         self._reader = reader
         self._sink = sink
         self._interval = interval
-        self._broker = broker
+        self._outage = OutageLog(
+            log, "cannot read queues, trying again", "queues can be read again", broker=broker
+        )
         self._stop = threading.Event()
-        self._last_error: str | None = None
 
     def stop(self) -> None:
         """Make :meth:`run` return after its current reading. May be called from any thread."""
@@ -63,14 +65,8 @@ class Sampler:
         try:
             facts = self._reader.read(self._sink.wanted())
             self._sink.sampled(facts)
-        except Exception as error:
-            text = " ".join(f"{type(error).__name__}: {error}".split())
-            self._sink.sampling_failed(text)
-            if text != self._last_error:
-                log.warning("cannot read queues, trying again", extra=fields(broker=self._broker, error=text))
-                log.debug("cannot read queues", exc_info=error)
-            self._last_error = text
+        except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
+            self._sink.sampling_failed(one_line(error))
+            self._outage.fail(error)
         else:
-            if self._last_error is not None:
-                log.info("queues can be read again", extra=fields(broker=self._broker))
-            self._last_error = None
+            self._outage.recover()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu import message as kombu_message
 from kombu.serialization import loads, prepare_accept_content
 
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, OVERSIZED
 from celery_metrics_exporter.receivers.compression import OversizedError, decompress
 
@@ -46,7 +47,7 @@ class Bodies:
 
     def unreadable(self, _message: Any, error: Exception) -> None:
         """Drop a message that kombu could not construct."""
-        self._sink.drop("undecodable", f"{type(error).__name__}: {error}")
+        self._sink.drop("undecodable", one_line(error))
 
     def unpack(self, body: Any, content_type: Any, compression: Any) -> None:
         """Feed a body as it was published, or drop it; content type and compression are those of its message."""

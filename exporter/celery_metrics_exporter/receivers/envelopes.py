@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES
 from celery_metrics_exporter.receivers.bodies import Bodies
 
@@ -107,7 +108,7 @@ class Envelopes:
                 else envelope.body.encode()
             )
         except (*_ERRORS, ValueError) as error:
-            self._sink.drop("undecodable", f"envelope: {type(error).__name__}: {error}")
+            self._sink.drop("undecodable", f"envelope: {one_line(error)}")
             return
         compression = None if envelope.headers is None else envelope.headers.compression
         self._bodies.unpack(body, envelope.content_type, compression)

@@ -9,7 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.logs import OutageLog, fields
 from celery_metrics_exporter.receivers import SilentError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Receiver:
         self._subscription: Subscription | None = None
         self._stage: str | None = None
         self._moved = True
-        self._last_error: str | None = None
+        self._outage = OutageLog(log, "cannot receive events, trying again", broker=name)
 
     def stop(self) -> None:
         """Make :meth:`run` return soon. May be called from a signal handler as well."""
@@ -102,7 +103,7 @@ class Receiver:
             self._enter(CONNECTING)
             subscription.open()
             self._link.up()
-            self._last_error = None
+            self._outage.recover()
             log.info("receiving events", extra=fields(broker=self._name))
             self._interrupted.clear()
             self._enter(RECEIVING)
@@ -128,10 +129,6 @@ class Receiver:
         self._moved = True
 
     def _lost(self, error: Exception) -> None:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        self._link.down(text, since=error.since if isinstance(error, SilentError) else None)
-        if self._stop.is_set() or text == self._last_error:
-            log.debug("still cannot receive events, trying again", exc_info=error)
-            return
-        self._last_error = text
-        log.warning("cannot receive events, trying again", extra=fields(broker=self._name, error=text))
+        self._link.down(one_line(error), since=error.since if isinstance(error, SilentError) else None)
+        if not self._stop.is_set():
+            self._outage.fail(error)

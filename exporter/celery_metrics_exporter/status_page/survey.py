@@ -2,27 +2,28 @@
 
 Owns: where each value comes from. It reads the state that the metrics are made of, as scrapes do: without a lock, from
 any thread, at the time of asking. Only what a rate needs is kept besides, a few readings of counters, taken in sweeps.
-Must not know: pages, brokers, receivers.
 """
 
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from celery_metrics_exporter import __version__
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
-from celery_metrics_exporter.status_page.gather_tasks import TaskTotals, see_tasks
+from celery_metrics_exporter.status_page.gather_tasks import StartTotals, TaskTotals, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Link, Overview, Setup, Stream
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery_metrics_exporter.clock import Clock
     from celery_metrics_exporter.collectors import ExporterCollector, QueueCollector, TaskCollector
+    from celery_metrics_exporter.config.config import Config
     from celery_metrics_exporter.events.stream_state import Subscription
     from celery_metrics_exporter.queues.known import KnownQueues
     from celery_metrics_exporter.tasks.inflight import Inflight
@@ -54,45 +55,49 @@ class Sources:
 
 
 class Survey:
-    """Looks when asked. :meth:`sweep` is due every quarter of a second or so, under the dispatcher's lock."""
+    """Looks when asked. :meth:`sweep` is due every quarter of a second or so."""
 
-    def __init__(self, sources: Sources, clock: Clock, setup: Setup) -> None:
-        """``setup``: how the exporter was started."""
-        self._of = sources
-        self._clock = clock
-        self._since = clock.wall()
-        self._setup = setup
-        self._control_error: Callable[[], str | None] = _no_error
-        self._redact: Callable[[str], str] = str
-        self._queue_error: str | None = None
-        now = clock.monotonic()
-        self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
-        self._starts = Readings(STARTS_SECONDS, now, array("q"))
-        self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
-
-    def complete(
+    def __init__(
         self,
+        sources: Sources,
+        config: Config,
+        clock: Clock,
         *,
         broker: str,
         reads_queues: bool,
         control_error: Callable[[], str | None],
         redact: Callable[[str], str],
     ) -> None:
-        """Say what only the wiring knows.
-
-        Args:
-            broker: its name, without secrets.
-            reads_queues: whether samples of it are taken.
-            control_error: tells why workers cannot be asked.
-            redact: takes the secrets out of error texts.
+        """Args:
+        sources: what is looked at.
+        config: how the exporter was started.
+        clock: the time.
+        broker: its name, without secrets.
+        reads_queues: whether samples of it are taken.
+        control_error: tells why workers cannot be asked.
+        redact: takes the secrets out of error texts.
         """
-        self._setup = replace(self._setup, broker=broker, reads_queues=reads_queues)
+        self._of = sources
+        self._clock = clock
+        self._since = clock.wall()
+        self._setup = Setup(
+            version=__version__,
+            broker=broker,
+            reads_queues=reads_queues,
+            remote_control=config.remote_control,
+            enable_events=config.enable_events,
+            inspect_workers=config.inspect_workers,
+            queues=config.queues,
+            routing_key=config.event_queue.routing_key,
+            sample_interval=config.sample_interval,
+            worker_timeout=config.worker_timeout,
+        )
         self._control_error = control_error
         self._redact = redact
-
-    def queues_failed(self, error: str | None) -> None:
-        """The broker could not be read, or could; ``error`` in one line."""
-        self._queue_error = error
+        now = clock.monotonic()
+        self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
+        self._starts = Readings(STARTS_SECONDS, now, StartTotals(array("q"), array("q")))
+        self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
 
     def sweep(self) -> None:
         """Take the readings that are due."""
@@ -100,21 +105,21 @@ class Survey:
         if self._stream.are_due(now):
             self._stream.add(now, self._stream_totals())
         if self._starts.are_due(now):
-            self._starts.add(now, array("q", (ledger.started_total for ledger in self._of.tasks.ledgers())))
+            self._starts.add(now, StartTotals.of(self._of.tasks.ledgers()))
         if self._outcomes.are_due(now):
             self._outcomes.add(now, TaskTotals.of(self._of.tasks.ledgers()))
 
-    def look(self) -> Overview:
+    def look(self) -> Snapshot:
         """See everything as it is now. May be called from any thread."""
         now = self._clock.monotonic()
-        return Overview(
+        return Snapshot(
             now=self._clock.wall(),
             since=self._since,
             setup=self._setup,
-            link=self._link(),
+            subscription=self._see_subscription(),
             stream=self._see_stream(now),
             broker=self._broker(),
-            queues=see_queues(self._of.queues, self._of.known, self._of.roster),
+            queues=see_queues(self._of.queues, self._of.known, self._of.roster, named=self._setup.queues),
             workers=see_workers(
                 self._of.roster, asks=self._setup.inspect_workers and self._setup.remote_control
             ),
@@ -127,9 +132,9 @@ class Survey:
             ),
         )
 
-    def _link(self) -> Link:
+    def _see_subscription(self) -> SubscriptionView:
         state = self._of.subscription.state()
-        return Link(
+        return SubscriptionView(
             connected=state.connected,
             deafness=state.deafness,
             delivers=state.delivering,
@@ -143,7 +148,7 @@ class Survey:
         )
 
     def _broker(self) -> BrokerView:
-        error, control_error = self._queue_error, self._control_error()
+        error, control_error = self._of.queues.error, self._control_error()
         sample = self._of.queues.fresh()
         facts = None if sample is None else sample.facts
         return BrokerView(
@@ -166,6 +171,7 @@ class Survey:
         seconds = now - at
         return Stream(
             total=totals.events,
+            heard=self._of.exporter.heard(),
             last=self._of.exporter.last_event or None,
             rate=(totals.events - before.events) / seconds if seconds >= 1 else None,
             rates=tuple(
@@ -184,7 +190,3 @@ class _StreamTotals:
 
     events: int
     lags: tuple[int, ...]
-
-
-def _no_error() -> None:
-    """Nobody told who would know."""

@@ -37,17 +37,16 @@ class WebServer:
         status: Status,
         *,
         telemetry_path: str = "/metrics",
-        config_file: str | None = None,
+        config_file: WebConfigFile | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """Read ``config_file``, if there is one. Raises ConfigError with file, line and reason."""
+        """``config_file`` says who is let in, and how it is encrypted; without one everybody is, by plain HTTP."""
         self._addresses = tuple(addresses)
-        self._config_file = None if config_file is None else WebConfigFile(config_file)
         self._users = Users()
         self._app: WSGIApplication = Pages(registry, status, telemetry_path)
         self._security: Security | None = None
-        if self._config_file is not None:
-            file = self._config_file
+        if config_file is not None:
+            file = config_file
             self._app = Guard(self._app, lambda: file.current().config, self._users, open_paths=_PROBES)
             if file.current().tls is not None:
                 self._security = Handshakes(lambda: _tls_of(file))
@@ -59,10 +58,6 @@ class WebServer:
     def urls(self) -> tuple[str, ...]:
         """``http://host:port``, or https, with the real port, one per address; () until started."""
         return self._urls
-
-    def config_holds(self) -> bool | None:
-        """Whether the configuration file as it stands is in force; None without a file."""
-        return None if self._config_file is None else self._config_file.holds()
 
     def start(self) -> None:
         """Listen on all addresses, then serve in background threads.

@@ -91,6 +91,10 @@ class Roster:
             worker.presence = Presence.UP
         return worker
 
+    def count_outcome(self, name: str, outcome: str) -> None:
+        """A task ended on a worker: succeeded, failed or retried."""
+        self._workers[name].outcomes[outcome] += 1
+
     def inform(self, facts: WorkerFacts) -> None:
         """Take what a worker answered, which is a sign of life too."""
         worker = self.hear(facts.worker)
@@ -98,6 +102,8 @@ class Roster:
         if facts.events_enabled is not None:
             worker.events_enabled = facts.events_enabled
             worker.unheard_work = False
+        if facts.events_were_on is False:
+            worker.switched_on = True
 
     def only_queue(self, name: str | None) -> str | None:
         """The queue that this worker consumes, if it consumes just one."""

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_metrics_exporter.events import types as events
-from celery_metrics_exporter.events.types import MAX_NAME, Undecodable, UnknownEvent, decode
+from celery_metrics_exporter.events.decode import MAX_EXCERPT, decode
+from celery_metrics_exporter.events.types import MAX_NAME, Undecodable, UnknownEvent
 from tests.pipeline import received, sent, task, worker_event
 
 DEEP = 100_000  # beyond what any version of CPython lets C code nest
@@ -248,7 +249,7 @@ def test_a_lost_event_shows_its_beginning() -> None:
     """What is kept of it for the log is short."""
     (lost,) = decode(b'{"type": "task-sent", "args": "%s"}' % (b"x" * 1_000_000))
     assert isinstance(lost, Undecodable)
-    assert lost.excerpt == b'{"type": "task-sent", "args": "' + b"x" * (events.MAX_EXCERPT - 31)
+    assert lost.excerpt == b'{"type": "task-sent", "args": "' + b"x" * (MAX_EXCERPT - 31)
     assert len(lost.detail) <= 200
 
 
