@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
 from celery_metrics_exporter.config.config import ListenAddress
-from celery_metrics_exporter.status_page.snapshot import Link, Overview, Setup
+from celery_metrics_exporter.status_page.snapshot import Setup, Snapshot, SubscriptionView
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
 from celery_metrics_exporter.web.server import WebServer
@@ -23,11 +23,11 @@ TIMEOUT_S = 20.0
 LOOPBACK = (ListenAddress("127.0.0.1", 0),)
 
 #: An exporter that listens and has nothing to tell yet.
-SEEN = Overview(
+SEEN = Snapshot(
     now=1_700_000_060.0,
     since=1_700_000_000.0,
     setup=Setup(version="1.2.3", broker="redis://broker/0"),
-    link=Link(connected=True, delivers=True, lasting=60.0),
+    subscription=SubscriptionView(connected=True, delivers=True, lasting=60.0),
 )
 
 
@@ -37,7 +37,7 @@ class FixedStatus:
 
     health: tuple[bool, str] = (True, "all threads work")
     readiness: tuple[bool, str] = (True, "events flow")
-    seen: Overview = SEEN
+    seen: Snapshot = SEEN
 
     def healthy(self) -> tuple[bool, str]:
         """Whether the process works."""
@@ -47,7 +47,7 @@ class FixedStatus:
         """Whether events flow."""
         return self.readiness
 
-    def overview(self) -> Overview:
+    def overview(self) -> Snapshot:
         """What the status page shows."""
         return self.seen
 

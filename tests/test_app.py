@@ -16,16 +16,16 @@ def test_without_serving() -> None:
         broker_url="memory://", transport_options={"polling_interval": 0.1}, web_config_file="/absent.yml"
     )
     exporter = Exporter(config, serve=False)
-    assert exporter.survey.look().link.connected is False
+    assert exporter.survey.look().subscription.connected is False
     exporter.start()
     try:
         assert exporter.urls == ()
-        wait_for(lambda: exporter.survey.look().link.connected, timeout=10, what="a subscription")
+        wait_for(lambda: exporter.survey.look().subscription.connected, timeout=10, what="a subscription")
         wait_for(lambda: exporter.survey.look().broker.up, timeout=10, what="a sample of the broker")
         assert "celery_exporter_receiver_connected 1.0" in generate_latest(exporter.registry).decode()
     finally:
         exporter.stop()
-    assert not exporter.survey.look().link.connected
+    assert not exporter.survey.look().subscription.connected
     assert set(threading.enumerate()) <= before
 
 

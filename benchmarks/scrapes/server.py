@@ -13,7 +13,7 @@ from benchmarks.scrapes.filling import Filled, kinds_for
 from benchmarks.scrapes.formats import FORMATS, Encode
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.exposition.text import Encoder
-from celery_metrics_exporter.status_page.snapshot import Link, Overview, Setup
+from celery_metrics_exporter.status_page.snapshot import Setup, Snapshot, SubscriptionView
 from celery_metrics_exporter.web.server import WebServer
 from tests.integration.servers import HOST, free_port
 
@@ -29,9 +29,14 @@ class _Fine:
         """Yes."""
         return True, "fine"
 
-    def overview(self) -> Overview:
+    def overview(self) -> Snapshot:
         """Nothing: the status page is not measured."""
-        return Overview(now=0.0, since=0.0, setup=Setup(version="", broker=""), link=Link(connected=True))
+        return Snapshot(
+            now=0.0,
+            since=0.0,
+            setup=Setup(version="", broker=""),
+            subscription=SubscriptionView(connected=True),
+        )
 
 
 def main() -> None:

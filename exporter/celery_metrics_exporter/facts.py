@@ -69,6 +69,7 @@ class WorkerFacts:
         prefetch_limit: messages that it holds at most; 0 is unlimited.
         queues: names of all queues that it consumes.
         events_enabled: whether it sends task events from now on.
+        events_were_on: whether it did so before it was asked to.
     """
 
     worker: str
@@ -76,3 +77,4 @@ class WorkerFacts:
     prefetch_limit: int | None = None
     queues: tuple[str, ...] | None = None
     events_enabled: bool | None = None
+    events_were_on: bool | None = None

@@ -2,15 +2,11 @@
 
 import math
 
-from celery_metrics_exporter.status_page.snapshot import (
-    BrokerView,
-    Link,
-    Overview,
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
     RunningRow,
-    Setup,
-    Stream,
     TaskRow,
     Tasks,
     Top,
@@ -33,7 +29,7 @@ NAMES = (
 )
 
 
-def crowded(*, connected: bool = True) -> Overview:
+def crowded(*, connected: bool = True) -> Snapshot:
     """An overview with all findings that can be told at once."""
     named = Top(NAMES, 10_000)
     queues = tuple(
@@ -73,13 +69,13 @@ def crowded(*, connected: bool = True) -> Overview:
         )
         for n, name in enumerate(NAMES)
     )
-    return Overview(
+    return Snapshot(
         now=T0,
         since=T0 - 10**6,
         setup=Setup(
             version="1.2.3", broker="redis://" + "host" * 40, inspect_workers=False, routing_key="task.#"
         ),
-        link=Link(
+        subscription=SubscriptionView(
             connected=connected,
             delivers=True,
             error="ConnectionError: " + NAMES[0],
@@ -98,15 +94,19 @@ def crowded(*, connected: bool = True) -> Overview:
             retimed=9,
         ),
         broker=BrokerView(up=False, error=NAMES[0]),
-        queues=Queues(shown=Top(queues, 10_000), waiting=10**9, abandoned=named, ageless=named),
+        queues=Queues(shown=Top(queues, 10_000), waiting=10**9, abandoned=named, ageless=named, absent=named),
         workers=Workers(
             shown=Top(workers, 10_000),
             up=9000,
             offline=9,
             lost=named,
             silent=named,
-            skewed=named,
+            switched_on=named,
+            skewed=Top(tuple((name, 10.0**n) for n, name in enumerate(NAMES)), 10_000),
             untold=named,
+            unheard=named,
+            namesakes=named,
+            outdated=named,
             missed=9,
         ),
         tasks=Tasks(
@@ -120,6 +120,7 @@ def crowded(*, connected: bool = True) -> Overview:
             recent_failures=10**6,
             recent_ends=10**6,
             unsent=named,
+            unregistered=named,
             evicted=9,
             overflowed=(("celery_task_exceptions_total", 10**6), ("celery_queue", 9)),
         ),

@@ -89,7 +89,7 @@ def test_page_tells_what_happened(deployment: Deployment, chromium: Chromium) ->
         assert [failing[0], *failing[3:5]] == ["celery", "1", "ValueError"]
         assert cells(tab, "workers", "worker@localhost")[:3] == ["up", "0 of 2", "celery"]
         assert cells(tab, "queues", "celery") == ["0", "", "1", "2"]
-        assert "Nothing: whatever" in tab.text("section.missing")
+        assert "Nothing: every source" in tab.text("section.missing")
         assert set(tab.requests) == {deployment.page}
         assert tab.complaints == []
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from celery_metrics_exporter.control import WorkerFacts
-from celery_metrics_exporter.control.answers import events_before, facts_of, tasks_in
+from celery_metrics_exporter.control.answers import facts_of, tasks_in
 
 W = "celery@host"
 
@@ -44,7 +44,7 @@ W = "celery@host"
         pytest.param(
             "enable_events",
             {"ok": "task events already enabled"},
-            WorkerFacts(W, events_enabled=True),
+            WorkerFacts(W, events_enabled=True, events_were_on=True),
             id="events",
         ),
     ],
@@ -121,4 +121,4 @@ def test_tasks_that_no_worker_tells(answer: Any) -> None:
 )
 def test_whether_events_were_sent_before(text: str, *, before: bool) -> None:
     """A worker that was asked to send events says whether it did already."""
-    assert events_before({W: {"ok": text}}) is before
+    assert facts_of("enable_events", {W: {"ok": text}}).events_were_on is before

@@ -7,22 +7,33 @@ import pty
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import TextIO
 
 import pytest
 
 from celery_metrics_exporter.doctor import progress
-from celery_metrics_exporter.doctor.findings import Finding, Status, exit_code, failed, joined, warning
 from celery_metrics_exporter.doctor.progress import Progress
 from celery_metrics_exporter.doctor.report import JsonReport, TextReport
+from celery_metrics_exporter.doctor.results import (
+    exit_code,
+    failed,
+    in_one_line,
+    ok,
+    skipped,
+    together,
+    warning,
+)
+from celery_metrics_exporter.status_page.findings import Finding, Level
+from celery_metrics_exporter.status_page.snapshot_tables import Top
 from tests.waiting import wait_for
 
-FINDINGS = (
-    Finding("tcp", "connection", Status.OK, "it answers"),
-    Finding("tls", "TLS", Status.WARNING, "not checked", "check it"),
-    Finding("login", "login", Status.FAILED, "refused", "let us in", "ACL SETUSER celery-exporter on"),
-    Finding("workers", "workers", Status.SKIPPED, "needs: login"),
-)
+FINDINGS = {
+    "connection": replace(ok("it answers"), key="tcp"),
+    "TLS": replace(warning("not checked", "check it"), key="tls"),
+    "login": replace(failed("refused", "let us in", "ACL SETUSER celery-exporter on"), key="login"),
+    "workers": replace(skipped("needs: login"), key="workers"),
+}
 
 
 def text_of(*, colour: bool) -> str:
@@ -30,9 +41,9 @@ def text_of(*, colour: bool) -> str:
     out = io.StringIO()
     report = TextReport(out, colour=colour)
     report.begin("redis://:***@host:6379/0")
-    for finding in FINDINGS:
-        report.add(finding)
-    report.end(FINDINGS)
+    for title, finding in FINDINGS.items():
+        report.add(title, finding)
+    report.end()
     return out.getvalue()
 
 
@@ -67,10 +78,10 @@ def test_json() -> None:
     out = io.StringIO()
     report = JsonReport(out, version="1.2")
     report.begin("redis://host")
-    for finding in FINDINGS:
-        report.add(finding)
+    for title, finding in FINDINGS.items():
+        report.add(title, finding)
     assert not out.getvalue()
-    report.end(FINDINGS)
+    report.end()
     document = json.loads(out.getvalue())
     assert {name: document[name] for name in ("version", "broker", "exit_code", "summary")} == {
         "version": "1.2",
@@ -91,21 +102,35 @@ def test_json() -> None:
 
 def test_exit_codes() -> None:
     """A warning does not fail, and what was skipped does not."""
-    assert exit_code(FINDINGS) == 1
-    assert exit_code([finding for finding in FINDINGS if finding.status is not Status.FAILED]) == 0
+    assert exit_code(FINDINGS.values()) == 1
+    assert exit_code([finding for finding in FINDINGS.values() if finding.level is not Level.FAILED]) == 0
 
 
-def test_joined() -> None:
-    """Several troubles of one check are one, as bad as the worst of them."""
-    both = joined((None, warning("a", "do a"), failed("b", "do b", "run b")))
-    assert both is not None
-    assert (both.status, both.message, both.remedy, both.command) == (
-        Status.FAILED,
-        "a; besides, b",
-        "do a; besides, do b",
+def test_several_findings_of_one_check() -> None:
+    """They are one, as bad as the worst of them, which comes first; notes are told too."""
+    note = Finding("n", Level.NOTE, "c", "do c.")
+    both = together((warning("a", "do a"), note, failed("b", "do b", "run b")), ok("well"))
+    assert (both.level, both.title, both.remedy, both.command) == (
+        Level.FAILED,
+        "b; besides: a; besides: c",
+        "do b. Besides: do a. Besides: do c.",
         "run b",
     )
-    assert joined((None, None)) is None
+
+
+def test_notes_are_no_trouble() -> None:
+    """A check with nothing but notes comes to what it comes to without them."""
+    note = Finding("n", Level.NOTE, "c", "do c.")
+    well = together((note,), ok("well"))
+    assert (well.level, well.title, well.remedy) == (Level.OK, "well; besides: c", "do c.")
+    assert together((), skipped("why")) == skipped("why")
+
+
+def test_a_finding_in_one_line() -> None:
+    """The names that it concerns, as many as are known of how many there are, and the words of a library."""
+    finding = Finding("k", Level.WARNING, "Off", "do", names=Top(("a", "b"), 1_007), quote="NOPERM")
+    assert in_one_line(finding) == "Off: a, b and 1,005 more (NOPERM)"
+    assert in_one_line(ok("well")) == "well"
 
 
 @pytest.fixture

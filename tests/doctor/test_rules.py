@@ -6,46 +6,51 @@ from pathlib import Path
 
 import pytest
 
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import broker_of
 from celery_metrics_exporter.doctor.addresses import addresses_of, with_database
 from celery_metrics_exporter.doctor.buffers import judge as judge_buffers
 from celery_metrics_exporter.doctor.buffers import patience
 from celery_metrics_exporter.doctor.checks import CHECKS
 from celery_metrics_exporter.doctor.event_queue import judge as judge_queue
-from celery_metrics_exporter.doctor.findings import Status
-from celery_metrics_exporter.doctor.hearing import Hearing
-from celery_metrics_exporter.doctor.permissions import RedisRights, rabbitmq_line, version_of
+from celery_metrics_exporter.doctor.observed import LEFT_OUT, Observed
+from celery_metrics_exporter.doctor.permissions import RedisRights, rabbitmq_line
 from celery_metrics_exporter.doctor.redis_server import OutputLimit
+from celery_metrics_exporter.doctor.traffic import Traffic
+from celery_metrics_exporter.status_page.findings import Level
+from celery_metrics_exporter.status_page.versions import version_of
+from tests.status_page.test_missing import CASES
 
 DOCS = Path(__file__).parents[2] / "docs"
 MEGABYTE = 1024 * 1024
 
 
 @pytest.mark.parametrize(
-    ("version", "exclusive", "durable", "status"),
+    ("version", "exclusive", "durable", "level"),
     [
-        ("3.10.8", False, False, Status.OK),
-        ("3.12.14", False, False, Status.OK),
-        ("3.13.0", False, False, Status.WARNING),
-        ("4.0.5", False, False, Status.WARNING),
-        ("4.2.9", False, False, Status.WARNING),
-        ("4.3.0", False, False, Status.FAILED),
-        ("4.10.1", False, False, Status.FAILED),
-        ("5.0.0-rc.1", False, False, Status.FAILED),
-        ("4.3.0", True, False, Status.OK),
-        ("4.3.0", False, True, Status.OK),
-        ("", False, False, Status.OK),
+        ("3.10.8", False, False, Level.OK),
+        ("3.12.14", False, False, Level.OK),
+        ("3.13.0", False, False, Level.WARNING),
+        ("4.0.5", False, False, Level.WARNING),
+        ("4.2.9", False, False, Level.WARNING),
+        ("4.3.0", False, False, Level.FAILED),
+        ("4.10.1", False, False, Level.FAILED),
+        ("5.0.0-rc.1", False, False, Level.FAILED),
+        ("4.3.0", True, False, Level.OK),
+        ("4.3.0", False, True, Level.OK),
+        ("", False, False, Level.OK),
     ],
 )
-def test_event_queue_by_version(version: str, status: Status, *, exclusive: bool, durable: bool) -> None:
+def test_event_queue_by_version(version: str, level: Level, *, exclusive: bool, durable: bool) -> None:
     """RabbitMQ refuses queues that are neither durable nor exclusive from 4.3 on, and complains before."""
-    verdict = judge_queue("RabbitMQ", version, exclusive=exclusive, durable=durable)
-    assert verdict.status is status
-    assert bool(verdict.remedy) == (status is not Status.OK)
+    finding = judge_queue("RabbitMQ", version, exclusive=exclusive, durable=durable)
+    assert finding.level is level
+    assert bool(finding.remedy) == (level is not Level.OK)
 
 
 def test_event_queue_of_another_broker() -> None:
     """The rules are RabbitMQ's."""
-    assert judge_queue("LavinMQ", "9.0.0", exclusive=False, durable=False).status is Status.OK
+    assert judge_queue("LavinMQ", "9.0.0", exclusive=False, durable=False).level is Level.OK
 
 
 @pytest.mark.parametrize(
@@ -66,12 +71,12 @@ def test_how_long_redis_is_patient(limit: OutputLimit, rate: float, seconds: flo
 def test_limits_against_load() -> None:
     """The same limit does for a small load and not for a large one; the printed one does for that."""
     limit = OutputLimit(32 * MEGABYTE, 8 * MEGABYTE, 60)
-    assert judge_buffers(limit, 10_000).status is Status.OK
-    assert judge_buffers(OutputLimit(100_000, 0, 0), 0).status is Status.WARNING
-    verdict = judge_buffers(limit, 5 * MEGABYTE)
-    assert verdict.status is Status.WARNING
-    hard, soft, seconds = map(int, re.findall(r"\d+", verdict.command))
-    assert judge_buffers(OutputLimit(hard, soft, seconds), 5 * MEGABYTE).status is Status.OK
+    assert judge_buffers(limit, 10_000).level is Level.OK
+    assert judge_buffers(OutputLimit(100_000, 0, 0), 0).level is Level.WARNING
+    finding = judge_buffers(limit, 5 * MEGABYTE)
+    assert finding.level is Level.WARNING
+    hard, soft, seconds = map(int, re.findall(r"\d+", finding.command))
+    assert judge_buffers(OutputLimit(hard, soft, seconds), 5 * MEGABYTE).level is Level.OK
 
 
 def redis(version: str, **names: str) -> RedisRights:
@@ -136,19 +141,19 @@ def test_another_database_of_a_url() -> None:
     assert with_database("redis+socket:///s?virtual_host=1", 5) == "redis+socket:///s?virtual_host=5"
 
 
-def test_what_anybody_may_send() -> None:
-    """Broken events are counted, and the others are heard."""
-    hearing = Hearing(wall=lambda: 100.0)
-    hearing.feed_all(
-        [b"{", b"[]", b'{"type": "task-sent", "uuid": "1", "timestamp": 1.0, "hostname": "gen1@a"}']
-    )
-    hearing.drop("oversized", "too much")
-    assert {reason: number for reason, (number, _) in hearing.drops.items()} == {
-        "undecodable": 1,
-        "oversized": 1,
-    }
-    assert hearing.publishers == {"gen1@a": 1}
-    assert hearing.events == 1
+def test_traffic() -> None:
+    """What Redis sends is the body in base64 and what stands around it."""
+    config = Config(broker_url="redis://")
+    traffic = Traffic(broker_of(config), config)
+    traffic.feed_all([b"x" * 300, b"y" * 600])
+    traffic.feed(b"z" * 300)
+    assert traffic.stream_bytes == 1600 + 3 * 400
+
+
+def test_every_finding_of_the_status_page_belongs_to_a_check() -> None:
+    """Each finding that the page can show is in one check, or is left out on purpose."""
+    shown = [key for check in CHECKS if isinstance(check.examine, Observed) for key in check.examine.keys]
+    assert sorted((*shown, *LEFT_OUT)) == sorted(CASES)
 
 
 def test_checks_depend_on_earlier_ones() -> None:

@@ -32,7 +32,7 @@ ANSWERS: Mapping[str, object] = {
 
 
 class Answers:
-    """Takes reports and merges the facts of each worker, newer ones first."""
+    """Takes reports and merges the facts of each worker as it is now, newer ones first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,7 +42,8 @@ class Answers:
     def report(self, facts: Sequence[WorkerFacts]) -> None:
         """Take what workers answered."""
         with self._lock:
-            for new in facts:
+            for answer in facts:
+                new = replace(answer, events_were_on=None)
                 told = {each.name: getattr(new, each.name) for each in fields(new)}
                 told = {name: value for name, value in told.items() if value is not None}
                 self._known[new.worker] = replace(self.of(new.worker), **told)

@@ -8,8 +8,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
 from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.doctor import run_doctor
 
@@ -71,16 +69,11 @@ class Examination:
         return found
 
 
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let doctor wait a second for answers that do not come."""
-    for module in ("case", "tls", "reach"):
-        monkeypatch.setattr(f"celery_metrics_exporter.doctor.{module}.TIMEOUT_SECONDS", 1.0)
-
-
 def examine(
     url: str,
     *,
     wait: float = WAIT_S,
+    timeout: float = 5.0,
     until: Callable[[Examination], bool] = lambda _: True,
     **settings: Any,
 ) -> Examination:
@@ -92,7 +85,8 @@ def examine(
     while True:
         out = io.StringIO()
         with redirect_stdout(out):
-            code = run_doctor(Config(broker_url=url, **settings), as_json=True, wait=wait, colour=False)
+            config = Config(broker_url=url, **settings)
+            code = run_doctor(config, as_json=True, wait=wait, colour=False, timeout=timeout)
         found = Examination(code, json.loads(out.getvalue()))
         if until(found) or time.monotonic() > deadline:
             return found

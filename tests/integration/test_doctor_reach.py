@@ -12,7 +12,7 @@ import trustme
 
 from celery_metrics_exporter.config.config import BrokerTls
 from tests.integration.conftest import Vhost
-from tests.integration.doctoring import examine, hurry
+from tests.integration.doctoring import examine
 from tests.integration.servers import HOST, Certificates, RabbitMQ, Sentinels, Valkey, free_port
 from tests.integration.servers.tls_front import TlsFront
 
@@ -152,19 +152,16 @@ def test_certificates(valkey: Valkey, tmp_path: Path) -> None:
         examine(url, tls=BrokerTls(verify=False)).says("tls", "warning", "not checked")
 
 
-def test_tls_on_one_side_only(
-    valkey: Valkey, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tls_on_one_side_only(valkey: Valkey, certificates: Certificates) -> None:
     """A plain port and a TLS port that the URL takes for the other, and a server that wants our certificate."""
-    hurry(monkeypatch)
     tls = BrokerTls(ca_file=str(certificates.ca_file))
     with front(valkey, certificates.server_context()) as url:
-        found = examine(url.replace("rediss", "redis")).only_failure("tls", "speaks TLS")
+        found = examine(url.replace("rediss", "redis"), timeout=1.0).only_failure("tls", "speaks TLS")
         assert "rediss://" in found["remedy"]
     plain = valkey.url.replace("redis", "rediss")
-    assert "redis://" in examine(plain).only_failure("tls", "without TLS")["remedy"]
+    assert "redis://" in examine(plain, timeout=1.0).only_failure("tls", "without TLS")["remedy"]
     with front(valkey, certificates.server_context(verify_client=True)) as url:
-        found = examine(url, tls=tls).only_failure("tls", "certificate of ours")
+        found = examine(url, timeout=1.0, tls=tls).only_failure("tls", "client certificate")
         assert "--broker-tls-cert-file" in found["remedy"]
         given = BrokerTls(
             ca_file=tls.ca_file,
@@ -180,23 +177,21 @@ def test_rabbitmq_without_tls(rabbitmq: RabbitMQ) -> None:
     assert "amqp://" in found["remedy"]
 
 
-def test_another_protocol(valkey: Valkey, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_protocol(valkey: Valkey, rabbitmq: RabbitMQ) -> None:
     """A port that belongs to something else is called by what it speaks."""
-    hurry(monkeypatch)
-    examine(f"redis://{HOST}:{rabbitmq.port}/0").only_failure("tls", "speaks AMQP, not Redis")
-    examine(f"amqp://{HOST}:{valkey.port}//").only_failure("tls", "speaks Redis, not AMQP")
-    found = examine(f"amqp://{HOST}:{rabbitmq.management_port}//").only_failure(
+    examine(f"redis://{HOST}:{rabbitmq.port}/0", timeout=1.0).only_failure("tls", "speaks AMQP, not Redis")
+    examine(f"amqp://{HOST}:{valkey.port}//", timeout=1.0).only_failure("tls", "speaks Redis, not AMQP")
+    found = examine(f"amqp://{HOST}:{rabbitmq.management_port}//", timeout=1.0).only_failure(
         "tls", "speaks HTTP, not AMQP"
     )
     assert "15672" in found["remedy"]
 
 
-def test_a_broker_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_says_nothing() -> None:
     """A port that takes connections and answers nothing: the login fails in time."""
-    hurry(monkeypatch)
     with closing(socket.create_server((HOST, 0), backlog=20)) as server:
         port = server.getsockname()[1]
-        examine(f"redis://{HOST}:{port}/0").only_failure("login", "Timeout")
+        examine(f"redis://{HOST}:{port}/0", timeout=1.0).only_failure("login", "Timeout")
 
 
 def test_sentinels(sentinels: Sentinels) -> None:

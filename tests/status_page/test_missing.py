@@ -12,13 +12,10 @@ from celery_metrics_exporter.cli.options import run_options
 from celery_metrics_exporter.status_page import StatusPage
 from celery_metrics_exporter.status_page.findings import Finding
 from celery_metrics_exporter.status_page.missing import find_missing
-from celery_metrics_exporter.status_page.snapshot import (
-    BrokerView,
-    Link,
-    Overview,
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
-    Stream,
     Tasks,
     Top,
     Workers,
@@ -35,9 +32,10 @@ WELL = replace(
     tasks=Tasks(sent=5, started=5),
 )
 NAMES = Top(("a", "b"), 7)
+CLOCKS = Top((("a", 3600.0), ("b", -30.0)), 7)
 
 
-def found(seen: Overview) -> list[Finding]:
+def found(seen: Snapshot) -> list[Finding]:
     """The findings."""
     return find_missing(seen)
 
@@ -47,44 +45,49 @@ def keys(findings: Iterable[Finding]) -> set[str]:
     return {finding.key for finding in findings}
 
 
-def with_setup(**settings: Any) -> Overview:
+def with_setup(**settings: Any) -> Snapshot:
     """All is well, with an exporter that was started so."""
     return replace(WELL, setup=replace(WELL.setup, **settings))
 
 
-def with_link(**state: Any) -> Overview:
-    """All is well but the link."""
-    return replace(WELL, link=replace(WELL.link, **state))
+def with_subscription(**state: Any) -> Snapshot:
+    """All is well but the subscription."""
+    return replace(WELL, subscription=replace(WELL.subscription, **state))
 
 
 def test_nothing_is_missing() -> None:
     """When everything is known there is no finding, and the page says so."""
     assert found(WELL) == []
     html = StatusPage(FixedStatus(seen=WELL), "/metrics").body().decode()
-    assert "Nothing: whatever the exporter can know of this Celery, it knows." in html
+    assert "Nothing: every source of metrics is available." in html
 
 
-CASES: dict[str, tuple[Overview, str, str, str]] = {
+CASES: dict[str, tuple[Snapshot, str, str, str]] = {
     "connection": (
-        with_link(connected=False, error="refused"),
-        "fault",
+        with_subscription(connected=False, error="refused"),
+        "failed",
         "nothing is counted",
         "`--broker-url`",
     ),
-    "deaf": (with_link(deafness="no event for 40 s"), "fault", "nothing arrives", "`--event-exchange`"),
-    "unsure": (with_link(delivers=None), "note", "A silence proves nothing", "`--no-remote-control`"),
+    "deaf": (
+        with_subscription(deafness="no event for 40 s"),
+        "failed",
+        "nothing arrives",
+        "`--event-exchange`",
+    ),
+    "unsure": (with_subscription(delivers=None), "note", "which proves nothing", "`--no-remote-control`"),
     "routing-key": (with_setup(routing_key="task.#"), "note", "some events", "`--event-routing-key`"),
     "gaps": (
-        with_link(reconnects=2, unheard=75.0),
+        with_subscription(reconnects=2, unheard=75.0),
         "note",
-        "for 1 min 15 s in all, with 2 reconnects",
+        "for 1 min 15 s in total, with 2 reconnects",
         "The log",
     ),
-    "stuck": (with_link(restarts=1), "warning", "1 receiver hung", "network"),
+    "stuck": (with_subscription(restarts=1), "warning", "1 receiver hung", "network"),
     "queues-unreadable": (with_setup(reads_queues=False), "note", "No queue lengths", "monitoring"),
     "broker": (
         replace(WELL, broker=BrokerView(up=False, error="NOPERM")),
-        "fault",
+        "failed",
         "The broker cannot be read",
         "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`",
     ),
@@ -92,7 +95,7 @@ CASES: dict[str, tuple[Overview, str, str, str]] = {
     "inspection": (with_setup(inspect_workers=False), "note", "not asked", "`--no-inspect-workers`"),
     "no-worker": (
         replace(WELL, workers=Workers()),
-        "warning",
+        "failed",
         "No worker is up",
         "`celery -A proj worker -E`",
     ),
@@ -105,16 +108,40 @@ CASES: dict[str, tuple[Overview, str, str, str]] = {
     ),
     "events-off": (
         replace(WELL, workers=Workers(up=9, silent=NAMES)),
-        "warning",
+        "failed",
         "7 workers send no task events",
         "`worker_send_task_events = True`",
     ),
-    "clocks": (replace(WELL, workers=Workers(up=9, skewed=NAMES)), "warning", "clock of 7 workers", "NTP"),
+    "switched-on": (
+        replace(WELL, workers=Workers(up=9, switched_on=NAMES)),
+        "warning",
+        "7 workers sent no task events until the exporter asked for them",
+        "`worker_send_task_events = True`",
+    ),
+    "clocks": (replace(WELL, workers=Workers(up=9, skewed=CLOCKS)), "warning", "clock of 7 workers", "NTP"),
     "untold": (
         replace(WELL, workers=Workers(up=9, untold=NAMES)),
-        "note",
+        "warning",
         "7 workers did not answer",
         "solo",
+    ),
+    "unheard": (
+        replace(WELL, workers=Workers(up=9, unheard=NAMES)),
+        "warning",
+        "7 workers answered, but no event of them arrives",
+        "`--event-exchange NAME`",
+    ),
+    "namesakes": (
+        replace(WELL, workers=Workers(up=9, namesakes=NAMES)),
+        "warning",
+        "Several workers have the same name",
+        "`celery -A proj worker -n NAME@%h`",
+    ),
+    "outdated": (
+        replace(WELL, workers=Workers(up=9, outdated=NAMES)),
+        "warning",
+        "7 workers run a version before Celery 4.4",
+        "Upgrade",
     ),
     "missed": (replace(WELL, workers=Workers(up=9, missed=3)), "warning", "3 starts", "`--event-queue-ttl`"),
     "abandoned": (
@@ -122,6 +149,12 @@ CASES: dict[str, tuple[Overview, str, str, str]] = {
         "warning",
         "7 queues that no worker consumes",
         "`celery -A proj control add_consumer QUEUE`",
+    ),
+    "absent": (
+        replace(WELL, queues=Queues(absent=NAMES)),
+        "warning",
+        "The broker does not have 7 queues of `--queue`",
+        "`--queue`",
     ),
     "management": (
         replace(WELL, queues=Queues(shown=Top((QueueRow(name="q", consumers=1),), 1))),
@@ -136,10 +169,16 @@ CASES: dict[str, tuple[Overview, str, str, str]] = {
         "task-sent is off: no queue wait",
         "`task_send_sent_event = True`",
     ),
-    "dropped": (
-        replace(WELL, stream=Stream(dropped=(("undecodable", 1200), ("invalid", 1)))),
+    "unregistered": (
+        replace(WELL, tasks=Tasks(sent=5, started=5, unregistered=NAMES)),
         "warning",
-        "1,201 messages could not be read as events: 1,200 undecodable, 1 invalid",
+        "7 tasks fail because the worker does not know it",
+        "`autodiscover_tasks`",
+    ),
+    "dropped": (
+        replace(WELL, stream=Stream(total=1, dropped=(("undecodable", 1200), ("invalid", 1)))),
+        "warning",
+        "1,201 messages cannot be read as events: 1,200 undecodable, 1 invalid",
         "`event_serializer = 'json'`",
     ),
     "lag": (replace(WELL, stream=Stream(lag=math.inf)), "warning", "more than 10 s late", "CPU"),
@@ -153,8 +192,8 @@ CASES: dict[str, tuple[Overview, str, str, str]] = {
     "overflow": (
         replace(WELL, tasks=Tasks(sent=1, started=1, overflowed=(("celery_task", 4),))),
         "warning",
-        "more tasks, workers or queues",
-        "`--max-series`",
+        "More tasks, workers or queues than `--max-series`",
+        "at run time",
     ),
 }
 
@@ -175,7 +214,7 @@ def test_finding_on_the_page(key: str) -> None:
     (finding,) = found(CASES[key][0])
     html = StatusPage(FixedStatus(seen=CASES[key][0]), "/metrics").body().decode()
     (shown,) = re.findall(rf'<li id="missing-{key}" class="{finding.level}">(.*?)</li>', html, re.DOTALL)
-    assert shown.count("<code>") == (finding.title + finding.remedy).count("`") / 2
+    assert shown.count("<code>") == (finding.title + finding.remedy).count("`") / 2 + bool(finding.command)
     assert ("<bdi>a</bdi>, <bdi>b</bdi> and 5 more" in shown) == (finding.names == NAMES)
     assert finding.quote is None or f"<q><bdi>{finding.quote}</bdi></q>" in shown
 
@@ -191,28 +230,92 @@ def test_every_option_that_is_named_exists() -> None:
     assert named - {"without-heartbeat"} <= known
 
 
+def test_command() -> None:
+    """The line to type names the queues, as a shell takes them; it stands on the page as it is."""
+    seen = replace(WELL, queues=Queues(abandoned=Top(("a", "b c"), 2)))
+    (finding,) = found(seen)
+    assert finding.command == "celery -A proj worker -Q 'a,b c'"
+    html = StatusPage(FixedStatus(seen=seen), "/metrics").body().decode()
+    assert "<code><bdi>celery -A proj worker -Q &#x27;a,b c&#x27;</bdi></code>" in html
+
+
+@pytest.mark.parametrize(
+    ("skew", "remedy"),
+    [(None, "NTP"), ("clock", "the exporter's machine"), ("zone", "time zone"), ("late", "slow broker")],
+)
+def test_clocks_say_what_may_be_the_reason(skew: Any, remedy: str) -> None:
+    """Each worker is named with its offset, and the remedy depends on what the offsets have in common."""
+    (finding,) = found(replace(WELL, workers=Workers(up=9, skewed=CLOCKS, skew=skew)))
+    assert finding.names == Top(("a (1 h ahead)", "b (30 s behind)"), 7)
+    assert remedy in finding.remedy
+
+
+def test_lost_connection_is_news_for_a_minute() -> None:
+    """What was lost with a connection a moment ago is a failure, and part of the past later."""
+    for age, level in ((5.0, "failed"), (61.0, "note")):
+        seen = with_subscription(reconnects=1, unheard=3.0, past_error="reset by peer", past_error_age=age)
+        (finding,) = found(seen)
+        assert (finding.key, finding.level) == ("gaps", level)
+
+
+def test_levels_of_an_empty_stream() -> None:
+    """That nothing can be read, or proven, is worse while nothing else has come."""
+    (dropped,) = found(replace(WELL, stream=Stream(dropped=(("invalid", 1),))))
+    assert dropped.level == "failed"
+    (unsure,) = found(replace(with_subscription(delivers=None), stream=Stream()))
+    assert unsure.level == "warning"
+
+
+def test_unheard_workers_with_a_routing_key() -> None:
+    """Whoever receives some events only does not miss those of workers."""
+    seen = replace(with_setup(routing_key="task.#"), workers=Workers(up=9, unheard=NAMES))
+    assert keys(found(seen)) == {"routing-key"}
+
+
 def test_the_worst_first() -> None:
     """Faults stand before warnings, these before notes."""
     seen = replace(
         with_setup(remote_control=False),
-        link=replace(WELL.link, connected=False),
+        subscription=replace(WELL.subscription, connected=False),
         workers=Workers(up=1, lost=NAMES),
     )
-    assert [finding.level for finding in found(seen)] == ["fault", "warning", "note"]
+    assert [finding.level for finding in found(seen)] == ["failed", "warning", "note"]
 
 
 def test_absence_is_told_only_when_all_had_the_time() -> None:
     """Within the first seconds of a connection, and without one, nobody is missed."""
     empty = replace(WELL, workers=Workers(), queues=Queues(abandoned=NAMES), tasks=Tasks())
-    assert keys(found(replace(empty, link=Link(connected=True, delivers=True, lasting=2)))) == set()
-    assert keys(found(replace(empty, link=Link(connected=True, delivers=True, lasting=20)))) == {
+    assert (
+        keys(found(replace(empty, subscription=SubscriptionView(connected=True, delivers=True, lasting=2))))
+        == set()
+    )
+    assert keys(
+        found(replace(empty, subscription=SubscriptionView(connected=True, delivers=True, lasting=20)))
+    ) == {
         "no-worker",
         "abandoned",
     }
-    assert keys(found(replace(empty, link=Link(connected=False, lasting=20)))) == {"connection"}
-    assert keys(found(replace(empty, link=Link(connected=True, deafness="x", lasting=20)))) == {
+    assert keys(found(replace(empty, subscription=SubscriptionView(connected=False, lasting=20)))) == {
+        "connection"
+    }
+    assert keys(
+        found(replace(empty, subscription=SubscriptionView(connected=True, deafness="x", lasting=20)))
+    ) == {
         "deaf",
         "abandoned",
+    }
+
+
+def test_final_look_waits_for_nobody() -> None:
+    """Who looks once and never again is told at once what is absent, and that a silence proves nothing."""
+    silent = SubscriptionView(connected=True, lasting=1.0)
+    empty = replace(WELL, workers=Workers(), tasks=Tasks(), stream=Stream(), subscription=silent)
+    assert keys(found(empty)) == set()
+    assert keys(find_missing(empty, final=True)) == {"no-worker", "unsure"}
+    heard = replace(empty, stream=Stream(heard=1), tasks=Tasks(sent=5, started=9, unsent=NAMES))
+    assert keys(find_missing(heard, final=True)) == {"no-worker", "task-sent"}
+    assert keys(find_missing(replace(empty, subscription=replace(silent, connected=False)), final=True)) == {
+        "connection"
     }
 
 
@@ -236,6 +339,8 @@ def test_task_sent_off_for_some() -> None:
     (finding,) = found(replace(WELL, tasks=Tasks(sent=5, started=9, unsent=NAMES)))
     assert finding.title.startswith("task-sent is off for 7 tasks")
     assert finding.names == NAMES
+    early = replace(WELL.subscription, lasting=59.0)
+    assert found(replace(WELL, subscription=early, tasks=Tasks(sent=5, started=9, unsent=NAMES))) == []
 
 
 def test_workers_that_cannot_be_asked() -> None:
@@ -243,14 +348,16 @@ def test_workers_that_cannot_be_asked() -> None:
     seen = replace(WELL, broker=BrokerView(up=True, control_error="NOPERM"))
     (finding,) = found(seen)
     assert (finding.key, finding.level, finding.quote) == ("remote-control", "warning", "NOPERM")
-    assert keys(found(replace(seen, link=Link(connected=False, error="x")))) == {"connection"}
+    assert keys(found(replace(seen, subscription=SubscriptionView(connected=False, error="x")))) == {
+        "connection"
+    }
 
 
 def test_start_is_no_gap() -> None:
     """The seconds before the first connection, however many so far, are no gap beside the fault that they are."""
-    assert keys(found(with_link(connected=False, error="refused", lasting=99.0, unheard=99.0))) == {
+    assert keys(found(with_subscription(connected=False, error="refused", lasting=99.0, unheard=99.0))) == {
         "connection"
     }
-    assert keys(found(with_link(unheard=0.3))) == set()
-    (finding,) = found(with_link(unheard=99.0, past_error="refused"))
+    assert keys(found(with_subscription(unheard=0.3))) == set()
+    (finding,) = found(with_subscription(unheard=99.0, past_error="refused"))
     assert (finding.key, finding.quote) == ("gaps", "refused")

@@ -8,14 +8,11 @@ from html.parser import HTMLParser
 import pytest
 
 from celery_metrics_exporter.status_page import StatusPage
-from celery_metrics_exporter.status_page.snapshot import (
-    BrokerView,
-    Link,
-    Overview,
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
     RunningRow,
-    Stream,
     TaskRow,
     Tasks,
     Top,
@@ -122,7 +119,7 @@ class Document(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def rendered(seen: Overview, health: tuple[bool, str] = (True, "healthy")) -> str:
+def rendered(seen: Snapshot, health: tuple[bool, str] = (True, "healthy")) -> str:
     """The page."""
     return StatusPage(FixedStatus(health=health, seen=seen), "/metrics").body().decode()
 
@@ -189,27 +186,27 @@ def test_it_refreshes_itself_without_scripts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "health", "verdict", "icon"),
+    ("state", "health", "verdict", "icon"),
     [
-        (Link(connected=True, delivers=True), (True, ""), "Receiving events", "1a7f37"),
-        (Link(connected=True), (True, ""), "Connected, no event yet", "bf8700"),
+        (SubscriptionView(connected=True, delivers=True), (True, ""), "Receiving events", "1a7f37"),
+        (SubscriptionView(connected=True), (True, ""), "Connected, no event yet", "bf8700"),
         (
-            Link(connected=True, delivers=False, deafness="no event for 40 s"),
+            SubscriptionView(connected=True, delivers=False, deafness="no event for 40 s"),
             (True, ""),
             "Nothing arrives",
             "d1242f",
         ),
-        (Link(connected=False, error="refused"), (True, ""), "Not connected", "d1242f"),
-        (Link(connected=True, delivers=True), (False, "dead: sampler"), "Broken", "d1242f"),
+        (SubscriptionView(connected=False, error="refused"), (True, ""), "Not connected", "d1242f"),
+        (SubscriptionView(connected=True, delivers=True), (False, "dead: sampler"), "Broken", "d1242f"),
     ],
 )
-def test_verdict(link: Link, health: tuple[bool, str], verdict: str, icon: str) -> None:
+def test_verdict(state: SubscriptionView, health: tuple[bool, str], verdict: str, icon: str) -> None:
     """The verdict stands in the banner, in the title, and colours the icon; a reason stands beside it."""
-    html = rendered(replace(SEEN, link=link), health)
+    html = rendered(replace(SEEN, subscription=state), health)
     assert f"<title>{verdict} · celery-exporter</title>" in html
     assert f'aria-live="polite">{verdict}</p>' in html
     assert f"fill='%23{icon}'" in html
-    for reason in (link.deafness, link.error, None if health[0] else health[1]):
+    for reason in (state.deafness, state.error, None if health[0] else health[1]):
         assert reason is None or reason in Document(html).text
 
 
@@ -241,11 +238,15 @@ def test_names_are_nothing_but_text(name: str) -> None:
             replace(
                 SEEN,
                 setup=replace(SEEN.setup, broker=text, routing_key=text),
-                link=Link(connected=False, error=text, past_error=text),
+                subscription=SubscriptionView(connected=False, error=text, past_error=text),
                 broker=BrokerView(up=False, error=text, control_error=text),
                 queues=Queues(shown=Top((QueueRow(name=text),), 1), abandoned=named, ageless=named),
                 workers=Workers(
-                    shown=Top((worker,), 1), lost=named, silent=named, skewed=named, untold=named
+                    shown=Top((worker,), 1),
+                    lost=named,
+                    silent=named,
+                    skewed=Top(((text, 9.0),), 1),
+                    untold=named,
                 ),
                 tasks=Tasks(
                     busiest=Top((task,), 1),
@@ -376,7 +377,7 @@ class Laborious(FixedStatus):
     cost = 0.0
     asked = 0
 
-    def overview(self) -> Overview:
+    def overview(self) -> Snapshot:
         """Take that time."""
         self.now += self.cost
         self.asked += 1

@@ -8,13 +8,14 @@ import pytest
 from celery_metrics_exporter.config.config import EventQueue
 from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.status_page.gather_queues import QUEUES
-from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, NAMES, RUNNING
+from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, RUNNING
 from celery_metrics_exporter.status_page.gather_workers import WORKERS
-from celery_metrics_exporter.status_page.snapshot import Overview
+from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top
 from tests.pipeline import SECRET, T0, Bench, received, sent, task, worker_event
 
 
-def look(bench: Bench) -> Overview:
+def look(bench: Bench) -> Snapshot:
     """What is seen now."""
     return bench.survey.look()
 
@@ -136,6 +137,97 @@ def test_task_without_its_task_sent() -> None:
     assert (unsent.rows, unsent.total) == (tuple(f"secret{n}" for n in range(NAMES)), NAMES + 2)
 
 
+def test_task_with_some_task_sent_only() -> None:
+    """A task that several publish, some without task-sent, is named; one among hundred that lacks it is not enough."""
+    bench = Bench()
+    for n in range(100):
+        run(bench, f"a{n}", 3.0, name="mixed")
+        run(bench, f"b{n}", 3.0, name="fine")
+    for n in range(3):
+        bench.feed([received(f"x{n}", 1, name="mixed"), task("started", f"x{n}", 2)])
+    bench.feed([received("y", 1, name="fine"), task("started", "y", 2)])
+    bench.wait(3)
+    assert look(bench).tasks.unsent == Top(("mixed",), 1)
+
+
+def test_task_that_no_worker_knows() -> None:
+    """A task that fails as not registered is named, until that is long ago."""
+    bench = Bench()
+    bench.feed(sent("u", name="typo"), task("failed", "u", exception="NotRegistered('typo')"))
+    assert look(bench).tasks.unregistered == Top(("typo",), 1)
+    for _ in range(25):
+        bench.wait(30)
+    assert look(bench).tasks.unregistered.total == 0
+
+
+def test_workers_of_one_name() -> None:
+    """Heartbeats of two processes in turn are two workers; one that starts anew is not, however often."""
+    bench = Bench()
+    for at, pid in enumerate((1, 2, 1, 3, 1, 2)):
+        bench.time.elapsed = at
+        bench.feed(worker_event("online", at, pid=pid), worker_event("heartbeat", at, pid=pid))
+    assert look(bench).workers.namesakes.total == 0
+    for at, pid in enumerate(range(10, 16), start=10):
+        bench.time.elapsed = at
+        bench.feed(worker_event("heartbeat", at, pid=pid))
+    assert look(bench).workers.namesakes == Top(("w@h",), 1)
+    bench.wait(50)
+    bench.feed(worker_event("heartbeat", bench.time.elapsed, pid=15))
+    bench.wait(50)
+    bench.feed(worker_event("heartbeat", bench.time.elapsed, pid=15))
+    assert look(bench).workers.namesakes.total == 0
+
+
+def test_worker_that_was_switched_on() -> None:
+    """A worker that sent no task events until it was asked is named; one that did, and one that starts anew, is not."""
+    bench = Bench()
+    bench.feed(worker_event("online"), worker_event("online", worker="always@h"))
+    bench.answer("w@h", events_enabled=True, events_were_on=False)
+    bench.answer("w@h", events_enabled=True, events_were_on=True)
+    bench.answer("always@h", events_enabled=True, events_were_on=True)
+    assert look(bench).workers.switched_on == Top(("w@h",), 1)
+    bench.feed(worker_event("online", 1, pid=8))
+    assert look(bench).workers.switched_on.total == 0
+
+
+def test_worker_that_only_answers() -> None:
+    """A worker of which no event comes is named until one does."""
+    bench = Bench()
+    bench.answer("w@h", queues=("q",))
+    assert look(bench).workers.unheard == Top(("w@h",), 1)
+    bench.feed([received("u")])
+    assert look(bench).workers.unheard.total == 0
+
+
+def test_worker_of_an_old_version() -> None:
+    """A worker of Celery 4.2 is named, neither one of 4.4 nor one of no version that could be read."""
+    bench = Bench()
+    for name, version in (("old@h", "4.2.1"), ("fine@h", "4.4.0"), ("odd@h", "next")):
+        bench.feed(worker_event("heartbeat", worker=name, sw_ver=version))
+    assert look(bench).workers.outdated == Top(("old@h",), 1)
+
+
+@pytest.mark.parametrize(
+    ("skews", "reason"),
+    [
+        ((0.0, 4.9), None),
+        ((30.0, 31.0), "clock"),
+        ((30.0,), None),
+        ((-30.0,), "late"),
+        ((-30.0, 90.0), None),
+        ((-3600.0, 0.0), "zone"),
+        ((-3600.0, 19_800.0), "zone"),
+        ((-3600.0, -90.0), "late"),
+    ],
+)
+def test_why_clocks_differ(skews: tuple[float, ...], reason: str | None) -> None:
+    """All alike: our own clock; whole half hours: time zones; all behind: perhaps events come late."""
+    bench = Bench()
+    for n, skew in enumerate(skews):
+        bench.feed(worker_event("heartbeat", skew, worker=f"w{n}@h"))
+    assert look(bench).workers.skew == reason
+
+
 def test_workers_by_what_is_wrong_with_them() -> None:
     """Lost workers come first, then those that send no task events or have another clock, those that left last."""
     bench = Bench()
@@ -156,7 +248,7 @@ def test_workers_by_what_is_wrong_with_them() -> None:
         ("gone@h", "offline"),
     ]
     assert (workers.up, workers.offline, workers.lost.rows) == (3, 1, ("lost@h",))
-    assert (workers.silent.rows, workers.skewed.rows) == (("silent@h",), ("skewed@h",))
+    assert (workers.silent.rows, workers.skewed.rows) == (("silent@h",), (("skewed@h", 100.0),))
     up = workers.shown.rows[3]
     assert up.queues is not None
     assert (up.slots, up.queues.rows, up.queues.total, up.version) == (4, ("a", "b", "c", "d"), 6, "5.7.0")
@@ -189,12 +281,31 @@ def test_queues_by_what_is_wrong_with_them() -> None:
         unacked=7,
     )
     seen = look(bench)
+    assert seen.queues.absent.total == 0
     rows = {row.name: row for row in seen.queues.shown.rows}
     assert list(rows) == ["abandoned", "long", "others", "short", "absent"]
     assert (seen.queues.waiting, seen.broker.unacked, seen.broker.up) == (5006, 7, True)
     assert (rows["short"].workers, rows["short"].slots, rows["short"].oldest) == (1, 2, T0)
     assert (seen.queues.abandoned.rows, seen.queues.ageless.rows) == (("abandoned",), ("others",))
     assert rows["absent"].length is None
+
+
+def test_queue_that_is_named_and_not_there() -> None:
+    """A queue of --queue that the broker does not have is named, those of the broker itself are not."""
+    bench = Bench(queues=("misspelt", "there"))
+    bench.sample(misspelt=QueueFacts(exists=False, ready=0), there=0, other=QueueFacts(exists=False, ready=0))
+    assert look(bench).queues.absent == Top(("misspelt",), 1)
+
+
+def test_who_consumes_a_queue() -> None:
+    """The broker's own count stands above what workers say; where it counts none, these tell."""
+    bench = Bench()
+    bench.feed(worker_event("online"))
+    bench.answer(queues=("told",))
+    bench.sample(told=QueueFacts(exists=True, ready=3, consumers=0), untold=QueueFacts(exists=True, ready=3))
+    assert look(bench).queues.abandoned == Top(("told", "untold"), 2)
+    bench.sample(told=QueueFacts(exists=True, ready=3), untold=QueueFacts(exists=True, ready=3, consumers=1))
+    assert look(bench).queues.abandoned.total == 0
 
 
 def test_broker_that_cannot_be_read() -> None:
@@ -208,19 +319,19 @@ def test_broker_that_cannot_be_read() -> None:
     assert (look(bench).broker.up, look(bench).broker.error) == (True, None)
 
 
-def test_link_keeps_the_last_error() -> None:
+def test_subscription_keeps_the_last_error() -> None:
     """After a reconnect it is still told why there was one, and how long ago."""
     bench = Bench()
     bench.wait(10)
     bench.subscription.down("reset by peer")
     bench.wait(5)
-    link = look(bench).link
-    assert (link.connected, link.error, link.lasting, link.unheard) == (False, "reset by peer", 5, 5)
+    state = look(bench).subscription
+    assert (state.connected, state.error, state.lasting, state.unheard) == (False, "reset by peer", 5, 5)
     bench.subscription.up()
     bench.wait(3)
-    link = look(bench).link
-    assert (link.connected, link.error, link.lasting, link.reconnects) == (True, None, 3, 1)
-    assert (link.past_error, link.past_error_age) == ("reset by peer", 8)
+    state = look(bench).subscription
+    assert (state.connected, state.error, state.lasting, state.reconnects) == (True, None, 3, 1)
+    assert (state.past_error, state.past_error_age) == ("reset by peer", 8)
 
 
 def test_losses_are_told() -> None:
@@ -230,6 +341,7 @@ def test_losses_are_told() -> None:
     bench.feed(worker_event("heartbeat", 1e9), sent("a", name="a"), sent("b", name="b"))
     seen = look(bench)
     assert seen.stream.dropped == (("undecodable", 1),)
+    assert (seen.stream.total, seen.stream.heard) == (3, 4)
     assert seen.stream.retimed == 1
     assert seen.tasks.evicted == 1
     assert dict(seen.tasks.overflowed)["celery_task"] >= 1

@@ -65,12 +65,6 @@ def facts_of(command: str, answer: Any) -> WorkerFacts:
     return _READERS[command](_printable(worker), value)
 
 
-def events_before(answer: Any) -> bool:
-    """Whether a worker says in its answer to ``enable_events`` that it did send task events before it was asked."""
-    (value,) = msgspec.convert(answer, _Answer).values()
-    return "already" in msgspec.convert(value, _Done).ok
-
-
 def tasks_in(answer: Any) -> tuple[str, frozenset[str]]:
     """The worker, and the names of the tasks that it knows, in an answer to ``registered``.
 
@@ -101,8 +95,8 @@ def _active_queues(worker: str, value: Any) -> WorkerFacts:
 
 
 def _enable_events(worker: str, value: Any) -> WorkerFacts:
-    msgspec.convert(value, _Done)
-    return WorkerFacts(worker, events_enabled=True)
+    done = msgspec.convert(value, _Done)  # "task events enabled" or "task events already enabled"
+    return WorkerFacts(worker, events_enabled=True, events_were_on="already" in done.ok)
 
 
 def _printable(name: str) -> str:

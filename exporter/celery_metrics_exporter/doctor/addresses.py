@@ -1,7 +1,5 @@
 """Where a broker URL leads: its hosts and ports, or a socket, or nowhere.
 
-Owns: taking URLs apart. Must not know: connections, kombu.
-
 Source of the facts: ``kombu/transport/redis.py``, ``pyamqp.py`` and their default ports; a failover list is split at
 ``;``, and kombu reads each part with the rules of http (``kombu/utils/url.py``).
 """

@@ -1,19 +1,23 @@
-"""The checks in their order, and which of them depend on which.
-
-Owns: that table, and the way through it. Must not know: what a check does.
-"""
+"""The checks in their order, and which of them depend on which."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from celery_metrics_exporter.doctor.applications import check_applications
 from celery_metrics_exporter.doctor.buffers import check_buffers
-from celery_metrics_exporter.doctor.case import one_line
 from celery_metrics_exporter.doctor.elsewhere import check_elsewhere
 from celery_metrics_exporter.doctor.event_queue import check_event_queue
-from celery_metrics_exporter.doctor.findings import Finding, Status, Verdict, failed
-from celery_metrics_exporter.doctor.queues import check_applications, check_queues
+from celery_metrics_exporter.doctor.observed import (
+    check_arrival,
+    check_clocks,
+    check_queues,
+    check_task_events,
+    check_task_sent,
+    check_versions,
+    check_workers,
+)
 from celery_metrics_exporter.doctor.reach import (
     check_login,
     check_master,
@@ -21,20 +25,16 @@ from celery_metrics_exporter.doctor.reach import (
     check_namespace,
     check_ports,
 )
+from celery_metrics_exporter.doctor.results import failed, one_line, skipped
 from celery_metrics_exporter.doctor.rights import check_ask, check_read, check_subscribe
-from celery_metrics_exporter.doctor.tasks import check_arrival, check_task_sent
 from celery_metrics_exporter.doctor.tls import check_tls
-from celery_metrics_exporter.doctor.workers import (
-    check_clocks,
-    check_task_events,
-    check_versions,
-    check_workers,
-)
+from celery_metrics_exporter.status_page.findings import Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from celery_metrics_exporter.doctor.case import Case
+    from celery_metrics_exporter.doctor.context import Context
+    from celery_metrics_exporter.status_page.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Check:
 
     name: str
     title: str
-    examine: Callable[[Case], Verdict]
+    examine: Callable[[Context], Finding]
     needs: tuple[str, ...] = ()
 
 
@@ -78,41 +78,42 @@ CHECKS: Final = (
 )
 
 
-def examine(case: Case, redact: Callable[[str], str]) -> Iterator[Finding]:
+def examine(context: Context, redact: Callable[[str], str]) -> Iterator[tuple[str, Finding]]:
     """Make all checks in their order; what depends on one that failed is skipped, and says so.
 
-    ``redact`` takes the secrets out of what the broker and its libraries said.
+    Args:
+        context: what is examined.
+        redact: takes the secrets out of what the broker and its libraries said.
+
+    Yields:
+        The title of each check and what it came to, under the check's name.
     """
-    verdicts: dict[str, Verdict] = {}
     titles = {check.name: check.title for check in CHECKS}
+    broken: set[str] = set()
     for check in CHECKS:
-        hindrance = next((need for need in check.needs if _hinders(verdicts[need])), None)
-        if hindrance is None:
-            verdict = _made(check, case)
-        else:
-            verdict = Verdict(Status.SKIPPED, f"needs: {titles[hindrance]}", blocked=True)
-        verdicts[check.name] = verdict
-        yield Finding(
-            check.name,
+        need = next((need for need in check.needs if need in broken), None)
+        finding = _made(check, context) if need is None else skipped(f"needs: {titles[need]}")
+        if need is not None or finding.level is Level.FAILED:
+            broken.add(check.name)
+        # Remedies and commands are our own words and names of the configuration: a password that is a common word, such
+        # as guest, must not make holes into a line that is to be typed.
+        yield (
             check.title,
-            verdict.status,
-            _plain(redact(verdict.message)),
-            # These are our own words and names of the configuration: a password that is a common word, such as guest,
-            # must not make holes into a line that is to be typed.
-            _plain(verdict.remedy),
-            _plain(verdict.command),
+            replace(
+                finding,
+                key=check.name,
+                title=_plain(redact(finding.title)),
+                remedy=_plain(finding.remedy),
+                command=_plain(finding.command),
+            ),
         )
 
 
-def _made(check: Check, case: Case) -> Verdict:
+def _made(check: Check, context: Context) -> Finding:
     try:
-        return check.examine(case)
+        return check.examine(context)
     except Exception as error:  # noqa: BLE001 - the broker may go away at any moment; the other checks go on
         return failed(one_line(error), "run doctor again; see the broker's log")
-
-
-def _hinders(verdict: Verdict) -> bool:
-    return verdict.status is Status.FAILED or verdict.blocked
 
 
 def _plain(text: str) -> str:

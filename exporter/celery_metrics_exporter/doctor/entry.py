@@ -1,6 +1,4 @@
-"""Getting in: one try to connect, and what hindered it, told apart.
-
-Owns: which error of which library means what. Must not know: what follows from it, events, metrics.
+"""One attempt to log in to a broker, and what an error says of the reason why it failed.
 
 Source of the facts: ``redis/exceptions.py``, ``redis/connection.py`` (``on_connect``: AUTH, then SELECT; the error of
 the socket is the cause of redis-py's), ``amqp/exceptions.py``, and tries with Valkey 9.1 and RabbitMQ 3.10: a refused
@@ -34,7 +32,7 @@ _NO_DATABASE: Final = ("db index is out of range", "invalid db index", "select i
 _NO_LOGIN: Final = ("noauth", "wrongpass", "authentication required", "auth <password> called")
 
 
-class Obstacle(Enum):
+class ConnectFailure(Enum):
     """What an error is about."""
 
     NETWORK = "network"  # no connection, no answer in time, or an end without a word
@@ -49,7 +47,7 @@ class Obstacle(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
+class BrokerIdentity:
     """The broker let us in.
 
     Attributes:
@@ -61,8 +59,8 @@ class Welcome:
     version: str = ""
 
 
-def enter(broker: Broker, *, timeout: float) -> Welcome:
-    """Connect as the exporter does, and leave. Raises whatever hindered it; :func:`obstacle_of` says what that is.
+def log_in(broker: Broker, *, timeout: float) -> BrokerIdentity:
+    """Connect as the exporter does, and leave. Raises whatever hindered it; :func:`failure_of` says what that is.
 
     Args:
         broker: where to; of a failover list the first one that lets us in.
@@ -71,23 +69,23 @@ def enter(broker: Broker, *, timeout: float) -> Welcome:
     connection = broker.connect(heartbeat=0, timeout=timeout)
     try:
         told = getattr(connection.connection, "server_properties", None) or {}
-        return Welcome(_text(told.get("product")), _text(told.get("version")))
+        return BrokerIdentity(_text(told.get("product")), _text(told.get("version")))
     finally:
         connection.collect()
 
 
-def obstacle_of(error: BaseException) -> Obstacle:
+def failure_of(error: BaseException) -> ConnectFailure:
     """What this error, raised while connecting or subscribing or later, is about."""
     causes = causes_of(error)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return Obstacle.TLS
+        return ConnectFailure.TLS
     if isinstance(error, MasterNotFoundError):
-        return Obstacle.MASTER
+        return ConnectFailure.MASTER
     if isinstance(error, AMQPError):
         return _of_amqp(error)
     if isinstance(error, RedisError):
         return _of_redis(error)
-    return Obstacle.NETWORK if isinstance(error, OSError) else Obstacle.OTHER
+    return ConnectFailure.NETWORK if isinstance(error, OSError) else ConnectFailure.OTHER
 
 
 def causes_of(error: BaseException) -> list[BaseException]:
@@ -100,29 +98,31 @@ def causes_of(error: BaseException) -> list[BaseException]:
     return causes
 
 
-def _of_amqp(error: AMQPError) -> Obstacle:
+def _of_amqp(error: AMQPError) -> ConnectFailure:
     if isinstance(error, AccessRefused):
-        return Obstacle.RIGHT if any(error.method_sig or ()) else Obstacle.LOGIN
+        return ConnectFailure.RIGHT if any(error.method_sig or ()) else ConnectFailure.LOGIN
     if isinstance(error, NotAllowed):
-        return Obstacle.NAMESPACE
+        return ConnectFailure.NAMESPACE
     if isinstance(error, PreconditionFailed | ResourceLocked):
-        return Obstacle.CONFLICT
+        return ConnectFailure.CONFLICT
     if getattr(error, "code", None) == _INTERNAL_ERROR and "deprecated" in str(error):
-        return Obstacle.DEPRECATED
-    return Obstacle.NETWORK if isinstance(error, OSError) else Obstacle.OTHER
+        return ConnectFailure.DEPRECATED
+    return ConnectFailure.NETWORK if isinstance(error, OSError) else ConnectFailure.OTHER
 
 
-def _of_redis(error: RedisError) -> Obstacle:
+def _of_redis(error: RedisError) -> ConnectFailure:
     words = str(error).lower()
     # A transaction without the right to MULTI or EXEC ends in an error of its own.
     if isinstance(error, NoPermissionError) or "noperm" in words or "exec without multi" in words:
-        return Obstacle.NAMESPACE if "'select'" in words else Obstacle.RIGHT
+        return ConnectFailure.NAMESPACE if "'select'" in words else ConnectFailure.RIGHT
     if isinstance(error, AuthenticationError) or words.startswith(_NO_LOGIN):
-        return Obstacle.LOGIN
+        return ConnectFailure.LOGIN
     if isinstance(error, ResponseError):
-        return Obstacle.NAMESPACE if any(part in words for part in _NO_DATABASE) else Obstacle.OTHER
+        return (
+            ConnectFailure.NAMESPACE if any(part in words for part in _NO_DATABASE) else ConnectFailure.OTHER
+        )
     kinds = (RedisConnectionError, RedisTimeoutError, InvalidResponse)
-    return Obstacle.NETWORK if isinstance(error, kinds) else Obstacle.OTHER
+    return ConnectFailure.NETWORK if isinstance(error, kinds) else ConnectFailure.OTHER
 
 
 def _text(value: object) -> str:

@@ -1,7 +1,5 @@
 """Whether this version of RabbitMQ lets us have the event queue that we would declare.
 
-Owns: the rules by version. Must not know: connections.
-
 Source of the facts: RabbitMQ's list of deprecated features and the release notes of 4.3.0: queues that are neither
 durable nor exclusive (``transient_nonexcl_queues``) are deprecated since 2021, told of in the log from 3.13 on, and
 refused from 4.3 on (541, INTERNAL_ERROR) unless ``deprecated_features.permit.transient_nonexcl_queues = true``. Celery
@@ -12,11 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor.findings import Verdict, failed, ok, skipped, warning
-from celery_metrics_exporter.doctor.permissions import version_of
+from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
+from celery_metrics_exporter.status_page.versions import version_of
 
 if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.case import Case
+    from celery_metrics_exporter.doctor.context import Context
+    from celery_metrics_exporter.status_page.findings import Finding
 
 #: The first version that refuses them, and the first one that complains.
 _REFUSED_SINCE: Final = (4, 3)
@@ -27,20 +26,20 @@ _REMEDY: Final = (
 )
 
 
-def check_event_queue(case: Case) -> Verdict:
+def check_event_queue(context: Context) -> Finding:
     """The flags of our event queue suit the broker's version."""
-    if case.family != "amqp":
+    if context.family != "amqp":
         return skipped("there are event queues on RabbitMQ only")
-    conf = case.broker.app.conf
+    conf = context.broker.app.conf
     return judge(
-        case.software or "the broker",
-        case.version,
+        context.software or "the broker",
+        context.version,
         exclusive=bool(conf.event_queue_exclusive),
         durable=bool(conf.event_queue_durable),
     )
 
 
-def judge(software: str, version: str, *, exclusive: bool, durable: bool) -> Verdict:
+def judge(software: str, version: str, *, exclusive: bool, durable: bool) -> Finding:
     """What a broker of this version says of an event queue with these flags."""
     numbers = version_of(version)
     queue = "exclusive" if exclusive else ("durable" if durable else "neither exclusive nor durable")

@@ -1,103 +1,99 @@
-"""Listening for some seconds: our own subscription, and the answers of workers meanwhile.
-
-Owns: the thread that receives, how long is listened. Must not know: what is made of what came.
-"""
+"""Runs the exporter itself for some seconds, without a web server, and takes one last look at what it saw."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor.case import one_line
-from celery_metrics_exporter.doctor.hearing import Hearing
-from celery_metrics_exporter.receivers.choosing import subscription_for
+from celery_metrics_exporter.app import Exporter
+from celery_metrics_exporter.status_page.missing import find_missing
+from celery_metrics_exporter.status_page.snapshot_tables import Top
 
 if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.case import Case
-    from celery_metrics_exporter.receivers import Subscription
+    from collections.abc import Callable
+    from typing import Any
+
+    from celery_metrics_exporter.config.config import Config
+    from celery_metrics_exporter.doctor.context import Context
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 _TICK_SECONDS: Final = 0.1
-_LEAVING_SECONDS: Final = 3.0
 
 
-class Listener:
-    """One subscription, as the exporter makes it; never another one.
+class Listening:
+    """An exporter, from its start to the last look.
 
     Attributes:
-        hearing: what came.
-        since: monotonic time from which on events are heard.
-        error: why none are any more.
+        seconds: for which it received events at that time.
     """
 
-    def __init__(self, case: Case) -> None:
-        """Subscribes nothing yet."""
-        self.hearing = Hearing()
-        self._subscription: Subscription = subscription_for(
-            case.broker,
-            self.hearing,
-            routing_key=case.config.event_queue.routing_key,
-            universal=case.config.receiver == "kombu",
-        )()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.since = 0.0
-        self.error: str | None = None
+    def __init__(self, config: Config, app: Any) -> None:
+        """Starts it; ``app`` is the application that ``config.app`` names."""
+        self._exporter = Exporter(config, app, serve=False)
+        self._since: float | None = None
+        self._stopped = False
+        self.seconds = 0.0
+        self._exporter.start()
 
-    def open(self) -> None:
-        """Subscribe, and receive from now on. Raises what hinders it."""
-        try:
-            self._subscription.open()
-        except BaseException:
-            with contextlib.suppress(Exception):  # what hindered us is the news
-                self._subscription.close(clean=False)
-            raise
-        self.since = time.monotonic()
-        self._thread = threading.Thread(target=self._receive, name="listening", daemon=True)
-        self._thread.start()
+    def wait_until_connected(self, timeout: float) -> None:
+        """Wait until it receives events, or for so many seconds."""
+        until = time.monotonic() + timeout
+        while self._since is None and time.monotonic() < until:
+            if self._exporter.survey.look().subscription.connected:
+                self._since = time.monotonic()
+            else:
+                time.sleep(_TICK_SECONDS / 4)
+
+    def last_look(self, wait: float, meanwhile: Callable[[], None]) -> Snapshot:
+        """Let it receive for so many seconds in all, then stop it; returns what it saw."""
+        since = time.monotonic() if self._since is None else self._since
+        while (left := since + wait - time.monotonic()) > 0:
+            meanwhile()
+            time.sleep(min(left, _TICK_SECONDS))
+        meanwhile()
+        self.seconds = time.monotonic() - since
+        seen = self._exporter.survey.look()
+        self.close()
+        return seen
 
     def close(self) -> None:
-        """Leave; what came stays."""
-        self._over.set()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(_LEAVING_SECONDS)
-
-    def _receive(self) -> None:
-        clean = False
-        try:
-            while not self._over.is_set():
-                self._subscription.poll()
-            clean = True
-        except Exception as error:  # noqa: BLE001 - whatever ends a connection is the finding
-            self.error = one_line(error)
-        finally:
-            with contextlib.suppress(Exception):
-                self._subscription.close(clean=clean)
+        """Stop it."""
+        if not self._stopped:
+            self._stopped = True
+            self._exporter.stop()
 
 
-def listen(case: Case) -> Hearing:
-    """What came within the time that the case has for it; the first call waits for that."""
-    listener = case.listener
-    if listener is None:
-        raise RuntimeError("there is no subscription")
-    if case.hearing is None:
-        until = max(listener.since, time.monotonic() - case.wait) + case.wait
-        with case.progress.doing("listening for events", seconds=case.wait):
-            while (left := until - time.monotonic()) > 0 and listener.error is None:
-                _collect(case)
-                time.sleep(min(left, _TICK_SECONDS))
-            _collect(case)
-        case.listened = time.monotonic() - listener.since
-        listener.close()
-        case.hearing = listener.hearing
-    return case.hearing
+def listen(context: Context) -> Snapshot:
+    """What the exporter saw in the time that there is for it; the first call waits for that."""
+    listening = context.listening
+    if listening is None:
+        raise RuntimeError("there is no exporter")
+    if context.seen is None:
+        with context.progress.doing("listening for events", seconds=context.wait):
+            listening.wait_until_connected(context.timeout)
+            seen = listening.last_look(context.wait, _collect(context))
+        if context.traffic is not None:
+            context.traffic.close()
+        context.seen = _with_our_own(context, seen)
+        context.findings = find_missing(context.seen, final=True)
+    return context.seen
 
 
-def _collect(case: Case) -> None:
-    if case.survey is not None and case.survey_error is None:
-        try:
-            case.survey.collect()
-        except Exception as error:  # noqa: BLE001 - the answers are lost, events may still come
-            case.survey_error = one_line(error)
+def _collect(context: Context) -> Callable[[], None]:
+    """What is done while it listens: take the answers to our own question."""
+    return (lambda: None) if context.questions is None else context.questions.collect
+
+
+def _with_our_own(context: Context, seen: Snapshot) -> Snapshot:
+    """Add what our own event and question tell sooner than anything that the exporter does by itself."""
+    questions, workers, subscription = context.questions, seen.workers, seen.subscription
+    if questions is None:
+        return seen
+    if questions.probed and subscription.connected and not seen.stream.heard:
+        deafness = f"nothing in {context.seconds:.0f} s, not even the event that was sent to ourselves"
+        subscription = replace(subscription, deafness=subscription.deafness or deafness)
+    shared = {name for name, number in questions.answers.items() if number > 1} | set(workers.namesakes.rows)
+    if len(shared) > workers.namesakes.total:
+        workers = replace(workers, namesakes=Top(tuple(sorted(shared)), len(shared)))
+    return replace(seen, subscription=subscription, workers=workers)

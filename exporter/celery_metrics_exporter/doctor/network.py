@@ -1,7 +1,4 @@
-"""The network below the broker's protocol: names, ports, and which language is spoken behind a port.
-
-Owns: plain sockets. Must not know: broker URLs, kombu.
-"""
+"""The network below the broker's protocol: names, ports, and which language is spoken behind a port."""
 
 from __future__ import annotations
 

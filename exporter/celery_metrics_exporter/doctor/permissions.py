@@ -1,9 +1,7 @@
 """The lines by which a broker's administrator gives us what we need; docs/operations.md explains them.
 
-Owns: their words. Must not know: who finds out what is missing.
-
-Source of the facts: ``receivers/redis.py``, ``brokers/redis.py`` and ``control/redis_post.py`` (which commands we send
-to Redis), RabbitMQ's access control (configure, write and read are regular expressions on names).
+Source of the facts: ``receivers/redis.py``, ``queues/readers/redis.py`` and ``control/redis_post.py`` (which commands
+we send to Redis), RabbitMQ's access control (configure, write and read are regular expressions on names).
 """
 
 from __future__ import annotations
@@ -83,12 +81,6 @@ def rabbitmq_line(
     patterns = (f"^({own}{answers})$", f"^({own}{asking})$", f"^({own}{answers})$")
     words = " ".join(f"'{pattern}'" for pattern in patterns)
     return f"rabbitmqctl set_permissions -p {shlex.quote(vhost)} {shlex.quote(user)} {words}"
-
-
-def version_of(text: str) -> tuple[int, ...]:
-    """The numbers of a version, such as (7, 2, 4); empty for what is none."""
-    match = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(number) for number in match[0].split(".")) if match else ()
 
 
 def _escaped(name: str) -> str:

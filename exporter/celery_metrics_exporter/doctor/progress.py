@@ -1,7 +1,4 @@
-"""What is being waited for, on a terminal, as soon as that takes longer than a second; erased afterwards.
-
-Owns: that one line. Must not know: checks.
-"""
+"""What is being waited for, on a terminal, as soon as that takes longer than a second; erased afterwards."""
 
 from __future__ import annotations
 

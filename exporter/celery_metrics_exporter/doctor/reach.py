@@ -1,36 +1,33 @@
-"""The way to the broker: names, ports, TLS, login, virtual host or database.
-
-Owns: these checks, and what repairs them. Must not know: events, workers.
-"""
+"""The way to the broker: names, ports, TLS, login, virtual host or database."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.doctor import network
-from celery_metrics_exporter.doctor.case import TIMEOUT_SECONDS, listed, one_line
-from celery_metrics_exporter.doctor.entry import Obstacle, obstacle_of
-from celery_metrics_exporter.doctor.findings import Verdict, failed, ok, skipped, warning
+from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
 from celery_metrics_exporter.doctor.needs import amqp_line
+from celery_metrics_exporter.doctor.results import failed, listed, ok, one_line, skipped, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from celery_metrics_exporter.doctor.case import Case, Visit
+    from celery_metrics_exporter.doctor.context import Context, LoginAttempt
+    from celery_metrics_exporter.status_page.findings import Finding
 
 _NO_SERVER: Final = "this broker has no server: there is nothing to connect to"
 _DEFAULT_PASSWORD: Final = "guest"  # noqa: S105 - RabbitMQ's own, which works from the same machine only
 
 
-def check_names(case: Case) -> Verdict:
+def check_names(context: Context) -> Finding:
     """Each host has an address."""
-    if case.local:
+    if context.local:
         return skipped(_NO_SERVER)
-    hosts = list(dict.fromkeys(address.host for address in case.addresses if address.host))
+    hosts = list(dict.fromkeys(address.host for address in context.addresses if address.host))
     if not hosts:
         return skipped("a Unix socket has no name to look up")
     good, bad = [], {}
-    with case.progress.doing(f"looking up {listed(hosts)}"):
+    with context.progress.doing(f"looking up {listed(hosts)}"):
         for host in hosts:
             try:
                 good.append(f"{host} is {listed(network.resolve(host), 3)}")
@@ -45,126 +42,127 @@ def check_names(case: Case) -> Verdict:
     )
 
 
-def check_ports(case: Case) -> Verdict:
+def check_ports(context: Context) -> Finding:
     """Something listens at each address."""
-    if case.local:
+    if context.local:
         return skipped(_NO_SERVER)
     bad = []
-    with case.progress.doing(f"connecting to {listed(case.addresses)}"):
-        for address in case.addresses:
+    with context.progress.doing(f"connecting to {listed(context.addresses)}"):
+        for address in context.addresses:
             try:
-                network.reach(address.host, address.port, address.socket, timeout=TIMEOUT_SECONDS)
-                case.reachable.append(address)
+                network.reach(address.host, address.port, address.socket, timeout=context.timeout)
+                context.reachable.append(address)
             except OSError as error:
                 bad.append(f"{address}: {error.strerror or error}")
     remedy = (
         "start the broker, or write its real host and port in --broker-url; a time-out means a firewall or a "
         "network policy in between"
     )
-    if case.family == "socket":
+    if context.family == "socket":
         remedy = "start the broker, or write its real path in --broker-url; this process must be allowed to write to it"
-    return _together([f"{address} answers" for address in case.reachable], bad, remedy)
+    return _together([f"{address} answers" for address in context.reachable], bad, remedy)
 
 
-def check_master(case: Case) -> Verdict:
+def check_master(context: Context) -> Finding:
     """Sentinels name a master that can be reached."""
-    if case.family != "sentinel":
+    if context.family != "sentinel":
         return skipped("no sentinel:// URL")
-    (visit,) = case.visit_all()
-    if visit.error is None:
+    (attempt,) = context.login_attempts()
+    if attempt.error is None:
         return ok("the Sentinels name one, and it answers")
-    obstacle = obstacle_of(visit.error)
-    if obstacle in (Obstacle.LOGIN, Obstacle.NAMESPACE, Obstacle.RIGHT, Obstacle.TLS):
+    failure = failure_of(attempt.error)
+    if failure in (ConnectFailure.LOGIN, ConnectFailure.NAMESPACE, ConnectFailure.RIGHT, ConnectFailure.TLS):
         return ok("the Sentinels name one")
-    name = case.broker.app.conf.broker_transport_options.get("master_name")
-    if obstacle is Obstacle.MASTER:
+    name = context.broker.app.conf.broker_transport_options.get("master_name")
+    if failure is ConnectFailure.MASTER:
         return failed(
             f"no Sentinel names a master {name!r}",
             "write the name that stands in sentinel.conf (sentinel monitor NAME ...); if the Sentinels themselves want "
             "a password, add --broker-transport-option sentinel_kwargs.password=...",
             "--broker-transport-option master_name=NAME",
         )
+    first = context.addresses[0]
     return failed(
-        one_line(visit.error),
+        one_line(attempt.error),
         "the Sentinels must be Sentinels, and the master that they name must be reachable from here under the address "
         "that they name (sentinel announce-ip)",
-        f"redis-cli -h {case.addresses[0].host} -p {case.addresses[0].port} sentinel get-master-addr-by-name {name}",
+        f"redis-cli -h {first.host} -p {first.port} sentinel get-master-addr-by-name {name}",
     )
 
 
-def check_login(case: Case) -> Verdict:
+def check_login(context: Context) -> Finding:
     """The broker knows user and password."""
-    if case.local:
+    if context.local:
         return skipped(_NO_SERVER)
     bad: list[str] = []
     good: list[str] = []
     remedy = ""
-    for visit in case.visit_all():
-        obstacle = None if visit.error is None else obstacle_of(visit.error)
-        if visit.error is None or obstacle in (Obstacle.NAMESPACE, Obstacle.RIGHT):
-            good.append(f"let in at {visit.name}")
+    for attempt in context.login_attempts():
+        failure = None if attempt.error is None else failure_of(attempt.error)
+        if attempt.error is None or failure in (ConnectFailure.NAMESPACE, ConnectFailure.RIGHT):
+            good.append(f"logged in at {attempt.name}")
             continue
-        bad.append(f"{visit.name}: {one_line(visit.error)}")
-        remedy = remedy or _login_remedy(case, visit, obstacle)
+        bad.append(f"{attempt.name}: {one_line(attempt.error)}")
+        remedy = remedy or _login_remedy(context, attempt, failure)
     return _together(good, bad, remedy)
 
 
-def _login_remedy(case: Case, visit: Visit, obstacle: Obstacle | None) -> str:
-    if obstacle is not Obstacle.LOGIN:
-        return "the broker is there and does not let us in for another reason than a password: see its log"
-    if case.is_redis:
+def _login_remedy(context: Context, attempt: LoginAttempt, failure: ConnectFailure | None) -> str:
+    if failure is not ConnectFailure.LOGIN:
+        return "the broker refuses the login for another reason than the password: see its log"
+    if context.is_redis:
         return (
             "write user and password of Redis in --broker-url: redis://:PASSWORD@HOST:PORT/DB for requirepass, "
             "redis://USER:PASSWORD@HOST:PORT/DB for a user of the ACL; percent-encode / ? # @ ; % in them "
             "(--broker-url-file keeps them off the command line)"
         )
-    settings = visit.broker.app.connection_for_read(url=visit.broker.url)
+    settings = attempt.broker.app.connection_for_read(url=attempt.broker.url)
     alone = (
-        "; RabbitMQ lets guest in from its own machine only: make a user"
+        "; RabbitMQ accepts guest from its own machine only: add a user"
         if (settings.userid or _DEFAULT_PASSWORD) == _DEFAULT_PASSWORD
         else ""
     )
     return (
         "write the right user and password in --broker-url (amqp://USER:PASSWORD@HOST:PORT/VHOST; percent-encode "
-        f"/ ? # @ ; % in them), or set the password with rabbitmqctl change_password {case.user}{alone}"
+        f"/ ? # @ ; % in them), or set the password with rabbitmqctl change_password {context.user}{alone}"
     )
 
 
-def check_namespace(case: Case) -> Verdict:
+def check_namespace(context: Context) -> Finding:
     """The virtual host, or the database, is there for us."""
-    if case.local:
+    if context.local:
         return skipped(_NO_SERVER)
-    what = "database" if case.is_redis else "virtual host"
-    visits = case.visit_all()
-    good = [f"{what} {case.vhost} at {visit.name}" for visit in visits if _is_in(visit)]
+    what = "database" if context.is_redis else "virtual host"
+    attempts = context.login_attempts()
+    good = [f"{what} {context.vhost} at {attempt.name}" for attempt in attempts if _is_in(attempt)]
     bad = [
-        f"{visit.name}: {one_line(visit.error)}"
-        for visit in visits
-        if visit.error is not None and obstacle_of(visit.error) is Obstacle.NAMESPACE
+        f"{attempt.name}: {one_line(attempt.error)}"
+        for attempt in attempts
+        if attempt.error is not None and failure_of(attempt.error) is ConnectFailure.NAMESPACE
     ]
-    return _together(good, bad, *_namespace_remedy(case, " ".join(bad)))
+    return _together(good, bad, *_namespace_remedy(context, " ".join(bad)))
 
 
-def _namespace_remedy(case: Case, words: str) -> tuple[str, str]:
-    if not case.is_redis:
+def _namespace_remedy(context: Context, words: str) -> tuple[str, str]:
+    if not context.is_redis:
         remedy = (
             "write the virtual host of the application's broker_url, percent-encoded (amqp://HOST/%2F or amqp://HOST// "
             "is the virtual host /), or let the user use it"
         )
-        return remedy, amqp_line(case) if "refused" in words else "rabbitmqctl list_vhosts name"
+        return remedy, amqp_line(context) if "refused" in words else "rabbitmqctl list_vhosts name"
     if "'select'" in words.lower():
-        return "let the user choose this database", f"ACL SETUSER {case.user} +select"
+        return "let the user choose this database", f"ACL SETUSER {context.user} +select"
     return (
         "write the number of the application's broker_url at the end of --broker-url: redis://HOST:PORT/0",
         "",
     )
 
 
-def _is_in(visit: Visit) -> bool:
-    return visit.error is None or obstacle_of(visit.error) is Obstacle.RIGHT
+def _is_in(attempt: LoginAttempt) -> bool:
+    return attempt.error is None or failure_of(attempt.error) is ConnectFailure.RIGHT
 
 
-def _together(good: Iterable[str], bad: Iterable[str], remedy: str, command: str = "") -> Verdict:
+def _together(good: Iterable[str], bad: Iterable[str], remedy: str, command: str = "") -> Finding:
     """One verdict about several addresses: one that works is enough, the others are worth a warning."""
     good, bad = list(good), list(bad)
     if not bad:

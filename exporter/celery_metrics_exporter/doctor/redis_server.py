@@ -1,7 +1,5 @@
 """What a Redis server tells of itself and of its databases, and which of our reading commands it refuses.
 
-Owns: the questions, and what their answers mean. Must not know: what follows from them, events, metrics.
-
 Source of the facts: the server's own commands HELLO (allowed to everybody: it comes before the login), INFO, CONFIG
 GET and SELECT; ``client-output-buffer-limit`` in redis.conf; ``redis_layout`` for kombu's keys.
 """

@@ -1,25 +1,28 @@
-"""What we are allowed to do: receive events, read queues, ask workers. Each is tried out as the exporter does it.
-
-Owns: these checks, and what repairs them. Must not know: what comes through them.
-"""
+"""What we are allowed to do: receive events, read queues, ask workers. Each is tried out as the exporter does it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from celery_metrics_exporter.control.mailbox import RefusedError
 from celery_metrics_exporter.control.probe import reaches
-from celery_metrics_exporter.control.survey import RefusedError, Survey
-from celery_metrics_exporter.doctor.case import TIMEOUT_SECONDS, listed, one_line
-from celery_metrics_exporter.doctor.entry import Obstacle, obstacle_of
-from celery_metrics_exporter.doctor.findings import Verdict, failed, ok, skipped, warning
-from celery_metrics_exporter.doctor.listening import Listener
+from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
+from celery_metrics_exporter.doctor.listening import Listening
 from celery_metrics_exporter.doctor.needs import amqp_line, redis_rights
-from celery_metrics_exporter.doctor.reading import read_queues
+from celery_metrics_exporter.doctor.questions import Questions
 from celery_metrics_exporter.doctor.redis_server import RedisServer
+from celery_metrics_exporter.doctor.results import failed, listed, ok, one_line, skipped, warning
+from celery_metrics_exporter.doctor.traffic import Traffic
+from celery_metrics_exporter.queues.internal import is_internal
+from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.receivers.kombu import declare_durable_queue
+from celery_metrics_exporter.status_page.findings import count
 
 if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.case import Case
+    from celery_metrics_exporter.doctor.context import Context
+    from celery_metrics_exporter.facts import BrokerFacts
+    from celery_metrics_exporter.status_page.findings import Finding
 
 _REPLACES: Final = "; the line replaces all rights that it has there"
 _FOLDERS: Final = (
@@ -36,91 +39,116 @@ _OPTIONAL: Final = {
 _FINDING: Final = {"scan": "queues that nobody named", "smembers": "queues that nobody named"}
 
 
-def check_subscribe(case: Case) -> Verdict:
-    """Events can be received."""
-    conf = case.broker.app.conf
+def check_subscribe(context: Context) -> Finding:
+    """Events can be received; from now on the exporter receives them, for the checks of what it observes."""
+    broker, config = context.broker, context.config
+    conf = broker.app.conf
     exchange = conf.event_exchange
-    routing_key = case.config.event_queue.routing_key
-    own = case.family == "amqp" and conf.event_queue_durable
+    left = context.family == "amqp" and conf.event_queue_durable
     try:
-        with case.progress.doing("subscribing to events"):
-            if own:
-                declare_durable_queue(case.broker, routing_key=routing_key, timeout=TIMEOUT_SECONDS)
+        with context.progress.doing("subscribing to events"):
+            if left:
+                routing_key = config.event_queue.routing_key
+                declare_durable_queue(broker, routing_key=routing_key, timeout=context.timeout)
                 # Two that consume one queue share its events: an exporter that runs would miss those that we take.
+                own = replace(config.event_queue, durable=False, exclusive=True)
+                config = replace(config, event_queue=own)
                 conf.event_queue_durable, conf.event_queue_exclusive = False, True
-            listener = Listener(case)
-            listener.open()
+            traffic = Traffic(broker, config)
+            traffic.open(keep=context.is_redis)
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
-        return _not_subscribed(case, error, exchange)
-    case.listener = listener
-    how = "; the durable queue is left to the exporter, doctor has one of its own" if own else ""
+        return _not_subscribed(context, error, exchange)
+    context.traffic = traffic
+    if context.family != "memory":
+        context.listening = Listening(config, broker.app if config.app else None)
+    how = "; the durable queue is left to the exporter, doctor has one of its own" if left else ""
     return ok(f"events of exchange {exchange} can be received{how}")
 
 
-def _not_subscribed(case: Case, error: Exception, exchange: str) -> Verdict:
+def _not_subscribed(context: Context, error: Exception, exchange: str) -> Finding:
     words = one_line(error)
-    match obstacle_of(error):
-        case Obstacle.RIGHT if case.is_redis:
-            return failed(words, "let the user receive events", redis_rights(case).to_subscribe())
-        case Obstacle.RIGHT:
-            return failed(words, f"let the user receive events{_REPLACES}", amqp_line(case))
-        case Obstacle.DEPRECATED:
+    match failure_of(error):
+        case ConnectFailure.RIGHT if context.is_redis:
+            return failed(words, "let the user receive events", redis_rights(context).to_subscribe())
+        case ConnectFailure.RIGHT:
+            return failed(words, f"let the user receive events{_REPLACES}", amqp_line(context))
+        case ConnectFailure.DEPRECATED:
             return failed(words, "make the event queue exclusive: drop --no-event-queue-exclusive")
-        case Obstacle.CONFLICT:
+        case ConnectFailure.CONFLICT:
             return failed(
                 words,
-                f"what is there under this name is other than ours: write --event-exchange if {exchange} is no event "
+                f"something else exists under this name: write --event-exchange if {exchange} is no event "
                 "exchange of Celery's, another --event-queue-prefix if somebody else has the queue, or delete a queue "
                 "that was declared with other options",
             )
         case _:
-            return failed(words, _FOLDERS if case.local else "see the broker's log: it ended the connection")
+            return failed(
+                words, _FOLDERS if context.local else "see the broker's log: it ended the connection"
+            )
 
 
-def check_read(case: Case) -> Verdict:
+def check_read(context: Context) -> Finding:
     """Queues can be read."""
-    names = _queues_to_try(case)
-    if case.is_redis:
-        return _check_redis_reading(case, names[0])
+    names = _queues_to_try(context)
+    if context.is_redis:
+        return _check_redis_reading(context, names[0])
     try:
-        facts = read_queues(case, names)
+        facts = _read_queues(context, names)
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
-        if case.config.management_url is not None:
+        if context.config.management_url is not None:
             return failed(
                 one_line(error),
                 "write the management API's URL with user and password (--management-url "
                 "http://USER:PASSWORD@HOST:15672); the user needs the tag management, and rights in the virtual host",
-                f"rabbitmqctl set_user_tags {case.user} management",
+                f"rabbitmqctl set_user_tags {context.user} management",
             )
-        return failed(one_line(error), _FOLDERS if case.local else "see the broker's log")
+        return failed(one_line(error), _FOLDERS if context.local else "see the broker's log")
     if facts is None:
         return skipped("the queues of such a broker cannot be read")
-    return ok(f"{len(facts.queues)} looked at, answered in {facts.round_trip * 1000:.1f} ms")
+    return ok(f"{count(len(facts.queues), 'queue')} read in {facts.round_trip * 1000:.1f} ms")
 
 
-def _check_redis_reading(case: Case, queue: str) -> Verdict:
+def _read_queues(context: Context, names: tuple[str, ...]) -> BrokerFacts | None:
+    """Read queues once, with the reader that the exporter has; None: there is none for such a broker."""
+    reader = reader_for(
+        context.broker,
+        management_url=context.config.management_url,
+        accepts=lambda name: not is_internal(name),
+        max_queues=context.config.max_series,
+    )
+    if reader is None:
+        return None
     try:
-        server = RedisServer(case.broker, timeout=TIMEOUT_SECONDS)
+        with context.progress.doing("reading queues"):
+            return reader.read(names)
+    finally:
+        reader.close()
+
+
+def _check_redis_reading(context: Context, queue: str) -> Finding:
+    try:
+        server = RedisServer(context.broker, timeout=context.timeout)
     except Exception as error:
-        if obstacle_of(error) is not Obstacle.RIGHT:
+        if failure_of(error) is not ConnectFailure.RIGHT:
             raise
-        return failed(one_line(error), "let the user read queues", redis_rights(case).to_read())
+        return failed(one_line(error), "let the user read queues", redis_rights(context).to_read())
     try:
         refused = server.refused(queue)
         if "scan" not in refused:
             tables = server.tables()
-            case.tables = None if isinstance(tables, str) else tables
+            context.tables = None if isinstance(tables, str) else tables
     finally:
         server.close()
     if refused:
-        line = redis_rights(case).to_read()
-        optional = _OPTIONAL | (_FINDING if case.config.queues else {})
+        line = redis_rights(context).to_read()
+        optional = _OPTIONAL | (_FINDING if context.config.queues else {})
         lost = {(_OPTIONAL | _FINDING).get(command, "lengths of queues") for command in refused}
-        text = f"refused: {listed(refused)} ({next(iter(refused.values()))}); not known then: {listed(lost)}"
+        words = next(iter(refused.values()))
+        text = f"refused: {listed(refused)} ({words}); without them these are not known: {listed(lost)}"
         judge = failed if refused.keys() - optional.keys() else warning
         return judge(text, "let the user read queues", line)
-    known = " ".join(filter(None, (case.software, case.version)))
-    if case.role == "replica":
+    known = " ".join(filter(None, (context.software, context.version)))
+    if context.role == "replica":
         return warning(
             f"all commands are allowed, but {known} is a replica: workers publish to its master",
             "write the master's host and port in --broker-url, or sentinel://",
@@ -128,46 +156,57 @@ def _check_redis_reading(case: Case, queue: str) -> Verdict:
     return ok(f"all commands are allowed{f' on {known}' if known else ''}")
 
 
-def check_ask(case: Case) -> Verdict:
+def check_ask(context: Context) -> Finding:
     """Workers can be asked, and an event of our own can be sent."""
-    if not case.config.remote_control:
+    config = context.config
+    if not config.remote_control:
         return skipped("--no-remote-control: nothing is asked, and no event of our own is sent")
-    survey = case.survey = Survey(case.broker, timeout=TIMEOUT_SECONDS)
-    config = case.config
+    questions = context.questions = Questions(context.broker, timeout=context.timeout)
     asking: Exception | None = None
-    probing: Exception | None = None
+    probing: RefusedError | None = None
     try:
-        with case.progress.doing("asking workers"):
+        with context.progress.doing("asking workers"):
+            if context.listening is not None:  # for our own event is to come back to it
+                context.listening.wait_until_connected(context.timeout)
             try:
-                survey.ask(enable_events=config.enable_events, inspect=config.inspect_workers)
+                answered = config.enable_events or config.inspect_workers
+                questions.ask(answered=answered, inspect=config.inspect_workers)
             except RefusedError as error:
                 asking = error
             try:
-                case.probed = reaches(config.event_queue.routing_key) and survey.probe()
+                if reaches(config.event_queue.routing_key):
+                    questions.probe()
             except RefusedError as error:
                 probing = error
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
-        case.survey_error = one_line(error)
-        if obstacle_of(error) is not Obstacle.RIGHT:
-            remedy = "see the broker's log; RabbitMQ lets nobody publish while it lacks memory or disk"
-            return failed(one_line(error), remedy)
         asking = error
-    line = redis_rights(case).to_ask() if case.is_redis else amqp_line(case)
-    all_rights = "" if case.is_redis else _REPLACES
     if asking is not None:
-        case.survey_error = str(asking)
-        remedy = f"let the user ask workers, or ask nothing: --no-remote-control{all_rights}"
-        return failed(f"workers cannot be asked: {asking}", remedy, line)
+        questions.error = str(asking) if isinstance(asking, RefusedError) else one_line(asking)
+        return _not_asked(context, asking, questions.error)
     if probing is not None:
         return warning(
             f"no event of our own can be sent, so that a silence proves nothing: {probing}",
-            f"let the user send events{all_rights}",
-            line,
+            f"let the user send events{'' if context.is_redis else _REPLACES}",
+            _line_to_ask(context),
         )
-    took = "" if survey.taken is None else f"; {survey.taken} took the question"
+    took = "" if questions.taken is None else f"; {count(questions.taken, 'worker')} received the question"
     return ok(f"workers can be asked, and events can be sent{took}")
 
 
-def _queues_to_try(case: Case) -> tuple[str, ...]:
-    default = str(case.broker.app.conf.task_default_queue)
-    return tuple(dict.fromkeys((*case.config.queues, *case.broker.queues, default)))
+def _not_asked(context: Context, error: Exception, words: str) -> Finding:
+    if not isinstance(error, RefusedError) and failure_of(error) is not ConnectFailure.RIGHT:
+        return failed(
+            words, "see the broker's log; RabbitMQ lets nobody publish while it lacks memory or disk"
+        )
+    all_rights = "" if context.is_redis else _REPLACES
+    remedy = f"let the user ask workers, or ask nothing: --no-remote-control{all_rights}"
+    return failed(f"workers cannot be asked: {words}", remedy, _line_to_ask(context))
+
+
+def _line_to_ask(context: Context) -> str:
+    return redis_rights(context).to_ask() if context.is_redis else amqp_line(context)
+
+
+def _queues_to_try(context: Context) -> tuple[str, ...]:
+    default = str(context.broker.app.conf.task_default_queue)
+    return tuple(dict.fromkeys((*context.config.queues, *context.broker.queues, default)))

@@ -1,7 +1,5 @@
 """TLS on the way to the broker: whether both sides want it, and whether the certificate will do.
 
-Owns: this check, and what repairs it. Must not know: events, workers.
-
 Source of the facts: OpenSSL's ``x509_vfy.h`` for the numbers of what is wrong with a certificate;
 ``connection.celery_app`` for the settings, which kombu's transports name differently.
 """
@@ -13,14 +11,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from celery_metrics_exporter.doctor import network
-from celery_metrics_exporter.doctor.case import TIMEOUT_SECONDS, one_line
-from celery_metrics_exporter.doctor.entry import Obstacle, causes_of, obstacle_of
-from celery_metrics_exporter.doctor.findings import Verdict, failed, ok, skipped, warning
+from celery_metrics_exporter.doctor.entry import ConnectFailure, causes_of, failure_of
 from celery_metrics_exporter.doctor.network import Language
+from celery_metrics_exporter.doctor.results import failed, ok, one_line, skipped, warning
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.doctor.addresses import Address
-    from celery_metrics_exporter.doctor.case import Case, Visit
+    from celery_metrics_exporter.doctor.context import Context, LoginAttempt
+    from celery_metrics_exporter.status_page.findings import Finding
 
 #: Days before its end at which a certificate is worth a warning.
 SOON_DAYS: Final = 14
@@ -38,49 +36,51 @@ _SECURE: Final = frozenset({"rediss", "amqps"})
 _SPOKEN: Final = {True: Language.REDIS, False: Language.AMQP}
 
 
-def check_tls(case: Case) -> Verdict:
+def check_tls(context: Context) -> Finding:
     """Both sides speak TLS, or neither does; the certificate is trusted and carries the right name."""
-    if case.local or case.family == "socket":
+    if context.local or context.family == "socket":
         return skipped("there is no network in between")
-    secure = _is_secure(case)
-    troubles = [trouble for visit in case.visit_all() if (trouble := _trouble(case, visit, secure=secure))]
-    if troubles and len(troubles) == len(case.visits):
+    secure = _is_secure(context)
+    troubles = [
+        trouble
+        for attempt in context.login_attempts()
+        if (trouble := _trouble(context, attempt, secure=secure))
+    ]
+    if troubles and len(troubles) == len(context.attempts):
         return troubles[0]
     if troubles:
         return warning(
-            f"{troubles[0].message}; other addresses are well", troubles[0].remedy, troubles[0].command
+            f"{troubles[0].title}; the other addresses work", troubles[0].remedy, troubles[0].command
         )
     if not secure:
-        return ok("none, as the URL says: fit for a network that you trust")
-    if _settings(case).get("cert_reqs") in (ssl.CERT_NONE, "none", "CERT_NONE"):
+        return ok("not used, as the URL says: fine on a network that you trust")
+    if _settings(context).get("cert_reqs") in (ssl.CERT_NONE, "none", "CERT_NONE"):
         return warning(
             "on, but the certificate is not checked: anybody can pose as the broker",
             "trust the authority that signed it: --broker-tls-ca-file FILE instead of --no-broker-tls-verify",
         )
-    return _certificate(case)
+    return _certificate(context)
 
 
-def _trouble(case: Case, visit: Visit, *, secure: bool) -> Verdict | None:
-    if visit.error is None:
+def _trouble(context: Context, attempt: LoginAttempt, *, secure: bool) -> Finding | None:
+    if attempt.error is None:
         return None
-    obstacle = obstacle_of(visit.error)
-    if obstacle is Obstacle.TLS:
-        return _of_handshake(case, visit, visit.error)
-    if obstacle is not Obstacle.NETWORK or visit.address is None:
+    failure = failure_of(attempt.error)
+    if failure is ConnectFailure.TLS:
+        return _of_handshake(context, attempt, attempt.error)
+    if failure is not ConnectFailure.NETWORK or attempt.address is None:
         return None
-    return _of_silence(case, visit.address, secure=secure)
+    return _of_silence(context, attempt.address, secure=secure)
 
 
-def _of_silence(case: Case, address: Address, *, secure: bool) -> Verdict | None:
+def _of_silence(context: Context, address: Address, *, secure: bool) -> Finding | None:
     """What explains that a server which listens broke off, or said nothing that we understand."""
-    wanted = _SPOKEN[case.is_redis]
-    with case.progress.doing(f"finding out what {address} speaks"):
-        spoken = network.language(address.host, address.port, timeout=TIMEOUT_SECONDS)
+    wanted = _SPOKEN[context.is_redis]
+    with context.progress.doing(f"finding out what {address} speaks"):
+        spoken = network.language(address.host, address.port, timeout=context.timeout)
     scheme = address.url.partition("://")[0]
     if spoken is Language.TLS and secure:
-        words = (
-            "ends the connection after the TLS handshake, as a server does that wants a certificate of ours"
-        )
+        words = "closes the connection after the TLS handshake, as a server does that requires a client certificate"
         return failed(f"{address} {words}", _OUR_CERTIFICATE)
     if spoken is Language.TLS:
         return failed(
@@ -88,7 +88,7 @@ def _of_silence(case: Case, address: Address, *, secure: bool) -> Verdict | None
             f"write {_secured(scheme)}:// in --broker-url, and --broker-tls-ca-file FILE if the authority is your own",
         )
     if spoken is wanted:
-        return _plain(case, f"{address} speaks {spoken.value} without TLS") if secure else None
+        return _plain(context, f"{address} speaks {spoken.value} without TLS") if secure else None
     if spoken is Language.UNKNOWN:
         return None
     return failed(
@@ -98,48 +98,50 @@ def _of_silence(case: Case, address: Address, *, secure: bool) -> Verdict | None
     )
 
 
-def _of_handshake(case: Case, visit: Visit, error: Exception) -> Verdict:
+def _of_handshake(context: Context, attempt: LoginAttempt, error: Exception) -> Finding:
     cause = next(each for each in causes_of(error) if isinstance(each, ssl.SSLError))
     if isinstance(cause, ssl.SSLCertVerificationError):
         remedy = _FOR_CERTIFICATE.get(cause.verify_code, "repair the broker's certificate")
-        if cause.verify_code in _WRONG_NAME and not case.is_redis:
+        if cause.verify_code in _WRONG_NAME and not context.is_redis:
             remedy += ", or say which name it carries: --broker-tls-server-name NAME"
-        return failed(f"{visit.name}: {cause.verify_message.rstrip('.')}", remedy, _shown(visit))
+        return failed(f"{attempt.name}: {cause.verify_message.rstrip('.')}", remedy, _shown(attempt))
     words = str(cause).lower().replace("_", " ")
     if "wrong version number" in words or "record layer failure" in words:
-        return _plain(case, f"{visit.name} does not speak TLS")
+        return _plain(context, f"{attempt.name} does not speak TLS")
     if "certificate required" in words or "handshake failure" in words:
         return failed(
-            f"{visit.name}: the broker wants a certificate of ours ({one_line(cause)})", _OUR_CERTIFICATE
+            f"{attempt.name}: the broker requires a client certificate ({one_line(cause)})", _OUR_CERTIFICATE
         )
     return failed(
-        f"{visit.name}: {one_line(cause)}",
-        "see the broker's log: both sides need a common version of TLS, and a certificate of ours must be one that it "
-        "trusts (--broker-tls-cert-file, --broker-tls-key-file)",
+        f"{attempt.name}: {one_line(cause)}",
+        "see the broker's log: both sides need a common version of TLS, and it must trust our "
+        "certificate (--broker-tls-cert-file, --broker-tls-key-file)",
     )
 
 
-def _plain(case: Case, words: str) -> Verdict:
+def _plain(context: Context, words: str) -> Finding:
     return failed(
         f"{words}, and the URL or --broker-tls-... says TLS",
-        f"write {'redis' if case.is_redis else 'amqp'}:// without --broker-tls-..., or the port on which the broker "
+        f"write {'redis' if context.is_redis else 'amqp'}:// without --broker-tls-..., or the port on which the broker "
         "has TLS",
     )
 
 
-def _certificate(case: Case) -> Verdict:
+def _certificate(context: Context) -> Finding:
     """How long the certificate will do; the handshake has gone well already."""
-    settings = _settings(case)
-    address = next((visit.address for visit in case.visits if visit.error is None and visit.address), None)
+    settings = _settings(context)
+    address = next(
+        (attempt.address for attempt in context.attempts if attempt.error is None and attempt.address), None
+    )
     if address is None:
         return ok("on, and the certificate is trusted")
     try:
-        context = ssl.create_default_context(cafile=settings.get("ca_certs"))
+        tls = ssl.create_default_context(cafile=settings.get("ca_certs"))
         if settings.get("certfile"):
-            context.load_cert_chain(settings["certfile"], settings.get("keyfile"))
-        context.check_hostname = settings.get("check_hostname", True) is not False
+            tls.load_cert_chain(settings["certfile"], settings.get("keyfile"))
+        tls.check_hostname = settings.get("check_hostname", True) is not False
         name = settings.get("server_hostname")
-        ends = network.certificate(address.host, address.port, context, name, timeout=TIMEOUT_SECONDS)
+        ends = network.certificate(address.host, address.port, tls, name, timeout=context.timeout)
     except (OSError, ValueError):  # kombu got through with settings that we read otherwise
         return ok("on, and the certificate is trusted")
     days = (ends - time.time()) / _DAY
@@ -147,27 +149,27 @@ def _certificate(case: Case) -> Verdict:
         return warning(
             f"on, but the broker's certificate ends in {days:.0f} days",
             "renew it before that",
-            _shown(next(visit for visit in case.visits if visit.address is address)),
+            _shown(next(attempt for attempt in context.attempts if attempt.address is address)),
         )
     return ok(f"on, and the certificate is trusted, for {days:.0f} more days" if ends else "on, and trusted")
 
 
-def _shown(visit: Visit) -> str:
-    if visit.address is None:
+def _shown(attempt: LoginAttempt) -> str:
+    if attempt.address is None:
         return ""
-    host, port = visit.address.host, visit.address.port
+    host, port = attempt.address.host, attempt.address.port
     return (
         f"openssl s_client -connect {host}:{port} -servername {host} </dev/null | openssl x509 -noout -text"
     )
 
 
-def _is_secure(case: Case) -> bool:
-    return bool(case.broker.app.conf.broker_use_ssl) or case.broker.scheme in _SECURE
+def _is_secure(context: Context) -> bool:
+    return bool(context.broker.app.conf.broker_use_ssl) or context.broker.scheme in _SECURE
 
 
-def _settings(case: Case) -> dict[str, Any]:
+def _settings(context: Context) -> dict[str, Any]:
     """The TLS settings under their names without ``ssl_``."""
-    given = getattr(case.settings, "ssl", None)
+    given = getattr(context.settings, "ssl", None)
     options = given if isinstance(given, dict) else {}
     return {str(name).removeprefix("ssl_"): value for name, value in options.items() if value is not None}
 

@@ -1,7 +1,6 @@
 """The live status page: one look at the exporter as HTML that keeps itself up to date.
 
-Owns: when it is made anew, and what the browser may do with it. Must not know: where the facts come from, celery,
-events, collectors. Nothing here talks to the network.
+Owns: when it is made anew, and what the browser may do with it. Nothing here talks to the network.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from celery_metrics_exporter.status_page.page import page
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celery_metrics_exporter.status_page.snapshot import Overview
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 #: However many look at it, it is made no more often than this, in seconds ...
 FRESH_SECONDS: Final = 0.5
@@ -30,7 +29,7 @@ REST_FACTOR: Final = 20.0
 class Seen(Protocol):
     """What the page shows."""
 
-    def overview(self) -> Overview:
+    def overview(self) -> Snapshot:
         """Everything as it is now."""
 
     def healthy(self) -> tuple[bool, str]:

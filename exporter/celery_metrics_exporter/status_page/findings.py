@@ -1,33 +1,43 @@
-"""A finding: something that cannot be known, or is known to be wrong, why, and what to write instead.
+"""A finding: something that cannot be known, or is known to be wrong, why, and what to do about it.
 
-Owns: its shape and its rank. Which ones there are stands in ``missing``.
+The status page and the doctor show the same findings, in the same words. Which ones there are stands in ``missing``,
+``missing_workers`` and ``missing_work``; the doctor has some more of its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from celery_metrics_exporter.status_page.snapshot import NOBODY, Top
+from celery_metrics_exporter.status_page.snapshot_tables import NOBODY, Top
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Level = Literal["fault", "warning", "note"]
+
+class Level(StrEnum):
+    """How bad it is, the worst first. The last two are for what was checked and is no finding."""
+
+    FAILED = "failed"  # numbers stand still, are wrong or do not come
+    WARNING = "warning"  # somebody should look
+    NOTE = "note"  # it is so by choice or by nature
+    OK = "ok"
+    SKIPPED = "skipped"  # not checked; the title says why
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is missing.
+    """One finding.
 
     Attributes:
         key: names it, in the anchor too.
-        level: ``fault``: numbers stand still or are wrong; ``warning``: somebody should look; ``note``: it is so by
-            choice or by nature.
-        title: what, in a few words.
-        remedy: what to do. Text between backticks is to be typed as it stands. These two are our words alone;
-        names: whom it concerns, and
-        quote: what a library said: words of others.
+        level: how bad it is.
+        title: what it is, in a few words.
+        remedy: what to do; empty where nothing is to be done. Text between backticks is to be typed as it stands.
+        names: workers, queues or tasks that it concerns.
+        quote: what a library said.
+        command: a line to type that repairs it, or shows more; may hold names of queues.
     """
 
     key: str
@@ -36,11 +46,12 @@ class Finding:
     remedy: str
     names: Top[str] = NOBODY
     quote: str | None = None
+    command: str = ""
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first."""
-    ranks: dict[Level, int] = {"fault": 0, "warning": 1, "note": 2}
+    ranks = {level: rank for rank, level in enumerate(Level)}
     return sorted(findings, key=lambda finding: ranks[finding.level])
 
 

@@ -5,26 +5,29 @@ from __future__ import annotations
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.status_page.snapshot import QueueRow, Queues, Top
+from celery_metrics_exporter.status_page.snapshot_tables import QueueRow, Queues, Top, top_names
 from celery_metrics_exporter.workers.capacity import Consumption
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from celery_metrics_exporter.collectors import QueueCollector
+    from celery_metrics_exporter.facts import BrokerFacts
     from celery_metrics_exporter.queues.known import KnownQueues
     from celery_metrics_exporter.workers.roster import Roster
 
 #: Rows at most.
 QUEUES: Final = 40
-NAMES: Final = 5
 
 
-def see_queues(collector: QueueCollector, known: KnownQueues, roster: Roster) -> Queues:
+def see_queues(
+    collector: QueueCollector, known: KnownQueues, roster: Roster, *, named: Iterable[str] = ()
+) -> Queues:
     """Args:
     collector: has the latest sample of the broker.
     known: the queues that are shown.
     roster: the workers that consume them.
+    named: those of --queue.
     """
     sample = collector.fresh()
     consumed = roster.consumption()
@@ -47,8 +50,9 @@ def see_queues(collector: QueueCollector, known: KnownQueues, roster: Roster) ->
     return Queues(
         shown=Top(tuple(nsmallest(QUEUES, rows, key=_interest)), len(rows)),
         waiting=None if sample is None else sum(row.length or 0 for row in rows),
-        abandoned=_names(row for row in rows if row.is_abandoned),
-        ageless=_names(row for row in rows if row.length and row.oldest is None),
+        abandoned=top_names(row.name for row in rows if row.is_abandoned),
+        ageless=top_names(row.name for row in rows if row.length and row.oldest is None),
+        absent=top_names(() if sample is None else _absent(named, sample.facts)),
     )
 
 
@@ -57,6 +61,5 @@ def _interest(row: QueueRow) -> tuple[bool, int, str]:
     return not row.is_abandoned, -len(str(row.length)) if row.length else 0, row.name
 
 
-def _names(rows: Iterable[QueueRow]) -> Top[str]:
-    names = sorted(row.name for row in rows)
-    return Top(tuple(names[:NAMES]), len(names))
+def _absent(named: Iterable[str], facts: BrokerFacts) -> Iterable[str]:
+    return (name for name in named if name in facts.queues and not facts.queues[name].exists)

@@ -1,6 +1,6 @@
 """Readings of counters in the past, from which rates are made.
 
-Owns: when to read, and how long that is kept. Must not know: what is counted.
+Owns: when to read, and how long that is kept.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from celery_metrics_exporter.collectors.task_ledger import TaskLedger
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
 from celery_metrics_exporter.status_page.gather_readings import growth
-from celery_metrics_exporter.status_page.snapshot import RunningRow, TaskRow, Tasks, Top
+from celery_metrics_exporter.status_page.snapshot_tables import RunningRow, TaskRow, Tasks, Top, top_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,9 +24,26 @@ if TYPE_CHECKING:
 BUSIEST: Final = 12
 FAILING: Final = 8
 RUNNING: Final = 8
-NAMES: Final = 5
+#: Starts without a task-sent are a fault of their publishers only when there are more of them than this share: some
+#: were published before we listened.
+UNSENT_SHARE: Final = 0.02
+#: What a worker says of a task that it does not know (``celery/worker/consumer/consumer.py``, ``on_unknown_task``).
+_UNREGISTERED: Final = "NotRegistered"
 #: Shorter than this, in seconds, a time tells no rate.
 _SHORT: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StartTotals:
+    """Starts of each ledger, and how many of them have a known wait in their queue, thus a task-sent; in that order."""
+
+    started: array[int]
+    paired: array[int]
+
+    @classmethod
+    def of(cls, ledgers: Sequence[TaskLedger]) -> StartTotals:
+        """Read them."""
+        return cls(array("q", map(attrgetter("started_total"), ledgers)), array("q", map(_paired, ledgers)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +62,7 @@ class TaskTotals:
 def see_tasks(
     collector: TaskCollector,
     *,
-    starts: tuple[float, array[int]],
+    starts: tuple[float, StartTotals],
     outcomes: tuple[float, TaskTotals],
     evicted: int,
     overflowed: tuple[tuple[str, int], ...],
@@ -58,9 +75,10 @@ def see_tasks(
     overflowed: label sets that were folded, by family.
     """
     ledgers = collector.ledgers()
-    window, started_before = starts
+    window, starts_before = starts
     long_window, before = outcomes
-    started = growth(map(attrgetter("started_total"), ledgers), started_before)
+    started = growth(map(attrgetter("started_total"), ledgers), starts_before.started)
+    paired = growth(map(_paired, ledgers), starts_before.paired)
     failed = growth(map(attrgetter("failed_total"), ledgers), before.failed)
     ended = growth(map(_ended, ledgers), before.ended)
     attempts = collector.running()
@@ -87,7 +105,12 @@ def see_tasks(
         started=sum(map(attrgetter("started_total"), ledgers)),
         recent_failures=sum(failed),
         recent_ends=sum(ended),
-        unsent=_unsent(ledgers, started),
+        unsent=_unsent(ledgers, started, paired),
+        unregistered=top_names(
+            ledgers[index].labels[0]
+            for index in rows
+            if failed[index] and ledgers[index].failures.get(_UNREGISTERED)
+        ),
         evicted=evicted,
         overflowed=overflowed,
     )
@@ -116,18 +139,20 @@ def _row(ledger: TaskLedger, rate: float | None, running: int, failures: int, en
     )
 
 
-def _unsent(ledgers: Sequence[TaskLedger], started: Sequence[int]) -> Top[str]:
-    """The names of tasks that started lately, and of which no task-sent ever told."""
-    sent: Counter[str] = Counter()
-    for ledger in ledgers:
-        sent[ledger.labels[0]] += ledger.sent_total
-    found = {
-        ledger.labels[0]: None
-        for ledger, number in zip(ledgers, started, strict=True)
-        if number and not sent[ledger.labels[0]] and ledger.labels[0] not in {UNKNOWN, OTHER}
-    }
-    names = sorted(found)
-    return Top(tuple(names[:NAMES]), len(names))
+def _unsent(ledgers: Sequence[TaskLedger], started: Sequence[int], paired: Sequence[int]) -> Top[str]:
+    """The names of tasks of whose starts lately more than a few had no task-sent event."""
+    starts: Counter[str] = Counter()
+    unsent: Counter[str] = Counter()
+    for ledger, number, known in zip(ledgers, started, paired, strict=True):
+        name = ledger.labels[0]
+        if number and name not in {UNKNOWN, OTHER}:
+            starts[name] += number
+            unsent[name] += number - known
+    return top_names(name for name in starts if unsent[name] > UNSENT_SHARE * starts[name])
+
+
+def _paired(ledger: TaskLedger) -> int:
+    return 0 if ledger.queue_waits is None else sum(ledger.queue_waits.counts())
 
 
 def _ended(ledger: TaskLedger) -> int:

@@ -6,22 +6,25 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Literal
 
 from celery_metrics_exporter.labels import clean
-from celery_metrics_exporter.status_page.snapshot import Top, WorkerRow, Workers
+from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top, WorkerRow, Workers, top_names
+from celery_metrics_exporter.status_page.versions import version_of
 from celery_metrics_exporter.workers.worker import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from celery_metrics_exporter.workers.roster import Roster
     from celery_metrics_exporter.workers.worker import Worker
 
 #: Rows at most.
 WORKERS: Final = 40
-NAMES: Final = 5
 #: Queues of one worker.
 QUEUES: Final = 4
 #: A clock that differs by more, in seconds, is told of; the alert CeleryWorkerClockOffset has the same threshold.
 SKEW_SECONDS: Final = 5.0
+#: The oldest version whose events we have read, and of which real ones are tried in tests.
+OLDEST: Final = (4, 4)
+_HALF_HOUR: Final = 1800.0
 
 _State = Literal["up", "offline", "lost"]
 
@@ -32,17 +35,24 @@ def see_workers(roster: Roster, *, asks: bool) -> Workers:
     up = [worker for state, worker in workers if state == "up"]
     lost = [worker for state, worker in workers if state == "lost"]
     silent = [worker for worker in up if worker.events_enabled is False]
+    skewed = sorted((worker.name, worker.offset or 0.0) for worker in up if _is_skewed(worker))
+    with_clock = sum(worker.offset is not None for worker in up)
     chosen = nsmallest(WORKERS, workers, key=_interest)
     return Workers(
         shown=Top(tuple(_row(*each) for each in chosen), len(workers)),
         up=len(up),
         offline=len(workers) - len(up) - len(lost),
-        lost=_names(lost),
-        silent=_names(silent),
-        skewed=_names(worker for worker in up if _is_skewed(worker)),
-        untold=_names(
-            worker for worker in up if asks and worker.capacity.queues is None and _is_settled(worker)
+        lost=top_names(worker.name for worker in lost),
+        silent=top_names(worker.name for worker in silent),
+        switched_on=top_names(worker.name for worker in up if worker.switched_on),
+        skewed=Top(tuple(skewed[:NAMES]), len(skewed)),
+        skew=_reason([offset for _, offset in skewed], with_clock),
+        untold=top_names(
+            worker.name for worker in up if asks and worker.capacity.queues is None and _is_settled(worker)
         ),
+        unheard=top_names(worker.name for worker in up if not _is_heard(worker)),
+        namesakes=top_names(worker.name for worker in up if worker.shares_its_name),
+        outdated=top_names(worker.name for worker in up if () < version_of(worker.version) < OLDEST),
         missed=sum(worker.missed for _, worker in workers),
     )
 
@@ -69,14 +79,35 @@ def _is_skewed(worker: Worker) -> bool:
     return worker.offset is not None and abs(worker.offset) > SKEW_SECONDS
 
 
+def _reason(skews: Sequence[float], with_clock: int) -> Literal["clock", "zone", "late"] | None:
+    """Why clocks may be off.
+
+    Args:
+        skews: of the workers whose clock is, in seconds.
+        with_clock: how many workers told their time.
+    """
+    if not skews:
+        return None
+    if len(skews) == with_clock > 1 and max(skews) - min(skews) < SKEW_SECONDS:
+        return "clock"
+    if all(map(_is_zone, skews)):
+        return "zone"
+    return "late" if all(skew < 0 for skew in skews) else None
+
+
+def _is_zone(skew: float) -> bool:
+    zones = round(skew / _HALF_HOUR)
+    return zones != 0 and abs(skew - zones * _HALF_HOUR) < SKEW_SECONDS
+
+
+def _is_heard(worker: Worker) -> bool:
+    """Whether any event of it came: a worker that only answered is in the roster too."""
+    return worker.pid is not None or bool(worker.processes) or worker.task_events > 0
+
+
 def _is_settled(worker: Worker) -> bool:
     """Whether it has sent heartbeats for some time: a new worker needs a moment to be asked and to answer."""
     return any(process.settled is not None for process in tuple(worker.processes.values()))
-
-
-def _names(workers: Iterable[Worker]) -> Top[str]:
-    names = sorted(worker.name for worker in workers)
-    return Top(tuple(names[:NAMES]), len(names))
 
 
 def _queues(worker: Worker) -> Top[str] | None:

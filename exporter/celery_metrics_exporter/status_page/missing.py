@@ -1,4 +1,4 @@
-"""What is missing of the event stream and of the broker; ``missing_work`` has workers, queues and tasks.
+"""What is missing of the event stream and of the broker; workers, queues and tasks have modules of their own.
 
 Owns: when each of these is told, and its remedy.
 """
@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.status_page.findings import Finding, count, in_order
+from celery_metrics_exporter.status_page.findings import Finding, Level, count, in_order
 from celery_metrics_exporter.status_page.missing_work import missing_work
+from celery_metrics_exporter.status_page.missing_workers import missing_workers
 from celery_metrics_exporter.status_page.wording import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_metrics_exporter.status_page.snapshot import Overview
+    from celery_metrics_exporter.status_page.snapshot import Snapshot, SubscriptionView
 
 #: Events that come later than this, in seconds, are told of; the alert CeleryEventLagHigh has the same threshold.
 LAG_SECONDS: Final = 10.0
 #: A shorter time without a subscription, in seconds, is that of every start.
 GAP_SECONDS: Final = 5.0
+#: For so many seconds a loss of the subscription is news.
+RECENT_SECONDS: Final = 60.0
+#: For this long after a connection, in seconds, workers may still be about to show themselves.
+SETTLING_SECONDS: Final = 10.0
 #: After this many seconds a subscription that works has told so.
 UNSURE_SECONDS: Final = 30.0
 
@@ -31,73 +36,94 @@ _DROPS: Final = {
 }
 
 
-def find_missing(seen: Overview) -> list[Finding]:
-    """Everything that is missing, the worst first."""
-    return in_order((*_link(seen), *_broker(seen), *missing_work(seen), *_stream(seen), *_limits(seen)))
+def find_missing(seen: Snapshot, *, final: bool = False) -> list[Finding]:
+    """Everything that is missing, the worst first.
+
+    What a start lacks for some seconds is not told before these are over; but it is if this look is the ``final`` one.
+    """
+    subscription = seen.subscription
+    had_time = subscription.connected and (final or subscription.lasting >= SETTLING_SECONDS)
+    return in_order(
+        (
+            *_subscription(seen, final=final),
+            *_broker(seen),
+            *missing_workers(seen, had_time=had_time),
+            *missing_work(seen, had_time=had_time, final=final),
+            *_stream(seen),
+            *_limits(seen),
+        )
+    )
 
 
-def _link(seen: Overview) -> Iterator[Finding]:
-    link, setup = seen.link, seen.setup
-    if not link.connected:
+def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
+    state, setup = seen.subscription, seen.setup
+    if not state.connected:
         yield Finding(
             "connection",
-            "fault",
+            Level.FAILED,
             "Not connected to the broker: nothing is counted",
             "The exporter keeps trying. Does the broker run, and does `--broker-url` name its host, port, "
             "database or virtual host, user and password? `celery-exporter doctor` with the same options "
             "tries each step.",
-            quote=link.error or "connecting for the first time",
+            quote=state.error or "connecting for the first time",
         )
-    elif link.deafness is not None:
+    elif state.deafness is not None:
         yield Finding(
             "deaf",
-            "fault",
+            Level.FAILED,
             "Connected, but nothing arrives: nothing is counted",
             "The exporter subscribes anew by itself. If that does not help: does `--broker-url` name the database or "
             "virtual host of the workers, and `--event-exchange` their `event_exchange`? Does another exporter "
             "read the same durable event queue? `celery -A proj events --dump` shows what is published.",
-            quote=link.deafness,
+            quote=state.deafness,
         )
-    elif link.delivers is None and link.lasting > UNSURE_SECONDS:
+    elif state.delivers is None and (not seen.stream.heard if final else state.lasting > UNSURE_SECONDS):
         yield Finding(
             "unsure",
-            "note",
-            "A silence proves nothing: the exporter cannot try its own subscription",
+            Level.NOTE if seen.stream.last else Level.WARNING,
+            "No event arrives, which proves nothing: the exporter cannot send one to itself",
             "It sends itself an event when nothing comes, which takes remote control (no `--no-remote-control`), the "
             "right to publish to the event exchange, Redis or RabbitMQ, and an `--event-routing-key` that lets it in.",
         )
     if setup.routing_key != "#":
         yield Finding(
             "routing-key",
-            "note",
+            Level.NOTE,
             "Only some events are received",
             "`--event-routing-key` leaves the others out; `#` is all.",
             quote=setup.routing_key,
         )
-    if link.reconnects or link.unheard > max(GAP_SECONDS, link.lasting if not link.connected else 0.0):
-        yield Finding(
-            "gaps",
-            "note",
-            f"Nothing was heard for {duration(link.unheard)} in all, with {count(link.reconnects, 'reconnect')}",
-            "What happened then is not counted. The log has the reason of each loss. On Redis a slow subscriber "
-            "is cut off: raise `client-output-buffer-limit pubsub`, or give the exporter more CPU.",
-            quote=link.past_error if link.connected else None,
-        )
-    if link.restarts:
+    yield from _gaps(state)
+    if state.restarts:
         yield Finding(
             "stuck",
-            "warning",
-            f"{count(link.restarts, 'receiver')} hung and had to be replaced",
+            Level.WARNING,
+            f"{count(state.restarts, 'receiver')} hung and had to be replaced",
             "A name lookup, a TLS handshake or a connection did not come to an end: look at the network to the broker.",
         )
 
 
-def _broker(seen: Overview) -> Iterator[Finding]:
+def _gaps(state: SubscriptionView) -> Iterator[Finding]:
+    first_wait = 0.0 if state.connected else state.lasting
+    if state.reconnects or state.unheard > max(GAP_SECONDS, first_wait):
+        is_news = state.past_error is not None and state.past_error_age < RECENT_SECONDS
+        yield Finding(
+            "gaps",
+            Level.FAILED if state.reconnects and is_news else Level.NOTE,
+            f"No events were received for {duration(state.unheard)} in total, "
+            f"with {count(state.reconnects, 'reconnect')}",
+            "What happened then is not counted. The log has the reason of each loss. On Redis a slow subscriber "
+            "is cut off: raise `client-output-buffer-limit pubsub`, or give the exporter more CPU.",
+            quote=state.past_error if state.connected else None,
+        )
+
+
+def _broker(seen: Snapshot) -> Iterator[Finding]:
     broker, setup = seen.broker, seen.setup
     if not setup.reads_queues:
         yield Finding(
             "queues-unreadable",
-            "note",
+            Level.NOTE,
             "No queue lengths: this kind of broker cannot be looked at",
             "Lengths and ages come from Redis, RabbitMQ, and the memory and filesystem transports. Use the "
             "broker's own monitoring beside this page.",
@@ -105,7 +131,7 @@ def _broker(seen: Overview) -> Iterator[Finding]:
     elif broker.up is False:
         yield Finding(
             "broker",
-            "fault",
+            Level.FAILED,
             "The broker cannot be read: no queue lengths",
             f"It is tried again every {duration(setup.sample_interval)}. If the user may not: on Redis it needs "
             "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`, on RabbitMQ access to the virtual host, with "
@@ -115,14 +141,14 @@ def _broker(seen: Overview) -> Iterator[Finding]:
     if not setup.remote_control:
         yield Finding(
             "remote-control",
-            "note",
+            Level.NOTE,
             "Workers are asked nothing: no pool sizes, no consumers of queues, and their task events are not turned on",
             "Leave `--no-remote-control` out.",
         )
-    elif broker.control_error is not None and seen.link.connected:
+    elif broker.control_error is not None and seen.subscription.connected:
         yield Finding(
             "remote-control",
-            "warning",
+            Level.WARNING,
             "Workers cannot be asked: no pool sizes, no consumers of queues",
             "The user needs to publish to `celery.pidbox`, and to read its own "
             "`*.reply.celery-exporter.pidbox`. To live without: `--no-remote-control`.",
@@ -131,28 +157,28 @@ def _broker(seen: Overview) -> Iterator[Finding]:
     elif not setup.inspect_workers:
         yield Finding(
             "inspection",
-            "note",
+            Level.NOTE,
             "Workers are not asked about themselves: no pool sizes, no consumers of queues",
             "Leave `--no-inspect-workers` out.",
         )
 
 
-def _stream(seen: Overview) -> Iterator[Finding]:
+def _stream(seen: Snapshot) -> Iterator[Finding]:
     stream = seen.stream
     dropped = sum(number for _, number in stream.dropped)
     if dropped:
         parts = ", ".join(f"{number:,} {reason}" for reason, number in stream.dropped)
         yield Finding(
             "dropped",
-            "warning",
-            f"{count(dropped, 'message')} could not be read as events: {parts}",
+            Level.WARNING if stream.total else Level.FAILED,
+            f"{count(dropped, 'message')} cannot be read as events: {parts}",
             "The log has the beginning of one a minute. "
             + " ".join(_DROPS[reason] for reason, _ in stream.dropped if reason in _DROPS),
         )
     if stream.lag is not None and stream.lag > LAG_SECONDS:
         yield Finding(
             "lag",
-            "warning",
+            Level.WARNING,
             f"Events come more than {duration(LAG_SECONDS)} late",
             "The exporter does not keep up (more CPU, no `--receiver kombu`), the broker holds events back, or "
             "the clocks of workers are slow.",
@@ -160,26 +186,26 @@ def _stream(seen: Overview) -> Iterator[Finding]:
     if stream.retimed:
         yield Finding(
             "retimed",
-            "warning",
-            f"{count(stream.retimed, 'event')} had an impossible time",
+            Level.WARNING,
+            f"{count(stream.retimed, 'event')} had an implausible timestamp",
             "They count as of their receipt. Correct the clock or the time zone of the senders; the log names them.",
         )
 
 
-def _limits(seen: Overview) -> Iterator[Finding]:
+def _limits(seen: Snapshot) -> Iterator[Finding]:
     if seen.tasks.evicted:
         yield Finding(
             "evicted",
-            "warning",
-            f"{count(seen.tasks.evicted, 'task')} in flight had to be forgotten",
-            "They yield no waits and run times. Raise `--max-in-flight` (about 0.5 kB each).",
+            Level.WARNING,
+            f"{count(seen.tasks.evicted, 'task')} in flight had to be evicted",
+            "Their waits and run times are not measured. Raise `--max-in-flight` (about 0.5 kB each).",
         )
     if seen.tasks.overflowed:
         families = ", ".join(f"`{family}` {number:,} times" for family, number in seen.tasks.overflowed)
         yield Finding(
             "overflow",
-            "warning",
-            "There are more tasks, workers or queues than are kept apart",
-            f"Something was counted as `other`, or left out: {families}. Raise `--max-series`, or find out who makes "
+            Level.WARNING,
+            "More tasks, workers or queues than `--max-series` allows",
+            f"Some were counted as `other`, or left out: {families}. Raise it, or find out who makes "
             "names at run time.",
         )

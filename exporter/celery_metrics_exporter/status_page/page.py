@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from celery_metrics_exporter.status_page.findings import count
+from celery_metrics_exporter.status_page.findings import Level, count
 from celery_metrics_exporter.status_page.missing import find_missing
 from celery_metrics_exporter.status_page.tables import (
     busiest_table,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from celery_metrics_exporter.status_page.findings import Finding
-    from celery_metrics_exporter.status_page.snapshot import Overview, Stream
+    from celery_metrics_exporter.status_page.snapshot import Snapshot, Stream
 
 #: Seconds after which a page without JavaScript loads anew; the script asks more often (page.js).
 RELOAD_SECONDS: Final = 5
@@ -50,10 +50,10 @@ _ICON: Final = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E"
     "%3Ccircle cx='4' cy='4' r='3.5' fill='%23{}'/%3E%3C/svg%3E"
 )
-_COLOURS: Final = {"fault": "d1242f", "warning": "bf8700", "good": "1a7f37"}
+_COLOURS: Final = {Level.FAILED: "d1242f", Level.WARNING: "bf8700", Level.OK: "1a7f37"}
 
 
-def page(seen: Overview, health: tuple[bool, str], *, style: str, script: str, telemetry_path: str) -> str:
+def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, telemetry_path: str) -> str:
     """HTML of the page.
 
     Args:
@@ -108,39 +108,39 @@ def page(seen: Overview, health: tuple[bool, str], *, style: str, script: str, t
 """
 
 
-def _verdict(seen: Overview, health: tuple[bool, str]) -> tuple[str, str]:
+def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[Level, str]:
     """How bad it is, and in a few words what it is."""
     if not health[0]:
-        return "fault", "Broken"
-    if not seen.link.connected:
-        return "fault", "Not connected"
-    if seen.link.deafness is not None:
-        return "fault", "Nothing arrives"
-    if seen.link.delivers is None and seen.stream.last is None:
-        return "warning", "Connected, no event yet"
-    return "good", "Receiving events"
+        return Level.FAILED, "Broken"
+    if not seen.subscription.connected:
+        return Level.FAILED, "Not connected"
+    if seen.subscription.deafness is not None:
+        return Level.FAILED, "Nothing arrives"
+    if seen.subscription.delivers is None and seen.stream.last is None:
+        return Level.WARNING, "Connected, no event yet"
+    return Level.OK, "Receiving events"
 
 
-def _banner(seen: Overview, health: tuple[bool, str], level: str, verdict: str) -> str:
-    link = seen.link
-    heard = link.connected and link.deafness is None
-    lasting = duration(round(link.lasting))
-    lines = [f"for {lasting}" if heard else f"nothing heard for {lasting}"]
-    lines[0] += f", since {stamp(seen.now - link.lasting)}"
-    if link.reconnects:
-        lines.append(count(link.reconnects, "reconnect"))
+def _banner(seen: Snapshot, health: tuple[bool, str], level: Level, verdict: str) -> str:
+    subscription = seen.subscription
+    heard = subscription.connected and subscription.deafness is None
+    lasting = duration(round(subscription.lasting))
+    lines = [f"for {lasting}" if heard else f"no events for {lasting}"]
+    lines[0] += f", since {stamp(seen.now - subscription.lasting)}"
+    if subscription.reconnects:
+        lines.append(count(subscription.reconnects, "reconnect"))
     if not health[0]:
         lines.append(f"this process does not work: {foreign(health[1])}")
-    if link.past_error is not None:
-        before = duration(round(link.past_error_age))
-        lines.append(f"last error {before} ago: <q>{foreign(link.past_error)}</q>")
+    if subscription.past_error is not None:
+        before = duration(round(subscription.past_error_age))
+        lines.append(f"last error {before} ago: <q>{foreign(subscription.past_error)}</q>")
     return (
         f'<div class="banner {level}"><p class="verdict" role="status" aria-live="polite">{verdict}</p>'
         f"<p>{' · '.join(lines)}</p></div>"
     )
 
 
-def _tiles(seen: Overview, found: set[str]) -> str:
+def _tiles(seen: Snapshot, found: set[str]) -> str:
     stream, workers, tasks, queues = seen.stream, seen.workers, seen.tasks, seen.queues
     oldest = tasks.running.rows[0].started if tasks.running.rows else None
     states = [
@@ -211,7 +211,7 @@ def _chart(stream: Stream) -> str:
 def _missing(missing: Sequence[Finding]) -> str:
     head = '<section class="missing" aria-labelledby="missing"><header><h2 id="missing">What is missing</h2>'
     if not missing:
-        return f"{head}<p>Nothing: whatever the exporter can know of this Celery, it knows.</p></header></section>"
+        return f"{head}<p>Nothing: every source of metrics is available.</p></header></section>"
     head += "</header>"
     return f"{head}<ul>{''.join(map(_finding, missing))}</ul></section>"
 
@@ -221,8 +221,9 @@ def _finding(finding: Finding) -> str:
     if finding.names.total:
         more = f" and {number(finding.names.more)} more" if finding.names.more else ""
         names = f'<p class="names">{", ".join(map(foreign, finding.names.rows))}{more}</p>'
+    command = f"<p><code>{foreign(finding.command)}</code></p>" if finding.command else ""
     told = "" if finding.quote is None else f"<p><q>{foreign(finding.quote)}</q></p>"
     return (
         f'<li id="missing-{finding.key}" class="{finding.level}"><h3><span class="level">{finding.level}</span> '
-        f"{ours(finding.title)}</h3>{names}{told}<p>{ours(finding.remedy)}</p></li>\n"
+        f"{ours(finding.title)}</h3>{names}{told}<p>{ours(finding.remedy)}</p>{command}</li>\n"
     )

@@ -1,7 +1,6 @@
 """What the status page shows: one look at a running exporter, as plain values.
 
-Owns: the shape. ``status_page.survey`` takes the look, ``status_page`` shows it. Must not know: metrics, events,
-pages. Everything is bounded: of long lists the most interesting rows are here, and how many there are.
+``status_page.survey`` takes the look, ``status_page`` shows it.
 
 Times are epoch seconds by our clock, ages and durations are seconds, None is what is not known. Texts of others (names,
 errors) are as they came: whoever shows them escapes them; errors are free of secrets.
@@ -9,27 +8,9 @@ errors) are as they came: whoever shows them escapes them; errors are free of se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from dataclasses import dataclass, field
 
-RowT = TypeVar("RowT")
-
-
-@dataclass(frozen=True, slots=True)
-class Top(Generic[RowT]):
-    """The most interesting of ``total`` rows."""
-
-    rows: tuple[RowT, ...] = ()
-    total: int = 0
-
-    @property
-    def more(self) -> int:
-        """How many are not here."""
-        return max(0, self.total - len(self.rows))
-
-
-#: No names at all.
-NOBODY: Top[str] = Top()
+from celery_metrics_exporter.status_page.snapshot_tables import Queues, Tasks, Workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +24,7 @@ class Setup:
         remote_control: whether workers may be asked anything,
         enable_events: ... to send task events,
         inspect_workers: ... about pools and queues.
+        queues: those of --queue.
         routing_key: which events are received; ``#`` is all.
         sample_interval: between two looks at the broker.
         worker_timeout: silence after which a worker is lost.
@@ -54,13 +36,14 @@ class Setup:
     remote_control: bool = True
     enable_events: bool = True
     inspect_workers: bool = True
+    queues: tuple[str, ...] = ()
     routing_key: str = "#"
     sample_interval: float = 5.0
     worker_timeout: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class SubscriptionView:
     """The subscription to the event stream.
 
     Attributes:
@@ -93,7 +76,8 @@ class Stream:
     """The events.
 
     Attributes:
-        total: handled so far.
+        total: handled so far, other than those of exporters.
+        heard: everything that came so far: events of anybody, and messages that could not be read.
         last: receipt of the latest, other than those of exporters.
         rate: a second, lately.
         rates: a second, in steps of some seconds, oldest first, of the last minutes.
@@ -103,6 +87,7 @@ class Stream:
     """
 
     total: int = 0
+    heard: int = 0
     last: float | None = None
     rate: float | None = None
     rates: tuple[float, ...] = ()
@@ -133,162 +118,15 @@ class BrokerView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueRow:
-    """One queue.
-
-    Attributes:
-        length: messages that wait; None without a fresh sample.
-        unacked: messages that workers hold, where the broker tells.
-        consumers: by the broker, where it tells.
-        workers: by their own answers, None if not all have told.
-        slots: tasks that these run at once.
-        oldest: since when the message at the head is known.
-    """
-
-    name: str
-    length: int | None = None
-    unacked: int | None = None
-    consumers: int | None = None
-    workers: int | None = None
-    slots: int | None = None
-    oldest: float | None = None
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether messages wait that nobody consumes, as far as anybody tells."""
-        return bool(self.length) and not self.consumers and not self.workers and self.has_told
-
-    @property
-    def has_told(self) -> bool:
-        """Whether anybody tells who consumes it."""
-        return self.consumers is not None or self.workers is not None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queues:
-    """All queues; ``abandoned`` have messages and no consumer, of ``ageless`` the age is not known though some wait."""
-
-    shown: Top[QueueRow] = Top()
-    waiting: int | None = None
-    abandoned: Top[str] = Top()
-    ageless: Top[str] = Top()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRow:
-    """One worker.
-
-    Attributes:
-        state: ``up``; ``offline``: it said so; ``lost``: it fell silent.
-        last_seen: receipt of its latest event.
-        sends_events: whether it sends task events.
-        active: tasks that run, by its heartbeat.
-        slots: how many it can run at once, by its answer.
-        queues: that it consumes, by its answer, some of them.
-        offset: of its clock to ours.
-        missed: starts that it counted and no event told of.
-    """
-
-    name: str
-    state: Literal["up", "offline", "lost"]
-    last_seen: float
-    sends_events: bool | None = None
-    active: int | None = None
-    slots: int | None = None
-    queues: Top[str] | None = None
-    version: str = ""
-    offset: float | None = None
-    missed: int = 0
-    succeeded: int = 0
-    failed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workers:
-    """All workers; those in ``silent`` send no task events, ``skewed`` have other clocks, ``untold`` did not answer."""
-
-    shown: Top[WorkerRow] = Top()
-    up: int = 0
-    offline: int = 0
-    lost: Top[str] = Top()
-    silent: Top[str] = Top()
-    skewed: Top[str] = Top()
-    untold: Top[str] = Top()
-    missed: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRow:
-    """One task on one queue.
-
-    Attributes:
-        rate: starts a second in the last minute, or since its first event.
-        running: between start and end.
-        recent_failures: in the last minutes ...
-        recent_ends: ... and all outcomes in them.
-        runtime: mean of those that succeeded.
-        wait: mean from due to started.
-        exception: the commonest of its failures.
-    """
-
-    task: str
-    queue: str
-    rate: float | None = None
-    running: int = 0
-    sent: int = 0
-    started: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    retried: int = 0
-    recent_failures: int = 0
-    recent_ends: int = 0
-    runtime: float | None = None
-    wait: float | None = None
-    exception: str = ""
-    last_failed: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunningRow:
-    """One task that runs."""
-
-    task: str
-    queue: str
-    worker: str
-    started: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tasks:
-    """All tasks by queue; those in ``unsent`` start without that a task-sent ever told of them.
-
-    ``window`` and ``long_window`` are the seconds that rates and recent outcomes are of, None at first.
-    """
-
-    busiest: Top[TaskRow] = Top()
-    failing: Top[TaskRow] = Top()
-    running: Top[RunningRow] = Top()
-    window: float | None = None
-    long_window: float | None = None
-    sent: int = 0
-    started: int = 0
-    recent_failures: int = 0
-    recent_ends: int = 0
-    unsent: Top[str] = Top()
-    evicted: int = 0
-    overflowed: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Snapshot:
     """Everything; ``since`` is when the exporter started."""
 
     now: float
     since: float
     setup: Setup
-    link: Link
+    subscription: SubscriptionView
     stream: Stream = Stream()
     broker: BrokerView = BrokerView()
-    queues: Queues = Queues()
-    workers: Workers = Workers()
-    tasks: Tasks = Tasks()
+    queues: Queues = field(default_factory=Queues)
+    workers: Workers = field(default_factory=Workers)
+    tasks: Tasks = field(default_factory=Tasks)

@@ -2,7 +2,6 @@
 
 Owns: where each value comes from. It reads the state that the metrics are made of, as scrapes do: without a lock, from
 any thread, at the time of asking. Only what a rate needs is kept besides, a few readings of counters, taken in sweeps.
-Must not know: pages, brokers, receivers.
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from typing import TYPE_CHECKING, Final
 from celery_metrics_exporter import __version__
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
-from celery_metrics_exporter.status_page.gather_tasks import TaskTotals, see_tasks
+from celery_metrics_exporter.status_page.gather_tasks import StartTotals, TaskTotals, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Link, Overview, Setup, Stream
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +87,7 @@ class Survey:
             remote_control=config.remote_control,
             enable_events=config.enable_events,
             inspect_workers=config.inspect_workers,
+            queues=config.queues,
             routing_key=config.event_queue.routing_key,
             sample_interval=config.sample_interval,
             worker_timeout=config.worker_timeout,
@@ -96,7 +96,7 @@ class Survey:
         self._redact = redact
         now = clock.monotonic()
         self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
-        self._starts = Readings(STARTS_SECONDS, now, array("q"))
+        self._starts = Readings(STARTS_SECONDS, now, StartTotals(array("q"), array("q")))
         self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
 
     def sweep(self) -> None:
@@ -105,21 +105,21 @@ class Survey:
         if self._stream.are_due(now):
             self._stream.add(now, self._stream_totals())
         if self._starts.are_due(now):
-            self._starts.add(now, array("q", (ledger.started_total for ledger in self._of.tasks.ledgers())))
+            self._starts.add(now, StartTotals.of(self._of.tasks.ledgers()))
         if self._outcomes.are_due(now):
             self._outcomes.add(now, TaskTotals.of(self._of.tasks.ledgers()))
 
-    def look(self) -> Overview:
+    def look(self) -> Snapshot:
         """See everything as it is now. May be called from any thread."""
         now = self._clock.monotonic()
-        return Overview(
+        return Snapshot(
             now=self._clock.wall(),
             since=self._since,
             setup=self._setup,
-            link=self._link(),
+            subscription=self._see_subscription(),
             stream=self._see_stream(now),
             broker=self._broker(),
-            queues=see_queues(self._of.queues, self._of.known, self._of.roster),
+            queues=see_queues(self._of.queues, self._of.known, self._of.roster, named=self._setup.queues),
             workers=see_workers(
                 self._of.roster, asks=self._setup.inspect_workers and self._setup.remote_control
             ),
@@ -132,9 +132,9 @@ class Survey:
             ),
         )
 
-    def _link(self) -> Link:
+    def _see_subscription(self) -> SubscriptionView:
         state = self._of.subscription.state()
-        return Link(
+        return SubscriptionView(
             connected=state.connected,
             deafness=state.deafness,
             delivers=state.delivering,
@@ -171,6 +171,7 @@ class Survey:
         seconds = now - at
         return Stream(
             total=totals.events,
+            heard=self._of.exporter.heard(),
             last=self._of.exporter.last_event or None,
             rate=(totals.events - before.events) / seconds if seconds >= 1 else None,
             rates=tuple(

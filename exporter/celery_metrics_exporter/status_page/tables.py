@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic
 
-from celery_metrics_exporter.status_page.snapshot import RowT
+from celery_metrics_exporter.status_page.snapshot_tables import RowT
 from celery_metrics_exporter.status_page.wording import (
     UNKNOWN,
     age,
@@ -25,8 +25,8 @@ from celery_metrics_exporter.status_page.wording import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from celery_metrics_exporter.status_page.snapshot import (
-        Overview,
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
+    from celery_metrics_exporter.status_page.snapshot_tables import (
         QueueRow,
         RunningRow,
         TaskRow,
@@ -84,7 +84,7 @@ def why(found: Collection[str], key: str) -> str:
     return f'<a class="why" href="#missing-{key}" aria-label="not known, see why">{UNKNOWN}</a>'
 
 
-def queues_table(seen: Overview, found: Collection[str]) -> str:
+def queues_table(seen: Snapshot, found: Collection[str]) -> str:
     """``found``: the keys of the findings, to which cells link that are not known."""
     rows = seen.queues.shown.rows
     control = next((key for key in ("remote-control", "inspection", "untold") if key in found), "")
@@ -99,7 +99,7 @@ def queues_table(seen: Overview, found: Collection[str]) -> str:
 
     def workers(row: QueueRow) -> str:
         if row.is_abandoned and "abandoned" in found:
-            return '<a class="bad" href="#missing-abandoned">0</a>'
+            return f'<a class="bad" href="#missing-abandoned">{number(row.workers or 0)}</a>'
         return number(row.workers) if row.workers is not None else why(found, control)
 
     def slots(row: QueueRow) -> str:
@@ -118,7 +118,7 @@ def queues_table(seen: Overview, found: Collection[str]) -> str:
     return table("queues", "Queues", _broker(seen), columns, seen.queues.shown, "No queue is known yet.")
 
 
-def _broker(seen: Overview) -> str:
+def _broker(seen: Snapshot) -> str:
     """What the broker tells of all queues together."""
     told = (
         (seen.queues.waiting, "waiting"),
@@ -131,7 +131,7 @@ def _broker(seen: Overview) -> str:
     return ", ".join(parts)
 
 
-def busiest_table(seen: Overview, found: Collection[str]) -> str:
+def busiest_table(seen: Snapshot, found: Collection[str]) -> str:
     """Tasks by their starts of the last minute."""
     columns: list[Column[TaskRow]] = [
         Column("Task", lambda row: foreign(row.task), is_text=True),
@@ -152,7 +152,7 @@ def busiest_table(seen: Overview, found: Collection[str]) -> str:
     return table("busiest", "Busiest tasks", aside, columns, seen.tasks.busiest, "No task has started yet.")
 
 
-def failing_table(seen: Overview) -> str:
+def failing_table(seen: Snapshot) -> str:
     """Tasks by their failures of the last minutes."""
     span = seen.tasks.long_window
     columns: list[Column[TaskRow]] = [
@@ -168,7 +168,7 @@ def failing_table(seen: Overview) -> str:
     return table("failing", "Most failing tasks", aside, columns, seen.tasks.failing, "No task has failed.")
 
 
-def running_table(seen: Overview) -> str:
+def running_table(seen: Snapshot) -> str:
     """Tasks that run, those that began first."""
     columns: list[Column[RunningRow]] = [
         Column("Task", lambda row: foreign(row.task), is_text=True),
@@ -179,7 +179,7 @@ def running_table(seen: Overview) -> str:
     return table("running", "Running longest", "", columns, seen.tasks.running, "No task runs.")
 
 
-def workers_table(seen: Overview, found: Collection[str]) -> str:
+def workers_table(seen: Snapshot, found: Collection[str]) -> str:
     """All workers, those with troubles first."""
     control = next((key for key in ("remote-control", "inspection", "untold") if key in found), "")
     rows = seen.workers.shown.rows

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celery_metrics_exporter.events.stream_state import Subscription
-    from celery_metrics_exporter.status_page.snapshot import Overview
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 
 class ExporterStatus:
@@ -23,7 +23,7 @@ class ExporterStatus:
         self,
         subscription: Subscription,
         threads: Sequence[threading.Thread],
-        look: Callable[[], Overview],
+        look: Callable[[], Snapshot],
     ) -> None:
         """Args:
         subscription: state of the receiver.

@@ -15,7 +15,7 @@ from prometheus_client.exposition import gzip_accepted
 
 from celery_metrics_exporter.exposition.text import Encoder
 from celery_metrics_exporter.status_page import StatusPage
-from celery_metrics_exporter.status_page.snapshot import Overview
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 NAME = "celery-exporter"
 _PLAIN = "text/plain; charset=utf-8"
@@ -34,7 +34,7 @@ class Status(Protocol):
     def ready(self) -> tuple[bool, str]:
         """Whether events flow."""
 
-    def overview(self) -> Overview:
+    def overview(self) -> Snapshot:
         """What the status page shows."""
 
 

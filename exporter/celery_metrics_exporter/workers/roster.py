@@ -102,6 +102,8 @@ class Roster:
         if facts.events_enabled is not None:
             worker.events_enabled = facts.events_enabled
             worker.unheard_work = False
+        if facts.events_were_on is False:
+            worker.switched_on = True
 
     def only_queue(self, name: str | None) -> str | None:
         """The queue that this worker consumes, if it consumes just one."""

@@ -18,6 +18,9 @@ from celery_metrics_exporter.workers.capacity import Capacity
 OFFSET_WEIGHT = 0.2
 #: A clock that is found this far, in seconds, from where it was has been set.
 OFFSET_JUMP = 3600.0
+#: A second heartbeat of another process within so many seconds, with no worker-online in between, comes from a second
+#: worker under the same name.
+SHARED_SECONDS = 60.0
 #: Worker processes under one name whose ``processed`` is followed; older ones are forgotten.
 MAX_PROCESSES = 4
 
@@ -92,6 +95,14 @@ class Worker:
     pid: int | None = None
     events_enabled: bool | None = None
     task_events: int = 0  # since the last heartbeat
+    switched_on: bool = False  # it sent no task events until we asked for them
+    beating: int | None = None  # pid of the latest heartbeat
+    pid_changed: float = float(
+        "-inf"
+    )  # monotonic time of a heartbeat from another process than the one before
+    name_shared: float = float(
+        "-inf"
+    )  # monotonic time at which a second worker under this name was last heard
     unheard_work: bool = False  # it worked between two heartbeats, and no task event told
     idle_since: float | None = None  # timestamp of the first of a row of heartbeats that say so
     capacity: Capacity = field(default_factory=Capacity)
@@ -116,6 +127,7 @@ class Worker:
 
     def beat(self, pid: int | None, processed: int, timestamp: float) -> None:
         """Take what a heartbeat says of the work done."""
+        self._note_pid(pid)
         process = self.process(pid)
         first = process.processed is None
         grown, missed = process.heartbeat(processed, timestamp)
@@ -130,9 +142,23 @@ class Worker:
             self.unheard_work = True
         self.task_events = 0
 
+    def _note_pid(self, pid: int | None) -> None:
+        if self.beating not in (None, pid):
+            if self.heard - self.pid_changed < SHARED_SECONDS:
+                self.name_shared = self.heard
+            self.pid_changed = self.heard
+        self.beating = pid
+
+    @property
+    def shares_its_name(self) -> bool:
+        """Whether another worker has sent heartbeats under the same nodename lately."""
+        return self.heard - self.name_shared < SHARED_SECONDS
+
     def restart(self) -> None:
         """It is a new process: nothing that was switched on or answered holds any more."""
         self.capacity = Capacity()
+        self.switched_on = False
+        self.beating = None
         self.events_enabled = None
         self.unheard_work = False
 

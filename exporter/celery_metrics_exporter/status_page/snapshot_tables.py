@@ -1,0 +1,214 @@
+"""The queues, workers and tasks of a snapshot, as plain values.
+
+Everything is bounded: of long lists the most interesting rows are here, and how many there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RowT = TypeVar("RowT")
+
+
+@dataclass(frozen=True, slots=True)
+class Top(Generic[RowT]):
+    """The most interesting of ``total`` rows."""
+
+    rows: tuple[RowT, ...] = ()
+    total: int = 0
+
+    @property
+    def more(self) -> int:
+        """How many are not here."""
+        return max(0, self.total - len(self.rows))
+
+
+#: No names at all.
+NOBODY: Top[str] = Top()
+#: Names that are shown of many.
+NAMES: Final = 5
+
+
+def top_names(names: Iterable[str]) -> Top[str]:
+    """The first of these names, each once, in alphabetical order."""
+    every = sorted(set(names))
+    return Top(tuple(every[:NAMES]), len(every))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """One queue.
+
+    Attributes:
+        length: messages that wait; None without a fresh sample.
+        unacked: messages that workers hold, where the broker tells.
+        consumers: by the broker, where it tells.
+        workers: by their own answers, None if not all have told.
+        slots: tasks that these run at once.
+        oldest: since when the message at the head is known.
+    """
+
+    name: str
+    length: int | None = None
+    unacked: int | None = None
+    consumers: int | None = None
+    workers: int | None = None
+    slots: int | None = None
+    oldest: float | None = None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether messages wait that nobody consumes: the broker knows best, workers if it does not tell."""
+        consumers = self.workers if self.consumers is None else self.consumers
+        return bool(self.length) and consumers == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queues:
+    """All queues.
+
+    Attributes:
+        waiting: messages in all of them.
+        abandoned: have messages and no consumer.
+        ageless: have messages, and it is not known since when.
+        absent: are named by --queue, and the broker does not have them.
+    """
+
+    shown: Top[QueueRow] = Top()
+    waiting: int | None = None
+    abandoned: Top[str] = Top()
+    ageless: Top[str] = Top()
+    absent: Top[str] = Top()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRow:
+    """One worker.
+
+    Attributes:
+        state: ``up``; ``offline``: it said so; ``lost``: it fell silent.
+        last_seen: receipt of its latest event.
+        sends_events: whether it sends task events.
+        active: tasks that run, by its heartbeat.
+        slots: how many it can run at once, by its answer.
+        queues: that it consumes, by its answer, some of them.
+        offset: of its clock to ours.
+        missed: starts that it counted and no event told of.
+    """
+
+    name: str
+    state: Literal["up", "offline", "lost"]
+    last_seen: float
+    sends_events: bool | None = None
+    active: int | None = None
+    slots: int | None = None
+    queues: Top[str] | None = None
+    version: str = ""
+    offset: float | None = None
+    missed: int = 0
+    succeeded: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """All workers; the lists of names are of those that are up, but for ``lost``.
+
+    Attributes:
+        silent: send no task events.
+        switched_on: sent none until the exporter asked them to.
+        skewed: have a clock that differs from ours, by these seconds ...
+        skew: ... and what may be the reason: our own ``clock``, a time ``zone``, or events that come ``late``.
+        untold: did not answer.
+        unheard: answered, and no event of them came.
+        namesakes: names that several workers share.
+        outdated: run a version that is older than any whose events are known.
+        missed: starts that they counted and no event told of.
+    """
+
+    shown: Top[WorkerRow] = Top()
+    up: int = 0
+    offline: int = 0
+    lost: Top[str] = Top()
+    silent: Top[str] = Top()
+    switched_on: Top[str] = Top()
+    skewed: Top[tuple[str, float]] = Top()
+    skew: Literal["clock", "zone", "late"] | None = None
+    untold: Top[str] = Top()
+    unheard: Top[str] = Top()
+    namesakes: Top[str] = Top()
+    outdated: Top[str] = Top()
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """One task on one queue.
+
+    Attributes:
+        rate: starts a second in the last minute, or since its first event.
+        running: between start and end.
+        recent_failures: in the last minutes ...
+        recent_ends: ... and all outcomes in them.
+        runtime: mean of those that succeeded.
+        wait: mean from due to started.
+        exception: the commonest of its failures.
+    """
+
+    task: str
+    queue: str
+    rate: float | None = None
+    running: int = 0
+    sent: int = 0
+    started: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    recent_failures: int = 0
+    recent_ends: int = 0
+    runtime: float | None = None
+    wait: float | None = None
+    exception: str = ""
+    last_failed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRow:
+    """One task that runs."""
+
+    task: str
+    queue: str
+    worker: str
+    started: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tasks:
+    """All tasks by queue.
+
+    Attributes:
+        window: seconds that rates are of, None at first ...
+        long_window: ... and recent outcomes.
+        unsent: tasks that started lately without a task-sent event, at least some of them.
+        unregistered: tasks that failed lately because their worker does not know them.
+        evicted: tasks in flight that were forgotten.
+        overflowed: label sets that were folded, by family.
+    """
+
+    busiest: Top[TaskRow] = Top()
+    failing: Top[TaskRow] = Top()
+    running: Top[RunningRow] = Top()
+    window: float | None = None
+    long_window: float | None = None
+    sent: int = 0
+    started: int = 0
+    recent_failures: int = 0
+    recent_ends: int = 0
+    unsent: Top[str] = Top()
+    unregistered: Top[str] = Top()
+    evicted: int = 0
+    overflowed: tuple[tuple[str, int], ...] = ()
