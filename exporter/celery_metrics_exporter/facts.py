@@ -1,7 +1,4 @@
-"""Plain facts about brokers and workers, as those who ask them report.
-
-Owns: the shape of the facts. Must not know: who asks, events, metrics.
-"""
+"""Facts about queues, brokers and workers, as readers and remote control report them."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: The type of the events by which exporters try their own subscriptions.
+#: The type of the events with which exporters probe their own subscriptions.
 PROBE: Final = "exporter-probe"
 
 _NONE: Mapping[int, int] = MappingProxyType({})
@@ -23,12 +20,12 @@ class QueueFacts:
     """One queue at one moment; None where the broker does not tell.
 
     Attributes:
-        exists: whether the broker has it: declared, bound, or at least one message in it.
+        exists: whether the broker has the queue: it is declared, bound, or holds a message.
         ready: messages that wait for a worker, of all priorities.
         unacked: messages that workers hold.
-        consumers: how many consume it.
-        heads: the id of the message that is next, for each priority that has one; a digest where it carries no id.
-            None where the broker lets nobody look at messages.
+        consumers: number of consumers.
+        heads: the id of the next message of each priority that has one; a digest where a message carries no id. None
+            where messages cannot be read.
         by_priority: ``ready`` by priority, for brokers that keep a list for each.
     """
 
@@ -45,11 +42,11 @@ class BrokerFacts:
     """One sample of a broker; None where the broker does not tell.
 
     Attributes:
-        queues: the queues that were asked for and those that the broker named by itself.
-        round_trip: seconds of one question and its answer.
+        queues: the wanted queues and those found on the broker.
+        round_trip: seconds from a request to its answer.
         unacked: messages that workers hold, over all queues.
-        oldest_unacked: epoch seconds, by the clock of the worker that holds it, at which the oldest was delivered.
-        delayed: messages that wait in the broker for their eta or countdown.
+        oldest_unacked: when the oldest of them was delivered: epoch seconds by the clock of the worker that holds it.
+        delayed: messages that the broker holds back until their eta or countdown.
     """
 
     queues: Mapping[str, QueueFacts]
@@ -61,12 +58,12 @@ class BrokerFacts:
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts:
-    """What one answer of one worker tells; None: nothing of that.
+    """The content of one answer of one worker; None for what this answer does not tell.
 
     Attributes:
         worker: nodename, such as ``celery@host``.
-        pool_size: tasks that it can run at once.
-        prefetch_limit: messages that it holds at most; 0 is unlimited.
+        pool_size: tasks that the worker can run at once.
+        prefetch_limit: most messages that it holds; 0 is unlimited.
         queues: names of all queues that it consumes.
         events_enabled: whether it sends task events from now on.
         events_were_on: whether it did so before it was asked to.

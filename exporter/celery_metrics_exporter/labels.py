@@ -1,7 +1,7 @@
-"""What may become the value of a label.
+"""Sanitise label values, and name exception classes.
 
-Owns: sanitising. Task, queue and worker names come from whoever can publish to the broker: a lone surrogate would
-break the encoding of a whole scrape, a megabyte would stand in each of its lines.
+Everybody who may publish to the broker chooses names of tasks, queues and workers. A lone surrogate would break the
+encoding of a whole scrape; a name of a megabyte would be repeated in each of its lines.
 """
 
 from __future__ import annotations
@@ -9,43 +9,43 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: Longer values are cut; Celery's own names stay far below.
+#: Longer values are cut; in characters. Celery's own names are far shorter.
 MAX_LENGTH: Final = 200
-#: Where label sets beyond the limit of a family are counted.
+#: The label value for label sets beyond the limit of a family.
 OTHER: Final = "other"
-#: The value of a label that cannot be known.
+#: The label value where the true value is not known.
 UNKNOWN: Final = "unknown"
 
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_DOTTED = r"(?:[^\W\d]\w*\.)*([^\W\d]\w*)"
-# "ValueError('x')", "KeyError": any other repr was made up by the class, "<Declined: x>" perhaps with its name.
-_REPR = re.compile(rf"{_DOTTED}(?=\(|$)")
-_ANGLED = re.compile(rf"<{_DOTTED}(?=[\s:(>])")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_DOTTED: Final = r"(?:[^\W\d]\w*\.)*([^\W\d]\w*)"
+# "ValueError('x')", "KeyError". A class can define any other repr; "<Declined: x>" may begin with its name.
+_REPR: Final = re.compile(rf"{_DOTTED}(?=\(|$)")
+_ANGLED: Final = re.compile(rf"<{_DOTTED}(?=[\s:(>])")
 # Such as "project.errors.OutOfStock: x", or "KeyError" alone.
-_LINE = re.compile(rf"{_DOTTED}(?=:|$)")
-# How a threads or solo pool tells of a retry; the repr of what was raised follows, None if there was nothing.
-_RETRY = "Retry(Retry(...), "
-# Not the class of what was raised: what pools wrap it in, and the repr of a retry without an exception.
-_NO_CLASS = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
+_LINE: Final = re.compile(rf"{_DOTTED}(?=:|$)")
+# The repr of a retry in a threads or solo pool begins so; the repr of the exception follows, or None.
+_RETRY: Final = "Retry(Retry(...), "
+# Not classes that a task raised: wrappers of pools, and the end of the repr of a retry without an exception.
+_NO_CLASS: Final = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
 
 
 def clean(value: str) -> str:
-    """Return ``value`` as it may stand in a label: no control characters, no surrogates, bounded, never empty."""
+    """The value as a label value: without control characters and surrogates, cut to MAX_LENGTH, never empty."""
     if 0 < len(value) <= MAX_LENGTH and value.isprintable():
         return value
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value[:MAX_LENGTH]) or UNKNOWN
 
 
 def exception_class(exception: str | None, traceback: str | None) -> str:
-    """Name the class of the exception of a task-failed or task-retried, never its message.
+    """The class name of the exception in a task-failed or task-retried event, never its message.
 
     Args:
-        exception: a repr; literally ``ExceptionWithTraceback()`` for a hard time limit and a lost worker
-            (``celery/worker/request.py``, ``on_timeout``), anything at all if the class defines ``__repr__``.
-        traceback: a formatted traceback; the line after its last frame then tells.
+        exception: a repr. It is ``ExceptionWithTraceback()`` for a hard time limit and a lost worker
+            (``celery/worker/request.py``, ``on_timeout``), and any text if the class defines ``__repr__``.
+        traceback: a formatted traceback; the line after its last frame names the class too.
 
     Returns:
-        The bare class name without module, or ``unknown``.
+        The class name without its module, or ``unknown``.
     """
     return (
         _class(exception, _REPR)
@@ -57,7 +57,7 @@ def exception_class(exception: str | None, traceback: str | None) -> str:
 
 def _class(text: str | None, pattern: re.Pattern[str]) -> str | None:
     found = pattern.match(text.removeprefix(_RETRY)[:MAX_LENGTH].strip()) if text else None
-    if found is None or found[1] in _NO_CLASS or not found[1].isidentifier():  # \w holds more: one half, say
+    if found is None or found[1] in _NO_CLASS or not found[1].isidentifier():  # \w matches more, such as "½"
         return None
     return clean(found[1])
 

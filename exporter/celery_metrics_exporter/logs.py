@@ -1,10 +1,11 @@
-"""Log lines: logfmt or JSON on stderr, one line a record, without secrets.
+"""Format log lines: logfmt or JSON on stderr, one line per record, without secrets.
 
-Owns the format of a line and what is hidden in it. Knows nothing of the configuration, nor of what is logged.
-A module logs with ``log.info("listening", extra=fields(url=url))``, which gives, after the time and so on::
+A module logs with ``log.info("listening", extra=fields(url=url))``. The line has time, level and logger, and then::
 
     msg="listening" url=http://localhost:9808/metrics
 """
+
+from __future__ import annotations
 
 import json
 import logging
@@ -15,27 +16,28 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Final
 from urllib.parse import quote
 
 from celery_metrics_exporter.errors import one_line
 
-MASK = "***"
-_OWN = "celery_metrics_exporter"
-_SHORT = 4
-#: Seconds between two lines of one kind that strangers can cause ...
-THROTTLE_SECONDS = 60.0
+MASK: Final = "***"
+#: Seconds between two log lines of one kind that strangers can cause ...
+THROTTLE_SECONDS: Final = 60.0
 #: ... and how many characters of a stranger's text they show.
-MAX_SHOWN = 200
-_BARE = re.compile(r"[^\s\"=\\]+")
+MAX_SHOWN: Final = 200
+_OWN: Final = "celery_metrics_exporter"
+_SHORT: Final = 4
+_BARE: Final = re.compile(r"[^\s\"=\\]+")
 
 
 def fields(**values: object) -> dict[str, object]:
-    """What to hand to a logger's ``extra``, so that the line ends in ``name=value`` for each of these."""
+    """The ``extra`` argument of a logger's methods that adds ``name=value`` to the line for each of these."""
     return {"fields": values}
 
 
 class Redaction:
-    """Replaces secrets in a text by ``***``, in whatever way libraries tend to write them. Thread-safe.
+    """Replaces secrets in a text by ``***``, in all forms in which libraries write them. Thread-safe.
 
     A secret of less than four characters is replaced only where it stands alone, not within a word.
     """
@@ -46,7 +48,7 @@ class Redaction:
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
-        """Hide these too from now on."""
+        """Hide these secrets too from now on."""
         self._secrets |= {form for secret in secrets if secret for form in _forms(secret)}
         if self._secrets:
             longest_first = sorted(self._secrets, key=len, reverse=True)
@@ -58,11 +60,14 @@ class Redaction:
 
 
 def configure(level: str, form: str, redaction: Redaction, *, alone: bool = False) -> None:
-    """Log to stderr in this form, redacted; what ends a thread and Python's warnings are logged likewise.
+    """Log to stderr in this form, redacted; also uncaught exceptions and Python's warnings.
 
-    ``form`` is logfmt or json. ``level`` (debug, info, warning, error) rules our own loggers; those of libraries
-    pass at warning and above. ``alone``: whatever somebody else has configured since (a project that was loaded, by
-    ``logging.config``) is undone: other handlers of the root logger, and the silencing of ours.
+    Args:
+        level: debug, info, warning or error, for our own loggers; those of libraries log from warning on.
+        form: logfmt or json.
+        redaction: hides secrets.
+        alone: undo what a loaded project has configured by ``logging.config``: remove other handlers of the root
+            logger, and enable our loggers again.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter(redaction) if form == "json" else _LogfmtFormatter(redaction))
@@ -82,7 +87,7 @@ def configure(level: str, form: str, redaction: Redaction, *, alone: bool = Fals
 
 
 def hide(secrets: Iterable[str]) -> None:
-    """Hide these too in every further line, for secrets that are learnt only after `configure`."""
+    """Hide more secrets from now on: those that became known after :func:`configure`."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler.formatter, _LogfmtFormatter):
             handler.formatter.redaction.add(secrets)
@@ -161,7 +166,7 @@ class _LogfmtFormatter(logging.Formatter):
         return " ".join(f"{name}={_logfmt(value, quoted=name == 'msg')}" for name, value in entry.items())
 
     def _entry(self, record: logging.LogRecord) -> dict[str, object]:
-        # Secrets are hidden before anything is escaped, since escaping could change them beyond recognition.
+        # Secrets are hidden before anything is escaped: an escaped secret might not be recognised.
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry: dict[str, object] = {
             "ts": moment.removesuffix("+00:00") + "Z",
@@ -223,7 +228,7 @@ def _forms(secret: str) -> set[str]:
 
 
 def _pattern(secret: str) -> str:
-    # A traceback shows the repr of texts that may hold a repr already: any number of backslashes may be added.
+    # A traceback shows the repr of texts that may hold a repr: any number of backslashes may be added.
     parts = re.split(r"""(\\+|['"])""", secret)
     escapes = {"'": r"\\*'", '"': r'\\*"', "\\": r"\\+"}
     pattern = "".join(escapes.get(part[:1], re.escape(part)) for part in parts)
@@ -231,7 +236,9 @@ def _pattern(secret: str) -> str:
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-    logging.getLogger(_OWN).critical("ended by an unexpected error", exc_info=(kind, error, traceback))
+    logging.getLogger(_OWN).critical(
+        "the process ends after an unexpected error", exc_info=(kind, error, traceback)
+    )
 
 
 def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
@@ -239,7 +246,7 @@ def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
         return
     name = args.thread.name if args.thread is not None else "unknown"
     logging.getLogger(_OWN).critical(
-        "a thread was ended by an unexpected error",
+        "a thread ended after an unexpected error",
         exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
         extra=fields(thread=name),
     )

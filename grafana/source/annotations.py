@@ -1,6 +1,6 @@
-"""What is written across every graph: alerts that fired, and exporters that started anew.
+"""The annotations of every dashboard: alerts that fired, and starts of exporters.
 
-Owns the annotations, and the choice of alerts that are ours: their names begin with Celery.
+Our alerts are those whose names begin with Celery.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ _START_SECONDS: Final = 60
 
 
 class _PrometheusAnnotation(AnnotationQuery):
-    """With what Grafana's Prometheus data source reads besides: how an annotation is titled and told."""
+    """Adds title and text, which Grafana's Prometheus data source reads besides the fields of the SDK."""
 
     def __init__(self, name: str, expr: str, *, color: str, title: str, text: str, tags: str) -> None:
         super().__init__(name=name, datasource=DATASOURCE, enable=True, icon_color=color, expr=expr)

@@ -1,4 +1,4 @@
-"""Exporter: whether what the other dashboards show is complete and fresh, and what that costs."""
+"""Exporter: whether the data of the other dashboards is complete and current, and what the exporter costs."""
 
 from grafana.source import limits, links
 from grafana.source.panels import (
@@ -53,15 +53,15 @@ _EXPORTER = "{{instance}}"
 SHEET = Sheet(
     uid=links.EXPORTER,
     title="Celery / Exporter",
-    description="Whether what the other dashboards show is complete and fresh, and what that costs.",
+    description="Whether the data of the other dashboards is complete and current, and what the exporter costs.",
     selection=chosen,
     rows=(
         Row(
             "Is it complete?",
             figure(
-                "Eyes open",
-                "Prometheus reaches every exporter, each has its subscription to events, events arrive through it, and "
-                "no worker is reported by two: if they watch one broker, sums are twice too high, so choose one.",
+                "Data is complete",
+                "Prometheus reaches every exporter, each one is subscribed to events, events arrive, and no worker is "
+                "reported by two exporters: if they watch one broker, sums are doubled, so choose one exporter.",
                 Query(lowest(chosen("up")), "Scraped"),
                 Query(lowest(connected), "Subscribed"),
                 Query(lowest(delivering), "Events arrive"),
@@ -73,7 +73,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Latest event",
-                "How long ago the latest event of a worker or client came. Workers send heartbeats every 2 s.",
+                "Time since the latest event of a worker or client. Workers send heartbeats every 2 s.",
                 Query(since_latest(last_event), "ago"),
                 unit=SECONDS,
                 none="none yet",
@@ -88,8 +88,8 @@ SHEET = Sheet(
                 limits=limits.FEW_ARE_RIGHT,
             ),
             figure(
-                "Deaf for",
-                "Seconds of the time range without a subscription that delivers: events may have been missed.",
+                "Without events",
+                "Time without a working subscription in the time range: events may have been missed.",
                 Query(f"sum(increase({disconnected}[{RANGE}]))", "seconds"),
                 unit=SECONDS,
                 none="no exporter",
@@ -97,7 +97,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Event lag p95",
-                "19 of 20 events in the time range came no later than this after they happened, by senders' clocks.",
+                "95 % of the events in the time range arrived no later than this after their timestamp, by the senders' clocks.",
                 Query(quantile(0.95, lag, window=RANGE), "lag"),
                 unit=SECONDS,
                 none="no events",
@@ -108,7 +108,7 @@ SHEET = Sheet(
             "Events",
             graph(
                 "Events by type",
-                "Events handled, a second.",
+                "Events handled per second.",
                 Query(f"{per_second(events, 'event')} > 0", "{{event}}"),
                 unit=EVENTS_PER_SECOND,
                 none="no events",
@@ -117,7 +117,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Event lag",
-                "Time of receipt less time of the event, by the senders' clocks. A gap: none came.",
+                "Receipt time minus timestamp of each event, by the senders' clocks. A gap: no event arrived.",
                 *(Query(quantile(level, lag), f"p{level * 100:.0f}") for level in (0.5, 0.95, 0.99)),
                 unit=SECONDS,
                 none="no events",
@@ -126,14 +126,14 @@ SHEET = Sheet(
             ),
             spread(
                 "Event lags",
-                "How many events a second came how late. A band far up: one sender's clock is behind.",
+                "Events per second by lag. A separate band far up means that one sender's clock is behind.",
                 bucket_rates(lag),
                 none="no events",
                 width=8,
             ),
             graph(
                 "Drops by reason",
-                "Events or messages that could not be handled, a second.",
+                "Events or messages per second that could not be handled.",
                 Query(per_second(dropped, "reason"), "{{reason}}"),
                 unit=EVENTS_PER_SECOND,
                 none="no exporter",
@@ -141,7 +141,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Retimed",
-                "Events a second with a time that cannot be; they count as of their receipt.",
+                "Events per second with an implausible timestamp, counted at receipt time.",
                 Query(per_second(retimed, "instance"), _EXPORTER),
                 unit=EVENTS_PER_SECOND,
                 none="no exporter",
@@ -149,7 +149,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Since the latest event",
-                "Age of the latest event. Climbs: nobody lives, or the exporter is deaf.",
+                "Age of the latest event. While it rises, no worker is up, or the exporter receives nothing.",
                 Query(since_latest(last_event, "instance"), _EXPORTER),
                 unit=SECONDS,
                 none="no events yet",
@@ -160,8 +160,8 @@ SHEET = Sheet(
         Row(
             "Subscription",
             graph(
-                "Deaf",
-                "Share of the time without a subscription that delivers.",
+                "Without a subscription",
+                "Share of the time without a working subscription.",
                 Query(per_second(disconnected, "instance"), _EXPORTER),
                 unit=RATIO,
                 none="no exporter",
@@ -170,7 +170,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Reconnects",
-                "Subscriptions made again, and receivers that were stuck and replaced, in the last rate interval.",
+                "Subscriptions that were made again, and stuck receivers that were replaced, in the last rate interval.",
                 Query(
                     f"sum by (instance) (increase({reconnects}[$__rate_interval]))", "reconnects {{instance}}"
                 ),
@@ -181,7 +181,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Connected, delivering",
-                "1 while the subscription stands, and while events arrive through it. No such line: not known.",
+                "1 while the subscription is confirmed, and 1 while events arrive through it. No line: not known.",
                 Query(lowest(connected, "instance"), "connected {{instance}}"),
                 Query(lowest(delivering, "instance"), "delivering {{instance}}"),
                 unit=PLAIN,
@@ -194,7 +194,7 @@ SHEET = Sheet(
             "What it costs",
             graph(
                 "CPU",
-                "Cores in use. One is the most that handling events can take.",
+                "Used CPU cores. Handling events can use one at most.",
                 Query(per_second(cpu, "instance"), _EXPORTER),
                 unit=RATIO,
                 none="no exporter",
@@ -202,8 +202,8 @@ SHEET = Sheet(
                 width=8,
             ),
             graph(
-                "CPU time an event",
-                "Of the whole process, scrapes and looks at the broker among it. A gap: no events.",
+                "CPU time per event",
+                "CPU time of the whole process, with scrapes and samples of the broker, per event. A gap: no events.",
                 Query(ratio(per_second(cpu, "instance"), per_second(events, "instance")), _EXPORTER),
                 unit=SECONDS,
                 none="no events",
@@ -219,7 +219,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Scrape",
-                "Time that Prometheus needed for a scrape; it gives up after 10 s by default.",
+                "Time that Prometheus needed for a scrape; its timeout is 10 s by default.",
                 Query(highest(chosen("scrape_duration_seconds"), "instance"), _EXPORTER),
                 unit=SECONDS,
                 none="no exporter",
@@ -228,7 +228,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Series",
-                "Samples in a scrape. Grows with tasks times queues, workers, queues and exceptions.",
+                "Samples in a scrape. They grow with (task, queue) pairs, workers, queues and exceptions.",
                 Query(highest(chosen("scrape_samples_scraped"), "instance"), _EXPORTER),
                 unit=COUNT,
                 none="no exporter",
@@ -236,7 +236,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Tasks in the table",
-                "Tasks that the exporter follows, recently ended ones among them (--max-in-flight bounds them).",
+                "Tasks that the exporter keeps, including recently ended ones; --max-in-flight is the limit.",
                 Query(total(in_flight, "instance"), _EXPORTER),
                 unit=COUNT,
                 none="no exporter",
@@ -247,23 +247,23 @@ SHEET = Sheet(
             "Detail",
             graph(
                 "Evicted",
-                "Tasks a second that were taken out of the table before their end: later events of theirs count less.",
+                "Tasks per second that were forgotten before their end: their later events yield no waits and run times.",
                 Query(per_second(evicted, "reason"), "{{reason}}"),
                 unit=EVENTS_PER_SECOND,
-                none="none was ever evicted",
+                none="none was evicted",
                 width=8,
             ),
             graph(
-                "Folded into other",
-                "Times a second that something was counted as other since its family was full (--max-series).",
+                "Counted as other",
+                "Times per second that a new label set was counted as other, because its family was full (--max-series).",
                 Query(per_second(overflowed, "family"), "{{family}}"),
                 unit=EVENTS_PER_SECOND,
-                none="no family was ever full",
+                none="no family was full",
                 width=8,
             ),
             graph(
                 "Collectors",
-                "Time that each collector took in a scrape.",
+                "Time that each collector needed in a scrape.",
                 Query(
                     highest(chosen("celery_exporter_collector_duration_seconds"), "collector"),
                     "{{collector}}",
@@ -273,7 +273,7 @@ SHEET = Sheet(
                 width=8,
             ),
             graph(
-                "Collectors that fail",
+                "Failing collectors",
                 "1 for a collector that failed: its families are missing.",
                 Query(
                     f"1 - {lowest(chosen('celery_exporter_collector_success'), 'collector')}", "{{collector}}"
@@ -285,7 +285,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Open files",
-                "Of those that the process may open.",
+                "Share of the file descriptors that the process may open.",
                 Query(
                     ratio(
                         highest(chosen("process_open_fds"), "instance"),
@@ -300,7 +300,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Uptime",
-                "Since the process started. Its counters began at 0 then.",
+                "Time since the process started; its counters began at 0 then.",
                 Query(since_latest(started, "instance"), _EXPORTER),
                 unit=SECONDS,
                 none="no exporter",
@@ -308,7 +308,7 @@ SHEET = Sheet(
             ),
             listing(
                 "Versions",
-                "What each exporter runs on.",
+                "Versions of each exporter and of its libraries.",
                 Facts(
                     expr=highest(
                         chosen("celery_exporter_build_info"),

@@ -1,8 +1,8 @@
-"""What is good, doubtful and bad: the thresholds that colour panels, named by their meaning.
+"""The thresholds that colour panels green, orange and red, named by their meaning.
 
-They are where the alert rules in ``grafana/alerts`` begin to care, or half the way there; whoever changes one looks at
-the other. Blue is a fact without a verdict: lengths and run times have no limits that would suit everybody. It is also
-what begins below 0, for Grafana gives the colour of the lowest step to what is not there: "no tasks" is no bad ratio.
+They are the thresholds of the alert rules in ``grafana/alerts``, or half of them; change both together. Blue means no
+judgement: lengths and run times have no limits that suit everybody. Steps below 0 are blue too, because Grafana shows
+missing data in the colour of the lowest step, and "no tasks" is no bad ratio.
 """
 
 from dataclasses import dataclass
@@ -47,20 +47,20 @@ def at_least(tolerable: float, good: float) -> Limits:
     return Limits(((None, BLUE), (0, RED), (tolerable, ORANGE), (good, GREEN)))
 
 
-#: A fact without a verdict.
+#: A value without a judgement.
 NEUTRAL: Final = Limits(((None, BLUE),))
-#: None is right, one is a reason to look.
+#: 0 is right, 1 is bad.
 NONE_IS_RIGHT: Final = Limits(((None, BLUE), (0, GREEN), (1, RED)))
-#: None is right, some are no reason to get up.
+#: 0 is right, more is worth a look.
 FEW_ARE_RIGHT: Final = Limits(((None, BLUE), (0, GREEN), (1, ORANGE)))
 SUCCESS: Final = at_least(0.95, 0.99)
-#: Of the slots of a pool: from 90 % on tasks wait for each other.
+#: Share of busy slots of a pool: from 90 % on tasks wait for a free slot.
 SATURATION: Final = at_most(0.75, 0.9)
 QUEUE_WAIT: Final = at_most(60, 300)
 OLDEST_MESSAGE: Final = at_most(300, 600)
 #: Heartbeats come every 2 s, a worker counts as lost after 60 s.
 SILENCE: Final = at_most(20, 60)
-#: Of a clock that may be ahead or behind, by its distance from ours.
+#: Difference between a clock and ours, ahead or behind.
 CLOCK_OFFSET: Final = at_most(1, 5)
 EVENT_LAG: Final = at_most(5, 10)
 ROUND_TRIP: Final = at_most(0.1, 1)

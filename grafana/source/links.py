@@ -1,6 +1,6 @@
-"""Ways from one dashboard to another: by a button at the top, or by a click on a series or a table's cell.
+"""Links between dashboards: the buttons at the top, and links of series and table cells.
 
-Owns the dashboards' uids and addresses. Time range and variables are kept.
+They keep the time range and the variables.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ EXPORTER: Final = "celery-exporter"
 #: All dashboards of the set have it, and no other.
 TAG: Final = "celery-exporter"
 
-#: Who is asked for a label.
+#: The dashboard for each label.
 _TELLS: Final = {
     "task": (TASK, "Task"),
     "queue": (QUEUES, "Queue"),
@@ -52,7 +52,7 @@ def from_cell(label: str) -> DataLink:
 
 
 def to(label: str) -> DataLink:
-    """To the dashboard that tells of the label, as the variables are."""
+    """To the dashboard for this label, with the current variables."""
     uid, title = _TELLS[label]
     return DataLink(title, f"/d/{uid}?${{__url_time_range}}&{_kept()}")
 

@@ -1,4 +1,4 @@
-"""Overview: is everything all right? One look at the top, then when it began, then where."""
+"""Overview: is everything all right? The figures at the top say so, then come the time and the place."""
 
 from grafana.source import limits, links
 from grafana.source.annotations import RAISED
@@ -48,7 +48,7 @@ pool = chosen("celery_worker_pool_size")
 connected = chosen("celery_exporter_receiver_connected")
 delivering = chosen("celery_exporter_receiver_delivering")
 
-#: Tasks that run on workers whose pool size is known, so that both halves of a ratio speak of the same workers.
+#: Running tasks of workers whose pool size is known, so that both parts of a ratio are about the same workers.
 _COMPARABLE = f"{active} and on (job, instance, worker) {pool}"
 _FAILING = top(_SHOWN, f"{in_range(failed, 'task')} > 0")
 _WAITING = top(_SHOWN, total(length, "queue"))
@@ -58,23 +58,23 @@ _BUSY = top(_SHOWN, ratio(total(active, "worker"), total(pool, "worker")))
 SHEET = Sheet(
     uid=links.OVERVIEW,
     title="Celery / Overview",
-    description="Is everything all right with tasks, queues and workers? Where not, the tables lead on.",
+    description="Is everything all right with tasks, queues and workers? The tables lead to details.",
     selection=chosen,
     rows=(
         Row(
             "Is everything all right?",
             figure(
                 "Firing alerts",
-                "Alerts of ours that fire now. None is also what you see when Prometheus has not loaded the rules.",
+                "Our alerts that fire now. It also shows none when Prometheus has not loaded the rules.",
                 Query('count(ALERTS{alertname=~"Celery.+", job=~"$job|", alertstate="firing"})', "alerts"),
                 unit=COUNT,
                 none="none",
                 limits=limits.NONE_IS_RIGHT,
             ),
             figure(
-                "Eyes open",
-                "Whether the other figures can be trusted: Prometheus reaches every exporter, events arrive at all of "
-                "them, all can look at their broker, and no worker is reported by two (of one broker: choose one).",
+                "Data is complete",
+                "Whether the other figures can be trusted: Prometheus reaches every exporter, events arrive at each of "
+                "them, each can read its broker, and no worker is reported by two exporters (then choose one).",
                 Query(lowest(chosen("up")), "Exporter"),
                 Query(f"min(({delivering} or {connected}) * {connected})", "Events"),
                 Query(lowest(chosen("celery_broker_up")), "Broker"),
@@ -87,8 +87,8 @@ SHEET = Sheet(
             ),
             figure(
                 "Success ratio",
-                "Attempts that succeeded, of those that succeeded or failed, over the whole time range. Retries are "
-                "neither. Red below 95 %, green from 99 % on.",
+                "Share of attempts that succeeded, of all that succeeded or failed in the time range. Retries do not "
+                "count. Red below 95 %, green from 99 % on.",
                 Query(success_ratio(succeeded, failed, window=RANGE), "ratio"),
                 unit=RATIO,
                 none="no tasks",
@@ -97,7 +97,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Failures",
-                "Attempts that failed for good in the time range.",
+                "Attempts that failed in the time range, without retries.",
                 Query(in_range(failed), "failures"),
                 unit=COUNT,
                 none="no tasks known",
@@ -106,14 +106,14 @@ SHEET = Sheet(
             ),
             figure(
                 "Throughput",
-                "Tasks that ended, with success or not, a second, of late.",
+                "Tasks that succeeded or failed, per second, at the end of the time range.",
                 Query(f"{per_second(succeeded)} + {per_second(failed)}", "tasks"),
                 unit=TASKS_PER_SECOND,
                 none="no tasks known",
             ),
             figure(
                 "Workers up",
-                "Workers whose events come.",
+                "Workers whose events arrive.",
                 Query(total(up), "workers"),
                 unit=COUNT,
                 none="no workers known",
@@ -122,7 +122,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Workers down",
-                "Workers that fell silent, for an hour after their last event, and those that left within the last two "
+                "Workers that were lost, for an hour after their last event, and workers that stopped within the last two "
                 "minutes.",
                 Query(f"sum(1 - {up})", "workers"),
                 unit=COUNT,
@@ -132,7 +132,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Saturation",
-                "Tasks that run, of those that the pools can run at once. From 90 % on tasks wait for each other.",
+                "Share of all pool slots that run a task. From 90 % on tasks wait for a free slot.",
                 Query(ratio(f"sum({_COMPARABLE})", total(pool)), "of all slots"),
                 unit=RATIO,
                 none="pools unknown",
@@ -149,7 +149,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Oldest message",
-                "How long the oldest waiting message is known. Goes on growing when nothing moves at all.",
+                "Time since the oldest waiting message was first known. It grows when no worker takes messages.",
                 Query(age(oldest), "age"),
                 unit=SECONDS,
                 none="none known",
@@ -158,7 +158,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Queue wait p95",
-                "19 of 20 tasks that started in the time range had waited no longer than this since they were due. "
+                "95 % of the tasks that started in the time range had waited no longer than this after they were due. "
                 "Needs task-sent events.",
                 Query(quantile(0.95, waited, window=RANGE), "wait"),
                 unit=SECONDS,
@@ -171,7 +171,7 @@ SHEET = Sheet(
             "Since when?",
             graph(
                 "Outcomes",
-                "How attempts ended, a second.",
+                "Outcomes of attempts per second.",
                 Query(per_second(succeeded), "succeeded"),
                 Query(per_second(failed), "failed"),
                 Query(per_second(retried), "retried"),
@@ -182,7 +182,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Success ratio",
-                "Attempts that succeeded, of those that succeeded or failed, by queue. A gap: none of either.",
+                "Share of attempts that succeeded, of all that succeeded or failed, by queue. A gap: there were none.",
                 Query(success_ratio(succeeded, failed, "queue"), "{{queue}}"),
                 unit=RATIO,
                 none="no tasks",
@@ -193,7 +193,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Messages waiting",
-                "Messages that no worker has taken yet, by queue. A gap: the broker could not be looked at.",
+                "Messages that no worker has taken yet, by queue. A gap: the broker could not be read.",
                 Query(total(length, "queue"), "{{queue}}"),
                 unit=COUNT,
                 none="no queues known",
@@ -202,17 +202,17 @@ SHEET = Sheet(
             ),
             graph(
                 "Age of the oldest message",
-                "How long the message at the head of each queue is known. No line: nothing waits, or nothing is known.",
+                "Time since the message at the head of each queue was first known. No line: nothing waits, or it is not known.",
                 Query(age(oldest, "queue"), "{{queue}}"),
                 unit=SECONDS,
-                none="nothing waits, or nothing is known of what does",
+                none="nothing waits, or it is not known",
                 limits=limits.OLDEST_MESSAGE,
                 link=links.from_series("queue"),
                 width=8,
             ),
             graph(
                 "Queue wait",
-                "Time from when tasks were due until they started. A gap: none started.",
+                "Time from when tasks were due until they started. A gap: no task started.",
                 *(Query(quantile(level, waited), f"p{level * 100:.0f}") for level in (0.5, 0.95, 0.99)),
                 unit=SECONDS,
                 none="no tasks started, or no task-sent events",
@@ -221,7 +221,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Workers",
-                "Workers whose events come, and those that were lost or have just left.",
+                "Workers whose events arrive, and workers that were lost or have just stopped.",
                 Query(total(up), "up"),
                 Query(f"sum(1 - {up})", "down"),
                 unit=COUNT,
@@ -230,7 +230,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Slots",
-                "Tasks that run, and those that all pools can run at once.",
+                "Running tasks, and the slots of all pools.",
                 Query(total(active), "running"),
                 Query(total(pool), "slots"),
                 unit=COUNT,
@@ -239,7 +239,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Publications and deliveries",
-                "Messages that clients sent and that workers took, a second. Sent stays above received: queues grow.",
+                "Messages that clients sent and that workers took, per second. While sent is above received, queues grow.",
                 Query(per_second(chosen("celery_task_sent_total")), "sent"),
                 Query(per_second(chosen("celery_task_received_total")), "received"),
                 unit=MESSAGES_PER_SECOND,
@@ -251,7 +251,7 @@ SHEET = Sheet(
             "Where?",
             listing(
                 "Alerts",
-                "Alerts of ours that fire, or are about to.",
+                "Our alerts that fire or are pending.",
                 Column(
                     title="Alerts",
                     expr=f"sum by (severity, alertname, alertstate, queue, task, worker, instance) ({RAISED})",
@@ -266,7 +266,7 @@ SHEET = Sheet(
                     Key(label="worker", title="Worker", link=links.from_cell("worker")),
                     Key(label="instance", title="Exporter", link=links.from_cell("instance")),
                 ),
-                none="no alert is raised, or the rules are not loaded",
+                none="no alert fires, or the rules are not loaded",
                 sort="Severity",
                 ascending=True,
             ),
@@ -315,7 +315,7 @@ SHEET = Sheet(
             ),
             listing(
                 "Workers that are down or busy",
-                f"Workers that fell silent, and the {_SHOWN} with the fullest pools.",
+                f"Workers that are down, and the {_SHOWN} with the highest saturation.",
                 Column(
                     title="State", expr=lowest(up, "worker"), unit=PLAIN, words=limits.yes_no("up", "down")
                 ),

@@ -1,8 +1,7 @@
-"""The kinds of panels: a figure, lines over time, a heatmap, a state timeline. Tables have a module of their own.
+"""The kinds of panels: a figure, lines over time, a heatmap, a state timeline. Tables are in ``tables``.
 
-Owns how each kind looks, so that a dashboard says only what a panel shows. Every panel has a description and says what
-an empty one means (``none``). A figure is one instant query: what is absent now (a queue whose sample is stale) is
-shown as absent, never as the last value that there was.
+Every panel has a description, and a text for the case without data (``none``). A figure is one instant query: a value
+that is absent now (a stale sample) is shown as absent, never as the last known value.
 """
 
 from collections.abc import Iterable
@@ -39,7 +38,7 @@ from grafana.source.links import DataLink
 
 PanelBuilder: TypeAlias = Builder[Panel]
 
-#: What numbers are of.
+#: Units.
 COUNT: Final = units.Short
 TASKS_PER_SECOND: Final = units.CountsPerSecond
 EVENTS_PER_SECOND: Final = units.EventsPerSecond
@@ -57,7 +56,7 @@ GRAPH_HEIGHT: Final = 8
 
 
 class Query(NamedTuple):
-    """One expression, and what its series are called: text with ``{{label}}`` in it."""
+    """One expression, and the name of its series: a text with ``{{label}}`` in it."""
 
     expr: str
     legend: str
@@ -75,7 +74,7 @@ def figure(  # noqa: PLR0913 - what a panel of this kind may say, by name
     decimals: int | None = None,
     width: int = 4,
 ) -> PanelBuilder:
-    """One figure (or a few, with their names), coloured by ``limits`` or told in ``words``."""
+    """One figure (or a few, with their names), coloured by ``limits`` or shown in ``words``."""
     panel = (
         stat.Panel()
         .title(title)
@@ -114,7 +113,7 @@ def graph(  # noqa: PLR0913 - what a panel of this kind may say, by name
     highest: float | None = None,
     width: int = 12,
 ) -> PanelBuilder:
-    """Lines over time; ``limits`` are drawn dashed. Where there is no sample there is a gap, a lone sample is a dot."""
+    """Lines over time, with ``limits`` as dashed lines. Missing samples are a gap, a single sample is a dot."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -150,7 +149,7 @@ def graph(  # noqa: PLR0913 - what a panel of this kind may say, by name
 
 
 def spread(title: str, description: str, buckets: str, *, none: str, width: int = 12) -> PanelBuilder:
-    """A heatmap of durations: how many observations a second fell into each bucket (``queries.bucket_rates``)."""
+    """A heatmap of durations: observations per second in each bucket (``queries.bucket_rates``)."""
     (query,) = targets_of([Query(buckets, "{{le}}")])
     return (
         heatmap.Panel()
@@ -183,7 +182,7 @@ def states(
     link: DataLink | None = None,
     width: int = 12,
 ) -> PanelBuilder:
-    """A line for each series, coloured by its state (1 or 0, told in ``words``)."""
+    """A line for each series, coloured by its state (1 or 0, shown in ``words``)."""
     panel = (
         statetimeline.Panel()
         .title(title)
@@ -220,7 +219,7 @@ def targets_of(queries: Iterable[Query]) -> list[Dataquery]:
 
 
 def _instant(queries: Iterable[Query]) -> list[Builder[Queryable]]:
-    """One value a series, as of the end of the time range."""
+    """One value for each series, at the end of the time range."""
     return [target.instant() for target in targets_of(queries)]
 
 

@@ -1,20 +1,20 @@
-"""PromQL from selectors: the few shapes that all panels are made of, each with the guard that keeps it honest.
+"""Build PromQL from selectors: the few kinds of expressions that all panels use.
 
-Owns windows (``$__rate_interval`` for what is drawn over time, ``$__range`` for one figure over the whole range) and
-guards: a ratio of nothing, or a quantile of nothing, is no sample at all, so that a panel says so instead of 0 or NaN.
-``by`` names the labels that stay; all others go, cluster and namespace among them, whether they are there or not.
+Windows are ``$__rate_interval`` for graphs, and ``$__range`` for one figure over the whole range. A ratio or a quantile
+without observations is no sample at all, so that a panel says so instead of showing 0 or NaN. ``by`` names the labels
+that are kept; all others are dropped, also cluster and namespace.
 """
 
 from typing import Final
 
-#: Wide enough for four scrapes, and never narrower than what one pixel stands for.
+#: At least four scrapes, and at least the time of one pixel.
 STEP: Final = "$__rate_interval"
-#: What the time picker says.
+#: The range of the time picker.
 RANGE: Final = "$__range"
 
 
 def total(series: str, *by: str) -> str:
-    """Sum a gauge."""
+    """The sum of a gauge."""
     return f"sum {_by(by)}({series})"
 
 
@@ -29,17 +29,17 @@ def lowest(series: str, *by: str) -> str:
 
 
 def per_second(counter: str, *by: str, window: str = STEP) -> str:
-    """How often a second, of late (or over another window)."""
+    """The rate per second over a short window (or over another one)."""
     return f"sum {_by(by)}(rate({counter}[{window}]))"
 
 
 def in_range(counter: str, *by: str) -> str:
-    """How often in the whole range: a count, rounded since ``increase`` extrapolates to the range's borders."""
+    """The count over the whole range, rounded because ``increase`` extrapolates to the range's borders."""
     return f"round(sum {_by(by)}(increase({counter}[{RANGE}])))"
 
 
 def counted_once(worker_up: str) -> str:
-    """1 while no worker is reported twice, else 0: with two exporters of one broker every sum is twice too high."""
+    """1 while no worker is reported twice, else 0: with two exporters of one broker every sum is doubled."""
     return f"min(count by (worker) ({worker_up}) == bool 1)"
 
 
@@ -49,13 +49,13 @@ def ratio(part: str, whole: str) -> str:
 
 
 def success_ratio(succeeded: str, failed: str, *by: str, window: str = STEP) -> str:
-    """Attempts that succeeded, of those that succeeded or failed; retries are neither."""
+    """The share of attempts that succeeded, of all that succeeded or failed; retries do not count."""
     good, bad = (per_second(counter, *by, window=window) for counter in (succeeded, failed))
     return ratio(good, f"({good} + {bad})")
 
 
 def quantile(level: float, buckets: str, *by: str, window: str = STEP) -> str:
-    """A quantile of a histogram's ``_bucket`` series; no sample (a comparison drops NaN) where nothing was observed."""
+    """A quantile of a histogram's ``_bucket`` series; no sample without observations (the comparison drops NaN)."""
     return f"histogram_quantile({level}, sum {_by((*by, 'le'))}(rate({buckets}[{window}]))) >= 0"
 
 
@@ -65,7 +65,7 @@ def mean(sums: str, counts: str, *by: str, window: str = STEP) -> str:
 
 
 def bucket_rates(buckets: str) -> str:
-    """What a heatmap draws: observations a second in each bucket."""
+    """Observations per second in each bucket, for a heatmap."""
     return per_second(buckets, "le")
 
 

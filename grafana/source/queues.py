@@ -1,4 +1,4 @@
-"""Queues: what waits, since when, who takes it, and how long that will last."""
+"""Queues: what waits and since when, which workers take it, and when the queue will be empty."""
 
 from grafana.source import limits, links
 from grafana.source.panels import COUNT, MESSAGES_PER_SECOND, PLAIN, RATIO, SECONDS, Query, figure, graph
@@ -16,7 +16,7 @@ from grafana.source.selection import Selection
 from grafana.source.sheet import Row, Sheet
 from grafana.source.tables import Column, Key, listing
 
-#: Over how long a queue must have become shorter for its end to be foretold; a shorter look would see ripples.
+#: The window of the trend by which "Empty in" is estimated; a shorter one would follow short fluctuations.
 _TREND = "10m"
 
 chosen = Selection("queue")
@@ -33,7 +33,7 @@ waited = chosen("celery_task_queue_wait_seconds_bucket")
 broker_unacked = chosen("celery_broker_unacked_messages")
 oldest_unacked = chosen("celery_broker_oldest_unacked_timestamp_seconds")
 
-#: Messages over how many fewer they become a second: no sample for a queue that is empty, stands still or grows.
+#: Length divided by the decrease per second: no sample for a queue that is empty, constant or growing.
 _DRAIN = f"({total(length, 'queue')} > 0) / (-sum by (queue) (deriv({length}[{_TREND}])) > 0)"
 _BUSY = ratio(total(chosen("celery_task_in_progress"), "queue"), total(slots, "queue"))
 
@@ -43,7 +43,7 @@ _TO_QUEUE = links.from_series("queue")
 SHEET = Sheet(
     uid=links.QUEUES,
     title="Celery / Queues",
-    description="What waits, since when, who takes it, how long that will last, and how the broker fares.",
+    description="What waits and since when, which workers take it, when queues will be empty, and the state of the broker.",
     selection=chosen,
     rows=(
         Row(
@@ -57,15 +57,15 @@ SHEET = Sheet(
             ),
             figure(
                 "Oldest message",
-                "How long the oldest waiting message is known. Goes on growing when nothing moves at all.",
+                "Time since the oldest waiting message was first known. It grows when no worker takes messages.",
                 Query(age(oldest), "age"),
                 unit=SECONDS,
                 none="none known",
                 limits=limits.OLDEST_MESSAGE,
             ),
             figure(
-                "Waiting for nobody",
-                "Queues that hold messages and that no worker consumes.",
+                "Without consumers",
+                "Queues that hold messages and have no worker.",
                 Query(
                     f"count(({length} > 0) and on (job, instance, queue) ({workers} == 0)) or sum({length} * 0)",
                     "queues",
@@ -76,7 +76,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Queue wait p95",
-                "19 of 20 tasks that started in the time range had waited no longer than this since they were due. "
+                "95 % of the tasks that started in the time range had waited no longer than this after they were due. "
                 "Needs task-sent events.",
                 Query(quantile(0.95, waited, window=RANGE), "wait"),
                 unit=SECONDS,
@@ -86,14 +86,14 @@ SHEET = Sheet(
             figure(
                 "Held by workers",
                 "Messages that workers took and have not acknowledged: of the chosen queues (RabbitMQ with its "
-                "management API), else of the whole database (Redis).",
+                "management API), or of the whole database (Redis).",
                 Query(f"{total(unacked)} or {total(broker_unacked)}", "messages"),
                 unit=COUNT,
                 none="unknown",
             ),
             figure(
                 "Broker",
-                "Whether the latest look at the broker succeeded. If not, lengths and ages are left out.",
+                "Whether the latest sample of the broker succeeded. If not, lengths and ages are left out.",
                 Query(lowest(chosen("celery_broker_up")), "broker"),
                 unit=PLAIN,
                 none="no exporter",
@@ -104,7 +104,7 @@ SHEET = Sheet(
             "Each queue",
             listing(
                 "Queues",
-                "Every queue that is known. Rates are of late, the wait is of the time range.",
+                "Every known queue. Rates are current, the wait is over the time range.",
                 Column(title="Waiting", expr=total(length, "queue"), unit=COUNT),
                 Column(title="Oldest", expr=age(oldest, "queue"), unit=SECONDS, limits=limits.OLDEST_MESSAGE),
                 Column(title="Empty in", expr=_DRAIN, unit=SECONDS),
@@ -131,7 +131,7 @@ SHEET = Sheet(
             "Over time",
             graph(
                 "Messages waiting",
-                "Messages that no worker has taken yet, of all priorities. A gap: the broker could not be looked at.",
+                "Messages that no worker has taken yet, of all priorities. A gap: the broker could not be read.",
                 Query(total(length, "queue"), "{{queue}}"),
                 unit=COUNT,
                 none="no queues known",
@@ -139,16 +139,16 @@ SHEET = Sheet(
             ),
             graph(
                 "Age of the oldest message",
-                "How long the message at the head is known. No line: nothing waits, or nothing is known of what does.",
+                "Time since the message at the head was first known. No line: nothing waits, or it is not known.",
                 Query(age(oldest, "queue"), "{{queue}}"),
                 unit=SECONDS,
-                none="nothing waits, or nothing is known of what does",
+                none="nothing waits, or it is not known",
                 limits=limits.OLDEST_MESSAGE,
                 link=_TO_QUEUE,
             ),
             graph(
                 "In",
-                "Messages that clients sent, a second. Needs task-sent events.",
+                "Messages that clients sent per second. Needs task-sent events.",
                 Query(per_second(sent, "queue"), "{{queue}}"),
                 unit=MESSAGES_PER_SECOND,
                 none="no tasks known",
@@ -157,7 +157,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Out",
-                "Messages that workers took, a second.",
+                "Messages that workers took per second.",
                 Query(per_second(received, "queue"), "{{queue}}"),
                 unit=MESSAGES_PER_SECOND,
                 none="no tasks known",
@@ -166,8 +166,8 @@ SHEET = Sheet(
             ),
             graph(
                 "Empty in",
-                f"When nothing will wait any more if the queue goes on as in the last {_TREND}. No line: it is empty, "
-                "stands still or grows.",
+                f"Time until the queue is empty, if it continues as in the last {_TREND}. No line: it is empty, constant "
+                "or growing.",
                 Query(_DRAIN, "{{queue}}"),
                 unit=SECONDS,
                 none="no queue becomes shorter",
@@ -176,7 +176,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Queue wait p95",
-                "Of the tasks that started, from when they were due. A gap: none started.",
+                "Time from when tasks were due until they started. A gap: no task started.",
                 Query(quantile(0.95, waited, "queue"), "{{queue}}"),
                 unit=SECONDS,
                 none="no tasks started, or no task-sent events",
@@ -185,7 +185,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Median queue wait",
-                "Of the tasks that started, from when they were due. A gap: none started.",
+                "Time from when tasks were due until they started. A gap: no task started.",
                 Query(quantile(0.5, waited, "queue"), "{{queue}}"),
                 unit=SECONDS,
                 none="no tasks started, or no task-sent events",
@@ -193,7 +193,7 @@ SHEET = Sheet(
             ),
         ),
         Row(
-            "Who takes it",
+            "Workers and consumers",
             graph(
                 "Workers",
                 "Workers that are up and consume the queue, by their own answers.",
@@ -205,7 +205,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Busy slots",
-                "Tasks of the queue that run, of those that its workers can run at once (they may run others too).",
+                "Running tasks of the queue divided by the slots of its workers (which may run other tasks too).",
                 Query(_BUSY, "{{queue}}"),
                 unit=RATIO,
                 none="no worker has answered",
@@ -215,7 +215,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Consumers",
-                "As RabbitMQ counts them; Redis does not.",
+                "As counted by RabbitMQ; Redis does not count them.",
                 Query(total(consumers, "queue"), "{{queue}}"),
                 unit=COUNT,
                 none="the broker does not tell",
@@ -227,7 +227,7 @@ SHEET = Sheet(
             "Broker",
             graph(
                 "Unacknowledged by queue",
-                "Messages that workers took and have not acknowledged, where the broker tells it of each queue.",
+                "Messages that workers took and have not acknowledged, where the broker tells it by queue.",
                 Query(total(unacked, "queue"), "{{queue}}"),
                 unit=COUNT,
                 none="the broker does not tell",
@@ -236,7 +236,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Unacknowledged in all",
-                "Messages that workers of a Redis broker hold, those held for their ETA among them.",
+                "Messages that workers of a Redis broker hold, including those that wait for their eta.",
                 Query(total(broker_unacked, "instance"), "{{instance}}"),
                 unit=COUNT,
                 none="the broker does not tell",
@@ -244,8 +244,8 @@ SHEET = Sheet(
             ),
             graph(
                 "Oldest unacknowledged",
-                "How long ago the oldest message that a worker holds was delivered. At the visibility timeout (1 h by "
-                "default) Redis delivers it again, though it may still run.",
+                "Time since the delivery of the oldest message that a worker holds. At the visibility timeout (1 h by "
+                "default) it is delivered again, even if it still runs.",
                 Query(age(oldest_unacked, "instance"), "{{instance}}"),
                 unit=SECONDS,
                 none="none, or the broker does not tell",
@@ -254,7 +254,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Round trip",
-                "Time from a question to the broker's answer.",
+                "Time from a request to the broker's answer.",
                 Query(highest(chosen("celery_broker_round_trip_seconds"), "instance"), "{{instance}}"),
                 unit=SECONDS,
                 none="the broker does not answer",
@@ -262,7 +262,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Broker up",
-                "1 while looks at the broker succeed.",
+                "1 while the broker can be read.",
                 Query(lowest(chosen("celery_broker_up"), "instance"), "{{instance}}"),
                 unit=PLAIN,
                 none="no exporter",
@@ -273,18 +273,18 @@ SHEET = Sheet(
             "Detail",
             graph(
                 "Waiting by priority",
-                "By priority step of a Redis broker; the exporter tells it with --queue-priorities.",
+                "By priority step of a Redis broker; needs --queue-priorities.",
                 Query(
                     total(chosen("celery_queue_priority_length"), "queue", "priority"),
                     "{{queue}} {{priority}}",
                 ),
                 unit=COUNT,
-                none="not told: --queue-priorities is off, or this is no Redis",
+                none="--queue-priorities is off, or the broker is not Redis",
                 stacked=True,
             ),
             graph(
                 "Delayed",
-                "Messages that RabbitMQ keeps back until their ETA (native delayed delivery).",
+                "Messages that RabbitMQ holds back until their eta (native delayed delivery).",
                 Query(total(chosen("celery_broker_delayed_messages"), "instance"), "{{instance}}"),
                 unit=COUNT,
                 none="no native delayed delivery",

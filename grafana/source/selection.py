@@ -1,21 +1,21 @@
-"""Which series a dashboard shows: selectors of the exporter's metrics, filtered by the dashboard's variables.
+"""Selectors of the exporter's metrics, filtered by the dashboard's variables.
 
-Owns the names of the variables and what each of them filters. The exporter's own catalogue tells which metric has which
-label, so that a metric or a label that does not exist is an error here and never an empty panel.
+They are checked against the exporter's catalogue: a metric or a label that does not exist is an error here, not an empty
+panel.
 """
 
 from typing import Final
 
 from celery_metrics_exporter.collectors import CATALOGUE
 
-#: Every series has these labels, Prometheus adds them; others (cluster, namespace) may be there or not.
+#: Prometheus adds these labels to every series; others (cluster, namespace) may exist or not.
 TARGET: Final = ("job", "instance")
 
 _SUFFIXES: Final = ("_bucket", "_sum", "_count")
 
 _LABELS: Final = {family.name: family.labels for family in CATALOGUE}
 
-#: Series of the exporter's target that the catalogue does not list: of Prometheus and of prometheus_client.
+#: Series of the target that are not in the catalogue: those of Prometheus and of prometheus_client.
 _OF_TARGET: Final = (
     "process_cpu_seconds_total",
     "process_max_fds",
@@ -29,18 +29,18 @@ _OF_TARGET: Final = (
 
 
 class Selection:
-    """The series that the variables of one dashboard choose.
+    """Makes selectors for the variables of one dashboard.
 
     ``Selection("queue")("celery_queue_length")`` is
     ``celery_queue_length{job=~"$job", instance=~"$instance", queue=~"$queue"}``.
     """
 
     def __init__(self, *variables: str) -> None:
-        """``variables``: labels that the dashboard has a variable for, besides job and instance."""
+        """``variables``: labels with a variable in the dashboard, besides job and instance."""
         self.variables = variables
 
     def __call__(self, metric: str, **equal: str) -> str:
-        """Name the metric's series that are chosen and whose labels are ``equal`` to these.
+        """The selector of the metric's chosen series; with ``equal``, of those with these label values.
 
         Raises KeyError for a metric that does not exist, ValueError for a label that it does not have.
         """

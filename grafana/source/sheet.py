@@ -1,8 +1,4 @@
-"""A whole dashboard: rows of panels on Grafana's grid, with what all dashboards of the set have.
-
-Owns the layout (24 columns, panels flow from left to right), ids and the form of the JSON. Knows nothing of what a
-panel shows.
-"""
+"""A whole dashboard: rows of panels on Grafana's grid (24 columns, panels flow from left to right)."""
 
 import json
 from collections.abc import Sequence
@@ -30,7 +26,7 @@ _COLUMNS = 24
 
 
 class Row:
-    """Panels under a heading; a collapsed row asks nothing of Prometheus until it is opened."""
+    """Panels under a heading; a collapsed row sends no queries until it is opened."""
 
     def __init__(self, title: str, *panels: PanelBuilder, collapsed: bool = False) -> None:
         self.title = title
@@ -49,11 +45,11 @@ class Sheet:
     rows: Sequence[Row]
 
     def json(self) -> str:
-        """The text of its file: keys in order, so that a change of one panel is a change of few lines."""
+        """The text of its file, with sorted keys, so that a change of one panel changes few lines."""
         return json.dumps(self.build(), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
 
     def build(self) -> Dashboard:
-        """Put it together."""
+        """Build the SDK's object."""
         made = (
             sdk.Dashboard(self.title)
             .uid(self.uid)
@@ -102,7 +98,7 @@ def _laid_out(rows: Sequence[Row]) -> list[Panel | RowPanel]:
 
 
 def _flow(panels: Sequence[Panel], top: int) -> int:
-    """Place panels from left to right, in a new line where one has no room; returns the first free line below."""
+    """Place panels from left to right, with a new line where the next one has no room; returns the next free line."""
     left = bottom = 0
     bottom = top
     for panel in panels:

@@ -1,7 +1,7 @@
 """Tables: one row for each value of a label (a task, a queue, a worker), one column for each query.
 
-Owns how several instant queries become one table: Grafana's transformations ``merge`` (rows with equal labels become
-one) and ``organize`` (names and order of the columns), and one override for each column.
+Grafana's transformations make one table of several instant queries: ``merge`` joins rows with equal labels, and
+``organize`` sets names and order of the columns. Each column has one override.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ TABLE_HEIGHT: Final = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """A column of label values, and where a click on one leads."""
+    """A column of label values, with the link of its cells."""
 
     label: str
     title: str
@@ -40,7 +40,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of values: its head, its query, and how its values are to be read."""
+    """A column of values: its heading, its query, and the format of its values."""
 
     title: str
     expr: str
@@ -52,7 +52,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Columns of further labels; the value of the query (always 1) is not shown."""
+    """Columns of more labels; the value of the query (always 1) is not shown."""
 
     expr: str
     labels: tuple[tuple[str, str], ...]  # label and head of the column

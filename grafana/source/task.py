@@ -63,7 +63,7 @@ SHEET = Sheet(
             "In the time range",
             figure(
                 "Success ratio",
-                "Attempts that succeeded, of those that succeeded or failed. Retries are neither.",
+                "Share of attempts that succeeded, of all that succeeded or failed. Retries do not count.",
                 Query(success_ratio(succeeded, failed, window=RANGE), "ratio"),
                 unit=RATIO,
                 none="no tasks",
@@ -78,7 +78,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Failed",
-                "Attempts that failed for good.",
+                "Attempts that failed, without retries.",
                 Query(in_range(failed), "tasks"),
                 unit=COUNT,
                 none="no such task",
@@ -86,7 +86,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Retried",
-                "Attempts that were given up to be repeated.",
+                "Attempts that ended in a retry.",
                 Query(in_range(retried), "tasks"),
                 unit=COUNT,
                 none="no such task",
@@ -94,14 +94,14 @@ SHEET = Sheet(
             ),
             figure(
                 "Run time p95",
-                "19 of 20 attempts that succeeded took no longer.",
+                "95 % of the attempts that succeeded took no longer than this.",
                 Query(quantile(0.95, ran, window=RANGE), "run time"),
                 unit=SECONDS,
                 none="none succeeded",
             ),
             figure(
                 "Queue wait p95",
-                "19 of 20 attempts started no later than this after they were due. Needs task-sent events.",
+                "95 % of the attempts started no later than this after they were due. Needs task-sent events.",
                 Query(quantile(0.95, waited, window=RANGE), "wait"),
                 unit=SECONDS,
                 none="none started",
@@ -116,28 +116,28 @@ SHEET = Sheet(
             ),
             figure(
                 "Oldest running",
-                "How long the attempt runs that has run longest.",
+                "Run time of the longest running attempt.",
                 Query(age(oldest_running), "age"),
                 unit=SECONDS,
-                none="none runs",
+                none="none is running",
             ),
             figure(
                 "Latest success",
-                "How long ago any of the chosen tasks succeeded last. Choose one task to see if its schedule is kept.",
+                "Time since the last success of any chosen task. Choose one task to see whether it keeps its schedule.",
                 Query(since_latest(last_succeeded), "ago"),
                 unit=SECONDS,
                 none="never seen",
             ),
             figure(
                 "Latest failure",
-                "How long ago any of the chosen tasks failed last.",
+                "Time since the last failure of any chosen task.",
                 Query(since_latest(last_failed), "ago"),
                 unit=SECONDS,
                 none="never seen",
             ),
             figure(
                 "Busy slots",
-                "Worker slots that the chosen tasks took on average: seconds of run time a second, of all outcomes.",
+                "Worker slots that the chosen tasks used on average: seconds of run time per second, of all outcomes.",
                 Query(per_second(chosen("celery_task_runtime_seconds_sum"), window=RANGE), "slots"),
                 unit=COUNT,
                 none="no such task",
@@ -155,7 +155,7 @@ SHEET = Sheet(
             "Outcomes",
             graph(
                 "Stages",
-                "Publications, deliveries and starts a second. They part where messages wait, are lost or come twice.",
+                "Publications, deliveries and starts per second. They differ where messages wait, are lost or are delivered twice.",
                 Query(per_second(sent), "sent"),
                 Query(per_second(received), "received"),
                 Query(per_second(started), "started"),
@@ -164,7 +164,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Outcomes",
-                "How attempts ended, a second.",
+                "Outcomes of attempts per second.",
                 Query(per_second(succeeded), "succeeded"),
                 Query(per_second(failed), "failed"),
                 Query(per_second(retried), "retried"),
@@ -177,7 +177,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Failures by task",
-                f"Failures a second, of the {_LINES} tasks with the most at each moment.",
+                f"Failures per second of the {_LINES} tasks with the most failures at each moment.",
                 Query(_busiest(f"{per_second(failed, 'task')} > 0"), "{{task}}"),
                 unit=TASKS_PER_SECOND,
                 none="no task failed",
@@ -185,7 +185,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Success ratio by task",
-                f"Of the {_LINES} tasks with the lowest ratio at each moment. A gap: none succeeded or failed.",
+                f"The {_LINES} tasks with the lowest ratio at each moment. A gap: none succeeded or failed.",
                 Query(f"bottomk({_LINES}, {success_ratio(succeeded, failed, 'task')})", "{{task}}"),
                 unit=RATIO,
                 none="no tasks",
@@ -199,7 +199,7 @@ SHEET = Sheet(
             "Exceptions",
             graph(
                 "Exceptions",
-                f"Exceptions a second by class, of failures and retries; the {_LINES} most frequent at each moment.",
+                f"Exceptions per second by class, of failures and retries; the {_LINES} most frequent at each moment.",
                 Query(
                     _busiest(f"{per_second(exceptions, 'exception', 'outcome')} > 0"),
                     "{{exception}} ({{outcome}})",
@@ -209,7 +209,7 @@ SHEET = Sheet(
             ),
             listing(
                 "Exceptions in the time range",
-                "Which exception ended which task how often; retried: the attempt was repeated.",
+                "How often each exception ended each task; retried: a retry followed.",
                 Column(
                     title="Times",
                     expr=top(100, f"{in_range(exceptions, 'task', 'exception', 'outcome')} > 0"),
@@ -229,7 +229,7 @@ SHEET = Sheet(
             "Run time",
             graph(
                 "Run time of successes",
-                "As workers measured it. A gap: none succeeded. No quantile is above the last bucket (1 h by default).",
+                "As measured by workers. A gap: none succeeded. No quantile is above the last bucket (1 h by default).",
                 *(Query(quantile(level, ran), f"p{level * 100:.0f}") for level in _LEVELS),
                 Query(mean(run_time, runs), "mean"),
                 unit=SECONDS,
@@ -238,14 +238,14 @@ SHEET = Sheet(
             ),
             spread(
                 "Run times of successes",
-                "How many successes a second took how long. Two bands: two kinds of work under one name.",
+                "Successes per second by run time. Two bands mean two kinds of work under one name.",
                 bucket_rates(ran),
                 none="none succeeded",
                 width=8,
             ),
             graph(
                 "Run time p95 by task",
-                f"Of successes; the {_LINES} slowest tasks at each moment.",
+                f"Run time of successes; the {_LINES} slowest tasks at each moment.",
                 Query(_busiest(f"({quantile(0.95, ran, 'task')})"), "{{task}}"),
                 unit=SECONDS,
                 none="none succeeded",
@@ -257,7 +257,7 @@ SHEET = Sheet(
             "Waiting",
             graph(
                 "Queue wait",
-                "From when an attempt was due (sent, or its ETA) until it started. Needs task-sent events.",
+                "Time from when an attempt was due (sent, or its eta) until it started. Needs task-sent events.",
                 *(Query(quantile(level, waited), f"p{level * 100:.0f}") for level in _LEVELS),
                 unit=SECONDS,
                 none="none started, or no task-sent events",
@@ -266,15 +266,15 @@ SHEET = Sheet(
             ),
             spread(
                 "Queue waits",
-                "How many attempts a second had waited how long.",
+                "Attempts per second by queue wait.",
                 bucket_rates(waited),
                 none="none started, or no task-sent events",
                 width=8,
             ),
             graph(
                 "Held by workers",
-                "From when a worker took the message (or its ETA) until it started the task. Long: the prefetch limit "
-                "is high for such long tasks.",
+                "Time from when a worker took the message (or its eta) until it started the task. If it is long, the "
+                "prefetch limit is too high for such long tasks.",
                 *(Query(quantile(level, held), f"p{level * 100:.0f}") for level in _LEVELS),
                 unit=SECONDS,
                 none="none started",
@@ -285,31 +285,31 @@ SHEET = Sheet(
             "Now",
             graph(
                 "Running",
-                f"Attempts that started and have not ended; the {_LINES} tasks with the most at each moment.",
+                f"Attempts that started and have not ended; the {_LINES} tasks with the most attempts at each moment.",
                 Query(_busiest(f"{total(in_progress, 'task')} > 0"), "{{task}}"),
                 unit=COUNT,
-                none="none runs",
+                none="none is running",
                 link=_TO_TASK,
                 width=8,
             ),
             graph(
                 "Oldest running",
-                f"How long the longest attempt of each task has been running; the {_LINES} longest. "
-                "A line that climbs without end: it hangs.",
+                f"Run time of the longest running attempt of each task; the {_LINES} longest. "
+                "If a line keeps rising, the attempt hangs.",
                 Query(_busiest(age(oldest_running, "task")), "{{task}}"),
                 unit=SECONDS,
-                none="none runs",
+                none="none is running",
                 link=_TO_TASK,
                 width=8,
             ),
             listing(
                 "Tasks",
-                "What each of the chosen tasks did last, and how it fared in the time range.",
+                "Last outcomes of each chosen task, and its counts in the time range.",
                 Column(title="Succeeded", expr=in_range(succeeded, "task"), unit=COUNT),
                 Column(title="Failed", expr=in_range(failed, "task"), unit=COUNT),
                 Column(title="Last success", expr=since_latest(last_succeeded, "task"), unit=SECONDS),
                 Column(title="Last failure", expr=since_latest(last_failed, "task"), unit=SECONDS),
-                Column(title="Runs since", expr=age(oldest_running, "task"), unit=SECONDS),
+                Column(title="Running for", expr=age(oldest_running, "task"), unit=SECONDS),
                 keys=_BY_TASK,
                 none="no such task",
                 sort="Failed",
@@ -321,7 +321,7 @@ SHEET = Sheet(
             "Detail",
             graph(
                 "Revoked",
-                "Before their start, expired, or terminated while they ran.",
+                "Tasks that were revoked before their start, expired, or were terminated while they ran.",
                 Query(per_second(revoked, "reason"), "{{reason}}"),
                 unit=TASKS_PER_SECOND,
                 none="no such task",
@@ -329,7 +329,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Rejected",
-                "Messages given back to the broker, by whether they are to be delivered again (requeue).",
+                "Messages that workers rejected, by whether the broker delivers them again (requeue).",
                 Query(per_second(rejected, "requeue"), "requeue {{requeue}}"),
                 unit=TASKS_PER_SECOND,
                 none="no such task",
@@ -337,7 +337,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Run time p95 by outcome",
-                "Failures and retries from task-started until they ended.",
+                "Successes as measured by workers; failures and retries from task-started until their end.",
                 Query(quantile(0.95, chosen("celery_task_runtime_seconds_bucket"), "outcome"), "{{outcome}}"),
                 unit=SECONDS,
                 none="none ended",
@@ -345,7 +345,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Ended by queue",
-                "Successes and failures a second, by the queue that the task came through.",
+                "Successes and failures per second, by queue of the task.",
                 Query(f"{per_second(succeeded, 'queue')} + {per_second(failed, 'queue')}", "{{queue}}"),
                 unit=TASKS_PER_SECOND,
                 none="no such task",
@@ -353,7 +353,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Busy slots by task",
-                f"Seconds of run time a second: the slots that each task keeps busy; the {_LINES} hungriest.",
+                f"Slots that each task keeps busy: seconds of run time per second; the {_LINES} highest.",
                 Query(
                     _busiest(f"{per_second(chosen('celery_task_runtime_seconds_sum'), 'task')} > 0"),
                     "{{task}}",

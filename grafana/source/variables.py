@@ -1,8 +1,8 @@
-"""The variables at the top of a dashboard: each asks the data source for values under those chosen before it.
+"""The variables at the top of a dashboard: each one offers the values that exist for the variables before it.
 
-Owns their queries. Job and instance are those of exporters only: their "All" stands for the list of these values, so
-that ``up`` or ``process_*`` of other jobs never match. The "All" of the others is ``.+``: every task, however many
-there are. ``filters`` adds any further label (cluster, namespace, team) to every query: nobody has to have them.
+Job and instance are those of exporters only: their "All" stands for the list of these values, so that ``up`` or
+``process_*`` of other jobs never match. The "All" of the others is ``.+``: every task, however many there are.
+``filters`` adds any other label (cluster, namespace, team) to every query.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from grafana_foundation_sdk.models.dashboard import (
 
 from grafana.source.panels import DATASOURCE
 
-#: Variable -> the series whose label of that name is asked for. Those chosen before it cut down what it offers.
+#: Variable -> the series whose label of that name has the values, filtered by the variables before it.
 _ASKED: Final = {
     "job": "celery_exporter_build_info",
     "instance": 'celery_exporter_build_info{job=~"$job"}',

@@ -1,4 +1,4 @@
-"""Workers: who is there, who was lost, how busy they are, and whether what they tell can be trusted."""
+"""Workers: which are up or lost, how busy they are, and whether their numbers can be trusted."""
 
 from grafana.source import limits, links
 from grafana.source.panels import (
@@ -40,14 +40,14 @@ _TO_WORKER = links.from_series("worker")
 SHEET = Sheet(
     uid=links.WORKERS,
     title="Celery / Workers",
-    description="Who is there, who was lost, how busy each is, and whether what they tell can be trusted.",
+    description="Which workers are up or lost, how busy each is, and whether their numbers can be trusted.",
     selection=chosen,
     rows=(
         Row(
             "Now",
             figure(
                 "Up",
-                "Workers whose events come.",
+                "Workers whose events arrive.",
                 Query(total(up), "workers"),
                 unit=COUNT,
                 none="no workers known",
@@ -55,7 +55,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Down",
-                "Workers that fell silent, for an hour after their last event, and those that left within the last two "
+                "Workers that were lost, for an hour after their last event, and workers that stopped within the last two "
                 "minutes.",
                 Query(f"sum(1 - {up})", "workers"),
                 unit=COUNT,
@@ -64,7 +64,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Lost in the time range",
-                "Workers that fell silent without saying goodbye, whatever worker is chosen.",
+                "Workers that sent no events any more without announcing their end; of all workers, not only the chosen ones.",
                 Query(in_range(lost), "workers"),
                 unit=COUNT,
                 none="no exporter",
@@ -72,7 +72,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Saturation",
-                "Tasks that run, of those that the pools can run at once. From 90 % on tasks wait for each other.",
+                "Share of all pool slots that run a task. From 90 % on tasks wait for a free slot.",
                 Query(ratio(f"sum({_COMPARABLE})", total(pool)), "of all slots"),
                 unit=RATIO,
                 none="pools unknown",
@@ -80,8 +80,8 @@ SHEET = Sheet(
             ),
             figure(
                 "Missed",
-                "Starts in the time range that workers counted and whose events never came: how much less the other "
-                "figures show than happened.",
+                "Starts in the time range that workers counted and whose events never arrived: the other figures are too "
+                "low by as much.",
                 Query(in_range(missed), "tasks"),
                 unit=COUNT,
                 none="no workers known",
@@ -89,7 +89,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Largest clock offset",
-                "Of a worker's clock, ahead of ours or behind. Waits and run times of failures are off by as much.",
+                "Largest difference between a worker's clock and ours. Waits and run times of failures are wrong by as much.",
                 Query(f"max(abs({offset}))", "offset"),
                 unit=SECONDS,
                 none="no heartbeats",
@@ -100,12 +100,12 @@ SHEET = Sheet(
             "Each worker",
             listing(
                 "Workers",
-                "Every worker that is up, was lost within the last hour, or left within the last two minutes.",
+                "Every worker that is up, was lost within the last hour, or stopped within the last two minutes.",
                 Column(title="State", expr=lowest(up, "worker"), unit=PLAIN, words=_STATE),
                 Column(title="Running", expr=total(active, "worker"), unit=COUNT),
                 Column(title="Slots", expr=total(pool, "worker"), unit=COUNT),
                 Column(title="Saturation", expr=_SATURATION, unit=RATIO, limits=limits.SATURATION),
-                Column(title="Tasks a second", expr=per_second(processed, "worker"), unit=TASKS_PER_SECOND),
+                Column(title="Tasks per second", expr=per_second(processed, "worker"), unit=TASKS_PER_SECOND),
                 Column(
                     title="Missed", expr=in_range(missed, "worker"), unit=COUNT, limits=limits.FEW_ARE_RIGHT
                 ),
@@ -140,7 +140,7 @@ SHEET = Sheet(
             "Over time",
             states(
                 "Up and down",
-                "Whether events of each worker came.",
+                "Whether events of each worker arrived.",
                 Query(lowest(up, "worker"), "{{worker}}"),
                 words=_STATE,
                 none="no workers known",
@@ -148,7 +148,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Running and slots",
-                "Tasks that run, and those that the pools can run at once.",
+                "Running tasks, and the slots of the pools.",
                 Query(total(active), "running"),
                 Query(total(pool), "slots"),
                 unit=COUNT,
@@ -156,7 +156,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Saturation",
-                f"Tasks that run, of the slots of each worker; the {_LINES} fullest at each moment.",
+                f"Share of each worker's slots that run a task; the {_LINES} highest at each moment.",
                 Query(top(_LINES, _SATURATION), "{{worker}}"),
                 unit=RATIO,
                 none="pools unknown",
@@ -166,7 +166,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Tasks started",
-                f"By the workers' own count, a second; the {_LINES} busiest at each moment.",
+                f"Starts per second as counted by the workers; the {_LINES} busiest at each moment.",
                 Query(top(_LINES, per_second(processed, "worker")), "{{worker}}"),
                 unit=TASKS_PER_SECOND,
                 none="no heartbeats",
@@ -175,7 +175,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Outcomes",
-                "How attempts ended on the chosen workers, a second.",
+                "Outcomes of attempts on the chosen workers per second.",
                 Query(per_second(chosen("celery_worker_tasks_total"), "outcome"), "{{outcome}}"),
                 unit=TASKS_PER_SECOND,
                 none="no workers known",
@@ -184,7 +184,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Load",
-                f"Load average of a minute of the machine that each worker runs on; the {_LINES} highest.",
+                f"Load average of one minute of each worker's machine; the {_LINES} highest.",
                 Query(top(_LINES, highest(chosen("celery_worker_load1"), "worker")), "{{worker}}"),
                 unit=COUNT,
                 none="no heartbeats",
@@ -193,7 +193,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Failures",
-                f"Attempts that failed on each worker, a second; the {_LINES} with the most. Just one: look there.",
+                f"Attempts that failed on each worker per second; the {_LINES} highest. If it is one worker, look there.",
                 Query(
                     top(
                         _LINES,
@@ -208,7 +208,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Workers lost",
-                "Workers that fell silent without saying goodbye, by exporter, in the last rate interval.",
+                "Workers that sent no events any more without announcing their end, by exporter, in the last rate interval.",
                 Query(f"sum by (instance) (increase({lost}[$__rate_interval]))", "{{instance}}"),
                 unit=COUNT,
                 none="no exporter",
@@ -219,7 +219,7 @@ SHEET = Sheet(
             "Can it be trusted?",
             graph(
                 "Since the last event",
-                f"Age of each worker's latest event; the {_LINES} oldest. A solo worker is silent during a task.",
+                f"Age of each worker's latest event; the {_LINES} oldest. A solo worker sends nothing during a task.",
                 Query(top(_LINES, age(last_seen, "worker")), "{{worker}}"),
                 unit=SECONDS,
                 none="no workers known",
@@ -229,7 +229,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Clock offset",
-                "Of each worker's clock: above 0 it is ahead of ours.",
+                "Difference between each worker's clock and ours; above 0 the worker is ahead.",
                 Query(highest(offset, "worker"), "{{worker}}"),
                 unit=SECONDS,
                 none="no heartbeats",
@@ -239,7 +239,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Missed",
-                "Starts a second that workers counted and whose events never came.",
+                "Starts per second that workers counted and whose events never arrived.",
                 Query(per_second(missed, "worker"), "{{worker}}"),
                 unit=TASKS_PER_SECOND,
                 none="no heartbeats",
@@ -251,7 +251,7 @@ SHEET = Sheet(
             "Detail",
             listing(
                 "Versions",
-                "How many workers run what. More than one line: a deployment, or a forgotten worker.",
+                "Number of workers by version. Several lines: a deployment is going on, or a worker was forgotten.",
                 Column(title="Workers", expr=f"count by (software, version, system) ({info})", unit=COUNT),
                 keys=(
                     Key(label="software", title="Software"),
@@ -263,8 +263,8 @@ SHEET = Sheet(
                 width=8,
             ),
             listing(
-                "Who consumes what",
-                "Queues of each worker, by its own answer.",
+                "Queues of workers",
+                "The queues that each worker consumes, by its own answer.",
                 Facts(expr=highest(chosen("celery_worker_queue_info"), "worker", "queue"), labels=()),
                 keys=(
                     Key(label="worker", title="Worker", link=links.from_cell("worker")),
@@ -277,7 +277,7 @@ SHEET = Sheet(
             ),
             listing(
                 "Settings",
-                "Messages that each worker holds at most (0: no limit), and how often it means to send heartbeats.",
+                "Most messages that each worker holds (0: no limit), and its interval of heartbeats.",
                 Column(
                     title="Prefetch limit",
                     expr=highest(chosen("celery_worker_prefetch_limit"), "worker"),
@@ -294,7 +294,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Load of 5 minutes",
-                f"Load average of the machine that each worker runs on; the {_LINES} highest.",
+                f"Load average of each worker's machine; the {_LINES} highest.",
                 Query(top(_LINES, highest(chosen("celery_worker_load5"), "worker")), "{{worker}}"),
                 unit=COUNT,
                 none="no heartbeats",
@@ -302,7 +302,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Load of 15 minutes",
-                f"Load average of the machine that each worker runs on; the {_LINES} highest.",
+                f"Load average of each worker's machine; the {_LINES} highest.",
                 Query(top(_LINES, highest(chosen("celery_worker_load15"), "worker")), "{{worker}}"),
                 unit=COUNT,
                 none="no heartbeats",

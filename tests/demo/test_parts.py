@@ -11,7 +11,7 @@ from celery_metrics_exporter.demo.broker import find_server, start_broker
 from celery_metrics_exporter.demo.children import Children
 from celery_metrics_exporter.demo.console import Console, Figures, read_figures
 from celery_metrics_exporter.demo.errors import DemoError
-from celery_metrics_exporter.demo.stopping import StopRequest
+from celery_metrics_exporter.demo.stop_request import StopRequest
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_server_that_fails_shows_its_last_words(monkeypatch: pytest.MonkeyPatc
     with (
         Children() as children,
         StopRequest() as stop,
-        pytest.raises(DemoError, match="did not come up") as raised,
+        pytest.raises(DemoError, match="does not answer") as raised,
     ):
         start_broker(children, stop)
 

@@ -83,7 +83,7 @@ def test_series_that_are_gone_are_forgotten(*, foreign: bool) -> None:
                 twins[-1].samples = list(family.samples)
             families = twins
         assert encoder.text(Fixed(families)) == generate_latest(Fixed(families))
-    kept = [len(tails) for tails in encoder._tails.values()]
+    kept = [len(texts) for texts in encoder._label_texts.values()]
     kept += [len(form._prefixes) for form in encoder._formats.values()]
     assert kept
     assert max(kept) < 20 * 100

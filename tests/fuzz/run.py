@@ -15,7 +15,7 @@ from typing import Any
 
 from kombu import Connection
 
-from celery_metrics_exporter.receivers.bodies import Bodies, seal
+from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
 from celery_metrics_exporter.receivers.envelopes import Envelopes
 from tests.fuzz.mutants import Mutants
 from tests.pipeline import Bench
@@ -55,7 +55,7 @@ class Fuzzer:
         self._envelopes = Envelopes(self._dispatcher, "yaml")
         self._bodies = Bodies(self._dispatcher, "yaml")
         self._channel = Connection("memory://").channel()
-        seal(self._channel)
+        keep_bodies_raw(self._channel)
         self.result = Result(seed, 0)
         self._mark(b"")  # before the mutants take every series
 

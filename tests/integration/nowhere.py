@@ -12,7 +12,8 @@ def broker_of_complaint(exporter: ExporterProcess) -> str:
     """The broker that the exporter complains about."""
     line = exporter.process.wait_until(
         lambda: next(
-            (line for line in exporter.stderr.splitlines() if "no events, trying again" in line), ""
+            (line for line in exporter.stderr.splitlines() if "cannot receive events, trying again" in line),
+            "",
         ),
         timeout=10,
         what="a refused connection",

@@ -12,7 +12,7 @@ from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.connection.celery_app import Broker, broker_of
 from celery_metrics_exporter.receivers import Sink, Subscription
 from celery_metrics_exporter.receivers.choosing import receiver_for
-from celery_metrics_exporter.receivers.reconnecting import Receiver
+from celery_metrics_exporter.receivers.receiver import Receiver
 from celery_metrics_exporter.receivers.watchdog import Watchdog
 from tests.waiting import wait_for
 

@@ -72,7 +72,7 @@ def test_what_makes_an_application_is_none(tmp_path: Path, path: dict[str, str],
         "from celery import Celery\nclass Shop(Celery): ...\ndef make_app(): return Shop('habits')\n"
     )
     line = refusal("--app", name, env=path)
-    assert "Celery calls no function" in line
+    assert "Celery does not call a function" in line
 
 
 def test_an_application_without_a_broker(

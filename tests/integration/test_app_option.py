@@ -140,7 +140,9 @@ def test_secrets_of_the_application_are_not_shown(start_exporter: StartExporter)
     exporter = start_exporter("--app", APP, "--log.level", "debug", env=environment(settings))
     assert broker_of_complaint(exporter).startswith("redis://:***@")
     exporter.process.wait_until(
-        lambda: "still no events" in exporter.stderr, timeout=10, what="a traceback at level debug"
+        lambda: "still cannot receive events" in exporter.stderr,
+        timeout=10,
+        what="a traceback at level debug",
     )
     assert PASSWORD not in exporter.stderr
     for path in ("/", "/-/ready", "/-/healthy", "/metrics"):

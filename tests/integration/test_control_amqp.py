@@ -50,7 +50,7 @@ def test_no_right_to_ask(rabbitmq_vhost: Vhost, user_url: UserUrl, caplog: pytes
         wait_for(lambda: remote.failures >= 3, timeout=5, what="further tries")
         assert not node.commands
         (record,) = caplog.records
-        assert record.getMessage() == "the broker lets us ask workers nothing"
+        assert record.getMessage().startswith("cannot ask workers: the broker refuses our command")
         shown = str(record.__dict__["fields"])
         assert "access to exchange 'celery.pidbox'" in shown
         assert "letmein" not in shown
@@ -69,7 +69,7 @@ def test_no_right_to_answers(
         assert answers.workers == set()
         assert node.commands[:2] == ["heartbeat", "enable_events"]
     (record,) = caplog.records
-    assert record.getMessage() == "the broker lets workers give us no answers"
+    assert record.getMessage().startswith("workers cannot answer: the broker refuses our reply queue")
 
 
 def test_nobody_was_ever_here(

@@ -213,7 +213,7 @@ def test_no_right_to_ask(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> No
         wait_for(lambda: remote.failures >= 3, timeout=5, what="further tries")
         assert not node.commands
         (record,) = caplog.records
-        assert record.getMessage() == "the broker lets us ask workers nothing"
+        assert record.getMessage().startswith("cannot ask workers: the broker refuses our command")
         shown = str(record.__dict__["fields"])
         assert "No permissions to access a channel" in shown
         assert "letmein" not in shown
@@ -237,7 +237,7 @@ def test_no_right_to_answers(valkey: Valkey, caplog: pytest.LogCaptureFixture) -
         assert answers.workers == set()
         assert node.commands == ["heartbeat", "enable_events"]
     (record,) = caplog.records
-    assert record.getMessage() == "the broker lets workers give us no answers"
+    assert record.getMessage().startswith("workers cannot answer: the broker refuses our reply queue")
 
 
 def test_a_full_broker(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
@@ -249,7 +249,7 @@ def test_a_full_broker(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None
             client.config_set("maxmemory", 0)
             answers.wait(WorkerFacts(node.name, 4, 16, ("celery", "letters")))
     (record,) = caplog.records
-    assert record.getMessage() == "the broker lets workers give us no answers"
+    assert record.getMessage().startswith("workers cannot answer: the broker refuses our reply queue")
 
 
 def test_sentinel(sentinels: Sentinels) -> None:

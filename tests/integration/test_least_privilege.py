@@ -148,7 +148,7 @@ def test_a_redis_user_who_may_not_ask_workers(
     submit({"broker_url": valkey.url})
     wait_until_counted(exporter, expected())
     wait_for(
-        lambda: "lets us ask workers nothing" in exporter.stderr,
+        lambda: "cannot ask workers: the broker refuses our command" in exporter.stderr,
         timeout=10,
         what=lambda: f"a word about it: {exporter.process.describe()}",
     )

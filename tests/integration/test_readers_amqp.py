@@ -14,7 +14,7 @@ from kombu.transport.native_delayed_delivery import (
 
 from celery_metrics_exporter.queues.readers import QueueFacts
 from celery_metrics_exporter.queues.readers.amqp import LONGEST_PAUSE, PROBES, AmqpReader
-from celery_metrics_exporter.queues.readers.amqp_session import TRIPS, WIDTH, Answers, Session
+from celery_metrics_exporter.queues.readers.amqp_session import TRIPS, WIDTH, AmqpSession, Answers
 from tests.integration.amqp_queues import AmqpQueues, broker
 from tests.integration.conftest import Vhost
 from tests.integration.servers import RabbitMQ
@@ -140,7 +140,7 @@ def test_an_exclusive_queue(queues: AmqpQueues, reader: AmqpReader, caplog: pyte
         for _ in range(2 * LONGEST_PAUSE):
             assert reader.read(["own", "mail", "none"]).queues == {"mail": empty(), "none": MISSING}
     (record,) = caplog.records
-    assert record.getMessage() == "a queue cannot be read"
+    assert record.getMessage() == "cannot read a queue, leaving it out"
     assert vars(record)["fields"]["queue"] == "own"
     assert "RESOURCE_LOCKED" in vars(record)["fields"]["error"]
     queues.connection.collect()
@@ -197,13 +197,13 @@ def test_few_questions_for_missing_queues(
     reader.read(wanted)
     reader.read(wanted)
     asked: list[set[str]] = []
-    ask = Session.ask
+    ask = AmqpSession.ask
 
-    def recording(session: Session, sure: list[str], unsure: list[str]) -> Answers:
+    def recording(session: AmqpSession, sure: list[str], unsure: list[str]) -> Answers:
         asked.append({name for name in unsure if name in wanted})
         return ask(session, sure, unsure)
 
-    monkeypatch.setattr(Session, "ask", recording)
+    monkeypatch.setattr(AmqpSession, "ask", recording)
     for _ in range(4 * LONGEST_PAUSE):
         assert reader.read(wanted).queues == dict.fromkeys(wanted, MISSING)
     assert max(map(len, asked)) <= PROBES

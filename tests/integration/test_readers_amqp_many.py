@@ -8,7 +8,7 @@ import pytest
 
 from celery_metrics_exporter.queues.readers import QueueFacts
 from celery_metrics_exporter.queues.readers.amqp import AmqpReader
-from celery_metrics_exporter.queues.readers.amqp_session import Answers, Session
+from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, Answers
 from celery_metrics_exporter.queues.readers.management import ManagementReader
 from celery_metrics_exporter.queues.readers.management_api import ListedQueue, ManagementApi
 from tests.integration.amqp_queues import AmqpQueues, broker
@@ -33,9 +33,9 @@ def url(rabbitmq: RabbitMQ) -> Iterator[str]:
 def trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A word for each round trip from now on."""
     trips: list[str] = []
-    ask, list_queues = Session.ask, ManagementApi.queues
+    ask, list_queues = AmqpSession.ask, ManagementApi.queues
 
-    def counted_ask(session: Session, sure: list[str], unsure: tuple[str, ...] = ()) -> Answers:
+    def counted_ask(session: AmqpSession, sure: list[str], unsure: tuple[str, ...] = ()) -> Answers:
         answers = ask(session, sure, unsure)
         trips.extend(["amqp"] * answers.trips)
         return answers
@@ -44,7 +44,7 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         trips.append("http")
         return list_queues(api)
 
-    monkeypatch.setattr(Session, "ask", counted_ask)
+    monkeypatch.setattr(AmqpSession, "ask", counted_ask)
     monkeypatch.setattr(ManagementApi, "queues", counted_queues)
     return trips
 

@@ -115,21 +115,21 @@ def test_a_list_in_chunks(answering: StartAnswering) -> None:
     chunk = b"%x\r\n%b\r\n" % (len(LIST), LIST)
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert seen(api(answering(head + chunk + b"0\r\n\r\n")).queues()) == QUEUES
-    with pytest.raises(ManagementError, match="speaks no HTTP: IncompleteRead"):
+    with pytest.raises(ManagementError, match="does not answer in HTTP: IncompleteRead"):
         api(answering(head + chunk[:-20])).queues()
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (answer(b"<html>", kind="text/html"), "answers with text/html that is no list of queues"),
-        (answer(LIST[:-20]), "answers with application/json that is no list of queues"),
-        (answer(LIST)[:-20], "answers with application/json that is no list of queues"),
-        (answer(b""), "answers with application/json that is no list of queues"),
-        (answer(b'[{"name": "\xff"}]'), "answers with application/json that is no list of queues"),
-        (answer(b'[{"name": "a", "messages_ready": "2"}]'), "that is no list of queues: Expected"),
-        (answer(b'{"items": []}'), "that is no list of queues: Expected"),
-        (answer(b"[" * 100_000), "that is no list of queues"),
+        (answer(b"<html>", kind="text/html"), "answers with text/html that is not a list of queues"),
+        (answer(LIST[:-20]), "answers with application/json that is not a list of queues"),
+        (answer(LIST)[:-20], "answers with application/json that is not a list of queues"),
+        (answer(b""), "answers with application/json that is not a list of queues"),
+        (answer(b'[{"name": "\xff"}]'), "answers with application/json that is not a list of queues"),
+        (answer(b'[{"name": "a", "messages_ready": "2"}]'), "that is not a list of queues: Expected"),
+        (answer(b'{"items": []}'), "that is not a list of queues: Expected"),
+        (answer(b"[" * 100_000), "that is not a list of queues"),
         (answer(b"{}", status="301 Moved Permanently"), "answers 301 Moved Permanently"),
         (answer(b"<html>", status="502 Bad Gateway", kind="text/html"), "answers 502 Bad Gateway"),
         (
@@ -137,8 +137,8 @@ def test_a_list_in_chunks(answering: StartAnswering) -> None:
             r"answers 401 Unauthorized \(Login failed\)",
         ),
         (answer(b'{"reason": 5}', status="404 Not Found"), "answers 404 Not Found"),
-        (b"AMQP\x00\x00\x09\x01", "speaks no HTTP: BadStatusLine"),
-        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1000, "speaks no HTTP: HTTPException"),
+        (b"AMQP\x00\x00\x09\x01", "does not answer in HTTP: BadStatusLine"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 1000, "does not answer in HTTP: HTTPException"),
     ],
 )
 def test_other_answers(answering: StartAnswering, content: bytes, message: str) -> None:
@@ -153,7 +153,7 @@ def test_other_answers(answering: StartAnswering, content: bytes, message: str) 
 
 def test_an_answer_too_long(answering: StartAnswering, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that does not end is not kept in memory."""
-    monkeypatch.setattr(management_api, "LONGEST_ANSWER", 100_000)
+    monkeypatch.setattr(management_api, "LONGEST_ANSWER_BYTES", 100_000)
     server = answering(b"HTTP/1.1 200 OK\r\n\r\n", dripping=b"[" * 60_000)
     with pytest.raises(ManagementError, match="longer than 100000 bytes"):
         api(server).queues()

@@ -195,7 +195,7 @@ def test_no_more_queues_than_allowed(valkey: Valkey, caplog: pytest.LogCaptureFi
         for _ in range(3):
             assert set(reader.read(["wanted"]).queues) == shown
         assert [record.message for record in caplog.records].count(
-            "too many queues, the rest is left out"
+            "too many queues, leaving out the rest: raise --max-series or use --queue-exclude"
         ) == 1
 
 

@@ -109,12 +109,17 @@ def test_another_database_needs_one_right_more(valkey: Valkey) -> None:
 
 
 REFUSALS = {
-    "+scan": "the broker does not tell which bindings there are",
-    "+smembers": "the broker does not tell the queues of a binding",
-    "+lindex": "the broker does not tell the next message of a queue",
-    "+hlen": "the broker does not tell the number of unacked messages",
-    "+zrange": "the broker does not tell the oldest unacked message",
+    "+scan": "the list of bindings",
+    "+smembers": "the queues of a binding",
+    "+lindex": "the next message of a queue",
+    "+hlen": "the number of unacknowledged messages",
+    "+zrange": "the oldest unacknowledged message",
 }
+
+
+def refusal(what: str, right: str) -> str:
+    """The log message for a right that is missing."""
+    return f"cannot read {what}: the user needs {right}, and the right to read its key"
 
 
 @pytest.mark.parametrize("missing", REFUSALS)
@@ -131,7 +136,7 @@ def test_a_right_that_is_missing(valkey: Valkey, missing: str, caplog: pytest.Lo
         letters = reader.read(["letters"]).queues["letters"]
         assert letters.ready == 2
         assert letters.heads == (None if missing == "+lindex" else tuple(ids))
-        assert [record.message for record in caplog.records] == [REFUSALS[missing]]
+        assert [record.message for record in caplog.records] == [refusal(REFUSALS[missing], missing)]
         refused = client.info("commandstats")[f"cmdstat_{missing.removeprefix('+')}"]["rejected_calls"]
         assert refused <= 4  # the lists, or tables, of one reading
         limited_user(valkey, *RIGHTS)
@@ -161,7 +166,7 @@ def test_keys_that_are_out_of_reach(valkey: Valkey, caplog: pytest.LogCaptureFix
             assert set(facts.queues) == {"letters"}
             assert facts.queues["letters"].ready == 2
             assert facts.unacked == 1
-    assert [record.message for record in caplog.records] == ["the broker does not tell the length of a queue"]
+    assert [record.message for record in caplog.records] == [refusal("the length of a queue", "+llen")]
 
 
 def test_keys_of_other_kinds(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:

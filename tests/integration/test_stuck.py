@@ -12,7 +12,7 @@ from celery_metrics_exporter.connection.celery_app import Broker, broker_of
 from celery_metrics_exporter.receivers import Link, Sink
 from celery_metrics_exporter.receivers.amqp import AmqpSubscription
 from celery_metrics_exporter.receivers.kombu import KombuSubscription
-from celery_metrics_exporter.receivers.reconnecting import Receiver
+from celery_metrics_exporter.receivers.receiver import Receiver
 from celery_metrics_exporter.receivers.redis import RedisSubscription
 from celery_metrics_exporter.receivers.watchdog import Watchdog
 from tests.integration.conftest import Vhost
@@ -58,7 +58,7 @@ def test_too_many_stuck_receivers_end_the_exporter(valkey: Valkey, tmp_path: Pat
     )
     assert exporter.process.returncode == 1
     (line,) = [line for line in exporter.stderr.splitlines() if "level=critical" in line]
-    assert "no receiver gets through, giving up" in line
+    assert "every receiver gets stuck, giving up" in line
     assert "hanging=5" in line
     assert "Traceback" not in exporter.stderr
 

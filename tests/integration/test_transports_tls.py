@@ -98,7 +98,11 @@ def _refused(exporter: ExporterProcess, *words: str) -> str:
     """The receiver's one warning, which has all of these words; readiness must say the same."""
 
     def warnings() -> list[str]:
-        return [line for line in exporter.stderr.splitlines() if 'msg="no events, trying again"' in line]
+        return [
+            line
+            for line in exporter.stderr.splitlines()
+            if 'msg="cannot receive events, trying again"' in line
+        ]
 
     exporter.process.wait_until(warnings, timeout=15, what=f"a warning with {words}")
     (line,) = warnings()

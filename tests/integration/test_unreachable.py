@@ -30,7 +30,9 @@ DEAF = "celery_exporter_receiver_disconnected_seconds_total"
 
 def _warnings(exporter: ExporterProcess) -> list[str]:
     """The receiver's, not those of others who miss the broker as well."""
-    return [line for line in exporter.stderr.splitlines() if 'msg="no events, trying again"' in line]
+    return [
+        line for line in exporter.stderr.splitlines() if 'msg="cannot receive events, trying again"' in line
+    ]
 
 
 def _wait_for_trouble(exporter: ExporterProcess, *words: str) -> str:

@@ -36,7 +36,9 @@ def test_broker_that_is_not_there(start_exporter: StartExporter, scheme: str) ->
     """Nobody listens on the port."""
     exporter = start_exporter("--broker-url", f"{scheme}://{HOST}:{free_port()}/0")
     exporter.process.wait_until(
-        lambda: "no events, trying again" in exporter.stderr, timeout=10, what="a refused connection"
+        lambda: "cannot receive events, trying again" in exporter.stderr,
+        timeout=10,
+        what="a refused connection",
     )
     _stop(exporter)
 

@@ -17,7 +17,7 @@ from kombu import Connection
 from kombu.transport.pyamqp import Channel as AmqpChannel
 
 from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES
-from celery_metrics_exporter.receivers.bodies import MAX_FOREIGN_BYTES, Bodies, seal
+from celery_metrics_exporter.receivers.bodies import MAX_FOREIGN_BYTES, Bodies, keep_bodies_raw
 from celery_metrics_exporter.receivers.compression import OversizedError, decompress
 from celery_metrics_exporter.receivers.envelopes import Envelopes, UniqueEnvelopes
 from tests.integration.receiving import Received
@@ -45,14 +45,14 @@ def _fast(received: Received, serializer: str) -> Send:
 
 def _virtual(received: Received, serializer: str) -> Send:
     channel, bodies = Connection("memory://").channel(), Bodies(received, serializer)
-    seal(channel)
+    keep_bodies_raw(channel)
     return lambda body, **message: _consume(channel.message_to_python(_envelope(body, **message)), bodies)
 
 
 def _amqp(received: Received, serializer: str) -> Send:
     channel: Any = _AmqpChannel()
     bodies = Bodies(received, serializer)
-    seal(channel)
+    keep_bodies_raw(channel)
 
     def send(body: bytes, *, kind: str = "application/json", encoding: str = "utf-8", **headers: Any) -> None:
         raw = amqp.Message(body, content_type=kind, content_encoding=encoding, application_headers=headers)
@@ -202,7 +202,7 @@ def test_odd_messages_cost_only_themselves(content: Any) -> None:
     """What kombu cannot make a message of is an unreadable one, where kombu raises and the connection is lost."""
     received = Received()
     channel, bodies = Connection("memory://").channel(), Bodies(received, "json")
-    seal(channel)
+    keep_bodies_raw(channel)
     _consume(channel.message_to_python(content), bodies)
     assert received.reasons == ["undecodable"]
 
@@ -211,7 +211,7 @@ def test_kombu_still_makes_messages_this_way() -> None:
     """A sealed channel hides the compression from kombu; should kombu change, this says so."""
     for channel in (Connection("memory://").channel(), _AmqpChannel()):
         before = channel.Message
-        seal(channel)
+        keep_bodies_raw(channel)
         assert issubclass(channel.Message, before)
         assert channel.Message is not before
     assert Connection("memory://").channel().Message is not channel.Message

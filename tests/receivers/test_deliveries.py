@@ -15,9 +15,9 @@ from amqp.exceptions import UnexpectedFrame
 from kombu import Consumer
 from kombu.transport import pyamqp
 
-from celery_metrics_exporter.receivers.amqp_bounds import bound_messages
-from celery_metrics_exporter.receivers.bodies import Bodies, seal
-from celery_metrics_exporter.receivers.deliveries import Deliveries, Frame
+from celery_metrics_exporter.receivers.amqp_limits import limit_messages
+from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
+from celery_metrics_exporter.receivers.deliveries import DeliveryParser, Frame
 from tests.integration.receiving import Received
 
 CHANNEL = 3
@@ -29,7 +29,7 @@ METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let messages be large at 500 bytes."""
-    for module in ("amqp_bounds", "bodies", "deliveries"):
+    for module in ("amqp_limits", "bodies", "deliveries"):
         monkeypatch.setattr(f"celery_metrics_exporter.receivers.{module}.MAX_MESSAGE_BYTES", 500)
 
 
@@ -136,10 +136,10 @@ class Broker:
         connection = pyamqp.Connection()
         connection.on_inbound_frame = method_framing.frame_handler(connection, connection.on_inbound_method)
         connection.frame_writer = self._write
-        bound_messages(connection)
+        limit_messages(connection)
         channel = pyamqp.Channel(connection, CHANNEL)
         pyamqp.Channel(connection, 1)
-        seal(channel)
+        keep_bodies_raw(channel)
         bodies = Bodies(received, "msgpack")
         consumer = Consumer(channel, on_message=bodies.take, on_decode_error=bodies.unreadable)
         channel.callbacks[TAG] = consumer._receive_callback
@@ -169,10 +169,10 @@ def by_py_amqp(stream: bytes) -> tuple[list[bytes], list[str], int]:
 def by_us(pieces: Iterable[bytes]) -> tuple[tuple[list[bytes], list[str], int], bytes]:
     """What comes of a stream in pieces, and what is left of it."""
     broker = Broker()
-    deliveries = Deliveries(broker.received, broker.take, channel=CHANNEL, tag=TAG)
+    parser = DeliveryParser(broker.received, broker.take, channel=CHANNEL, tag=TAG)
     for piece in pieces:
-        deliveries.take(piece)
-    return broker.result, deliveries.give_back()
+        parser.take(piece)
+    return broker.result, parser.give_back()
 
 
 def in_pieces(stream: bytes, size: Callable[[], int]) -> Iterator[bytes]:
@@ -219,10 +219,10 @@ class Log(Received):
 def logged(*pieces: bytes) -> tuple[list[bytes | Frame], bytes]:
     """What is fed and passed on of these pieces, and what is left."""
     log = Log()
-    deliveries = Deliveries(log, log.entries.append, channel=CHANNEL, tag=TAG)
+    parser = DeliveryParser(log, log.entries.append, channel=CHANNEL, tag=TAG)
     for piece in pieces:
-        deliveries.take(piece)
-    return log.entries, deliveries.give_back()
+        parser.take(piece)
+    return log.entries, parser.give_back()
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
@@ -249,9 +249,9 @@ def test_giving_the_stream_back() -> None:
     expected = by_py_amqp(stream)
     for place in range(0, len(stream), 7):
         broker = Broker()
-        deliveries = Deliveries(broker.received, broker.take, channel=CHANNEL, tag=TAG)
-        deliveries.take(stream[:place])
-        for each in frames_of(deliveries.give_back() + stream[place:]):
+        parser = DeliveryParser(broker.received, broker.take, channel=CHANNEL, tag=TAG)
+        parser.take(stream[:place])
+        for each in frames_of(parser.give_back() + stream[place:]):
             broker.take(each)
         assert broker.result == expected
 
@@ -262,9 +262,9 @@ def test_a_wrong_end(number: int) -> None:
     frames = [deliver(), header(len(EVENT)), frame(BODY, EVENT)] * 2 + [HEARTBEAT_FRAME, BLOCKED]
     frames[number] = frames[number][:-1] + b"\xcd"
     log = Log()
-    deliveries = Deliveries(log, log.entries.append, channel=CHANNEL, tag=TAG)
+    parser = DeliveryParser(log, log.entries.append, channel=CHANNEL, tag=TAG)
     with pytest.raises(UnexpectedFrame):
-        deliveries.take(b"".join(frames))
+        parser.take(b"".join(frames))
     assert log.entries[:number] == [EVENT] * (number // 3) + [(8, 0, b"")] * (number == 7)
 
 
@@ -287,10 +287,10 @@ def test_a_frame_without_end(number: int) -> None:
     cut = frames[number]
     frames[number:] = [cut[:3] + b"\xff\xff\xff\xfe" + cut[7:] + bytes(30)]
     log = Log()
-    deliveries = Deliveries(log, log.entries.append, channel=CHANNEL, tag=TAG)
+    parser = DeliveryParser(log, log.entries.append, channel=CHANNEL, tag=TAG)
     tracemalloc.start()
     with pytest.raises(UnexpectedFrame):
-        deliveries.take(b"".join(frames))
+        parser.take(b"".join(frames))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
@@ -298,17 +298,17 @@ def test_a_frame_without_end(number: int) -> None:
 
 def test_large_frames_in_many_pieces_are_joined_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame of 16 MB in pieces of 16 KB costs one copy and not a thousand."""
-    for module in ("amqp_bounds", "deliveries"):
+    for module in ("amqp_limits", "deliveries"):
         monkeypatch.setattr(f"celery_metrics_exporter.receivers.{module}.MAX_MESSAGE_BYTES", 16 * 1024 * 1024)
     large = message(b" " * 16 * 1024 * 1024)
     calls = 0
 
-    def counted(*arguments: Any, cut: Any = Deliveries._cut) -> Any:
+    def counted(*arguments: Any, parse: Any = DeliveryParser._parse) -> Any:
         nonlocal calls
         calls += 1
-        return cut(*arguments)
+        return parse(*arguments)
 
-    monkeypatch.setattr(Deliveries, "_cut", counted)
+    monkeypatch.setattr(DeliveryParser, "_parse", counted)
     entries, rest = logged(*in_pieces(large, lambda: 16 * 1024))
     assert ([len(body) for body in entries], rest) == ([16 * 1024 * 1024], b"")
     assert calls < 5
@@ -317,10 +317,10 @@ def test_large_frames_in_many_pieces_are_joined_once(monkeypatch: pytest.MonkeyP
 def test_what_is_remembered_of_senders_is_bounded() -> None:
     """Any number of senders, and senders of any length, are right and take little room."""
     log = Log()
-    deliveries = Deliveries(log, log.entries.append, channel=CHANNEL, tag=TAG)
+    parser = DeliveryParser(log, log.entries.append, channel=CHANNEL, tag=TAG)
     for number in range(6_000):
-        deliveries.take(message(application_headers={"hostname": f"w{number}@h"}))
-    deliveries.take(message(application_headers={"hostname": "x" * 10_000}))
+        parser.take(message(application_headers={"hostname": f"w{number}@h"}))
+    parser.take(message(application_headers={"hostname": "x" * 10_000}))
     assert log.entries == [EVENT] * 6_001
-    assert 0 < len(deliveries._plain) <= 4_000
-    assert max(map(len, deliveries._plain)) <= 250
+    assert 0 < len(parser._plain) <= 4_000
+    assert max(map(len, parser._plain)) <= 250

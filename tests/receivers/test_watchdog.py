@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from celery_metrics_exporter.receivers import Link, Sink
-from celery_metrics_exporter.receivers.reconnecting import Receiver
+from celery_metrics_exporter.receivers.receiver import Receiver
 from celery_metrics_exporter.receivers.watchdog import Watchdog
 from tests.integration.receiving import Received
 from tests.waiting import wait_for
@@ -126,7 +126,7 @@ def running(script: list[str], *, cutting: bool = False, failing: bool = False) 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnect at once."""
-    monkeypatch.setattr("celery_metrics_exporter.receivers.reconnecting.BACKOFF_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr("celery_metrics_exporter.receivers.receiver.BACKOFF_SECONDS", (0.01, 0.02))
 
 
 def _wait(condition: Callable[[], object], stage: Stage) -> None:
@@ -154,7 +154,7 @@ def test_a_stuck_receiver_is_replaced(where: str, name: str, caplog: pytest.LogC
         assert stage.received.errors[-1] == f"receiver stuck in {name} for {PATIENCE_S:g} s"
         assert stage.restarts == 1
         (record,) = [each for each in caplog.records if each.name.endswith("watchdog")]
-        assert record.getMessage() == "no events, starting another receiver"
+        assert record.getMessage() == "the receiver is stuck, starting another receiver"
         told = str(vars(record)["fields"])
         assert f"stuck in {name}" in told
         assert "_pass" in told  # where it hangs
@@ -178,7 +178,7 @@ def test_too_many_hang(caplog: pytest.LogCaptureFixture) -> None:
         assert stage.restarts == 2
         assert not stage.received.connected
         (record,) = [each for each in caplog.records if each.levelno == logging.CRITICAL]
-        assert record.getMessage() == "no receiver gets through, giving up"
+        assert record.getMessage() == "every receiver gets stuck, giving up: the process ends, restart it"
 
 
 def test_slow_is_not_stuck() -> None:
@@ -212,7 +212,7 @@ def test_an_outage_is_not_stuck() -> None:
 def test_a_long_pause_is_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     """A receiver that waits to try again has nothing to move."""
     monkeypatch.setattr(
-        "celery_metrics_exporter.receivers.reconnecting.BACKOFF_SECONDS", (4 * PATIENCE_S, 4 * PATIENCE_S)
+        "celery_metrics_exporter.receivers.receiver.BACKOFF_SECONDS", (4 * PATIENCE_S, 4 * PATIENCE_S)
     )
     with running([], failing=True) as stage:
         _wait(lambda: len(stage.made) == 2, stage)

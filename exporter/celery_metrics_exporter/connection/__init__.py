@@ -1,1 +1,1 @@
-"""From a configuration or an application to something that connects to the broker."""
+"""Make a broker to connect to from the configuration or the user's Celery application."""

@@ -1,9 +1,7 @@
-"""The user's Celery application: found by its name, or given, and its task modules imported.
+"""Load the user's Celery application, and import its task modules; a project may raise anything on import.
 
-Owns: whatever a project may do while it is imported. Must not know: brokers, events, metrics.
-
-Source of the facts: ``celery/app/utils.py`` (``find_app``), ``celery/loaders/base.py`` (``import_default_modules``,
-what a worker imports: the settings ``imports`` and ``include``, and what ``autodiscover_tasks`` asked for).
+Source of the facts: ``celery/app/utils.py`` (``find_app``), ``celery/loaders/base.py`` (``import_default_modules``: the
+modules that a worker imports, from the settings ``imports`` and ``include`` and from ``autodiscover_tasks``).
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 from celery.app.utils import find_app
@@ -19,42 +17,40 @@ from celery.app.utils import find_app
 from celery_metrics_exporter.config.broker_url import masked_text
 from celery_metrics_exporter.errors import ConfigError, one_line
 
-_EXAMPLE = "write it like project.celery:app"
+_EXAMPLE: Final = "write it like project.celery:app"
 
 
 def load_app(name: str) -> Any:
-    """Find the application as `celery -A` does, and read its settings. Raises ConfigError."""
+    """Load the application as `celery -A` does, and read its settings. Raises ConfigError."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        with redirect_stdout(sys.stderr):  # what a project prints is no part of our output
+        with redirect_stdout(sys.stderr):  # what a project prints is not part of our output
             app = find_app(name)
-    except (Exception, SystemExit) as error:  # a project may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a project may raise anything on import
         raise ConfigError(
             f"--app {name} cannot be loaded ({_reason(error)}): {_EXAMPLE}, "
-            "and start where the project can be imported"
+            "and start the exporter where the project can be imported"
         ) from error
     return checked_app(app, name)
 
 
 def checked_app(app: Any, name: str) -> Any:
-    """The application, once it is known that it is one, and that its settings can be read. Raises ConfigError."""
+    """Return the application if it is one and its settings can be read. Raises ConfigError."""
     if not isinstance(app, Celery):
         kind = type(app).__name__
-        hint = "; give one that a module has made, Celery calls no function" if callable(app) else ""
-        raise ConfigError(f"--app {name} is no Celery application but a {kind}: {_EXAMPLE}{hint}")
+        hint = "; Celery does not call a function that makes one" if callable(app) else ""
+        raise ConfigError(f"--app {name} is not a Celery application but a {kind}: {_EXAMPLE}{hint}")
     try:
         with redirect_stdout(sys.stderr):
-            str(app.conf.broker_url)  # the settings are read, and may fail, only now
+            str(app.conf.broker_url)  # this reads the settings, which may fail
     except (Exception, SystemExit) as error:
-        raise ConfigError(
-            f"--app {name} cannot be loaded ({_reason(error)}): its settings cannot be read"
-        ) from error
+        raise ConfigError(f"--app {name}: its settings cannot be read ({_reason(error)})") from error
     return app
 
 
 def import_tasks(app: Any) -> str | None:
-    """Import the modules that a worker of this application would; returns what went wrong, in one line."""
+    """Import the modules that a worker of this application would; returns the error in one line, if there is one."""
     try:
         with redirect_stdout(sys.stderr):
             app.loader.import_default_modules()

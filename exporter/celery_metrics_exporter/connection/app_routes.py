@@ -1,9 +1,7 @@
-"""Which tasks an application has, and on which queue each is to be expected.
+"""Find the tasks of an application, and the queue that its routes give for each.
 
-Owns: what the application's registry and routes say of tasks. Must not know: events, metrics, what that is used for.
-
-Source of the facts: ``celery/app/routes.py`` (``Router.route``), ``celery/app/amqp.py`` (``send_task_message``: what is
-the queue of a task-sent), ``celery/app/task.py`` (``extract_exec_options``: the options that a task has itself).
+Source of the facts: ``celery/app/routes.py`` (``Router.route``), ``celery/app/amqp.py`` (``send_task_message``: the
+queue in a task-sent event), ``celery/app/task.py`` (``extract_exec_options``: a task's own options).
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from celery.app.task import extract_exec_options
 from kombu.common import Broadcast
@@ -22,7 +20,7 @@ from celery_metrics_exporter.logs import fields
 
 log = logging.getLogger(__name__)
 
-_OF_CELERY = "celery."  # what celery/worker/control.py, registered, leaves out
+_OF_CELERY: Final = "celery."  # celery/worker/control.py, registered, leaves out these tasks too
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +28,11 @@ class TaskPlan:
     """The tasks of an application.
 
     Attributes:
-        queues: by the name of each task, without Celery's own, the queue that a plain ``delay()`` sends it to, whatever
-            its arguments: by itself, by the routes, or the default queue. None where that cannot be told: a router
-            looks at arguments or fails, the message goes to an exchange that is not known to lead to one queue, or to
-            every worker.
-        error: why modules with further tasks could not be imported, in one line.
+        queues: by name of each task (without Celery's own): the queue to which ``delay()`` sends it, from the task's
+            options, the routes, or the default queue. None where the queue is not known: a router depends on
+            arguments or fails, the exchange does not lead to exactly one known queue, or the message goes to all
+            workers.
+        error: why modules with more tasks could not be imported, in one line.
     """
 
     queues: Mapping[str, str | None] = field(default_factory=dict)
@@ -42,14 +40,14 @@ class TaskPlan:
 
 
 def plan_of(app: Any) -> TaskPlan:
-    """Import the task modules of an application, and ask its routes; connects to nothing."""
+    """Import the task modules of an application and evaluate its routes; connects to nothing."""
     error = import_tasks(app)
     names = sorted(name for name in app.tasks if not name.startswith(_OF_CELERY))
     return TaskPlan({name: _queue(app, name) for name in names}, error)
 
 
 def declared_queues(app: Any) -> tuple[str, ...]:
-    """The names of the queues that the application has, without those that each of its processes has for itself."""
+    """The names of the application's queues, without ``Broadcast`` queues, which each process has for itself."""
     return tuple(str(queue.name) for queue in app.amqp.queues.values() if not isinstance(queue, Broadcast))
 
 
@@ -58,7 +56,7 @@ def _queue(app: Any, name: str) -> str | None:
     try:
         queue = _routed(app, app.tasks[name], args, kwargs)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a router is the project's code
-        log.debug("a route is not known", extra=fields(task=name, error=one_line(error)))
+        log.debug("cannot evaluate a route", extra=fields(task=name, error=one_line(error)))
         return None
     if queue is None or isinstance(queue, Broadcast) or args.seen or kwargs.seen:
         return None
@@ -66,7 +64,7 @@ def _queue(app: Any, name: str) -> str | None:
 
 
 def _routed(app: Any, task: Any, args: object, kwargs: object) -> Any:
-    """The ``kombu.Queue`` that a message with these arguments is sent to, None if that is not known."""
+    """The ``kombu.Queue`` to which a message with these arguments is sent; None if it is not known."""
     options = {key: value for key, value in extract_exec_options(task).items() if value is not None}
     route = app.amqp.router.route(options, task.name, args, kwargs, task)
     exchange = route.get("exchange")
@@ -85,7 +83,7 @@ def _routed(app: Any, task: Any, args: object, kwargs: object) -> Any:
 
 
 def _watching(kind: type, *names: str, **others: object) -> Any:
-    """A subclass of ``kind`` whose attribute ``seen`` turns true when one of these methods is called."""
+    """A subclass of ``kind`` whose attribute ``seen`` becomes true when one of these methods is called."""
 
     def watched(name: str) -> object:
         original = getattr(kind, name)
@@ -100,9 +98,9 @@ def _watching(kind: type, *names: str, **others: object) -> Any:
 
 
 _LOOKS = ("__contains__", "__eq__", "__getitem__", "__iter__", "__len__")
-#: No arguments that tell whether somebody looks at them: a router that does may answer otherwise next time.
+#: Empty arguments that record whether a router reads them: its answer may then depend on them.
 _Args = _watching(tuple, *_LOOKS, "__add__", "count", "index")
-#: True, because ``Router.route`` replaces what is not by arguments of its own.
+#: True, because ``Router.route`` replaces false arguments by its own.
 _Kwargs = _watching(
     dict, *_LOOKS, "__or__", "copy", "get", "items", "keys", "pop", "values", __bool__=lambda _self: True
 )

@@ -1,11 +1,8 @@
-"""How to reach the broker and what the event queue is like, in Celery's own terms.
-
-Owns: the translation of our configuration into Celery's. Must not know: events, metrics, what else the user's
-application tells.
+"""Translate our configuration into a Celery application that can connect to the broker.
 
 Source of the facts: ``celery/app/defaults.py`` (names and defaults of settings), ``celery/app/utils.py`` (``Settings``:
-the environment's CELERY_BROKER_URL wins over what is set), ``kombu/transport/redis.py`` and
-``kombu/transport/pyamqp.py`` (what they take as ``ssl`` and as transport options).
+the variable CELERY_BROKER_URL wins over the settings), ``kombu/transport/redis.py`` and ``kombu/transport/pyamqp.py``
+(their ``ssl`` and transport options).
 """
 
 from __future__ import annotations
@@ -29,11 +26,11 @@ from celery_metrics_exporter.errors import ConfigError
 if TYPE_CHECKING:
     from celery_metrics_exporter.config.config import BrokerTls
 
-#: Seconds; bound what a broker that does not answer can cost. Transport options of the user win.
+#: In seconds: bound the wait for a broker that does not answer. The user's transport options win.
 _REDIS_OPTIONS: Final = {"socket_connect_timeout": 5, "socket_timeout": 10, "health_check_interval": 10}
-_CONNECT_TIMEOUT: Final = 5.0
-#: AMQP heartbeats, seconds; the broker and we each give the other up after two that are missed.
-_HEARTBEAT: Final = 8.0
+_CONNECT_SECONDS: Final = 5.0
+#: AMQP heartbeats; each side closes the connection after two missed ones.
+_HEARTBEAT_SECONDS: Final = 8.0
 _REDIS: Final = frozenset(scheme for scheme, kind in SUPPORTED.items() if kind in REDIS)
 _WITHOUT_NETWORK: Final = frozenset({"memory", "filesystem"})
 _REDIS_TIMEOUTS: Final = ("socket_connect_timeout", "socket_timeout")
@@ -45,10 +42,10 @@ class Broker:
     """A broker to connect to.
 
     Attributes:
-        app: a ``celery.Celery`` with the settings for events and remote control, never made current.
+        app: a ``celery.Celery`` with the settings for events and remote control, which is never made current.
         url: of the broker, with its password.
-        secrets: what no log line or page may show.
-        queues: names of the queues that the application of --app has; none without one.
+        secrets: texts that no log line or page may show.
+        queues: names of the queues of the application of --app; empty without one.
     """
 
     app: Any
@@ -63,18 +60,18 @@ class Broker:
 
     @property
     def scheme(self) -> str:
-        """Of the URL (the first one of a failover list), in lower case."""
+        """The scheme of the URL (of the first one of a failover list), in lower case."""
         return self.url.partition("://")[0].lower()
 
-    def connect(self, *, heartbeat: float = _HEARTBEAT, timeout: float | None = None) -> Any:
-        """Connect, trying each broker of a failover list once.
+    def connect(self, *, heartbeat: float = _HEARTBEAT_SECONDS, timeout: float | None = None) -> Any:
+        """Connect; tries each broker of a failover list once.
 
         Args:
-            heartbeat: seconds between AMQP heartbeats, which the caller then has to serve; 0 for none.
-            timeout: seconds that connecting and each answer of the broker may take at most; None: as configured.
+            heartbeat: seconds between AMQP heartbeats, which the caller then has to send; 0 for none.
+            timeout: seconds that connecting and each answer of the broker may take; None: as configured.
 
         Returns:
-            A ``kombu.Connection`` that is connected. Raises what the transport's library raises.
+            A ``kombu.Connection`` that is connected. Raises what the client library raises.
         """
         connection = self.app.connection_for_read(
             url=self.url,
@@ -82,7 +79,7 @@ class Broker:
             connect_timeout=timeout,
             transport_options=self._bounds(timeout),
         )
-        # each attempt asks all Sentinels
+        # one attempt asks all Sentinels
         retries = 0 if self.scheme == "sentinel" else max(0, len(connection.alt) - 1)
         return connection.ensure_connection(
             max_retries=retries,
@@ -100,21 +97,21 @@ class Broker:
         times = dict.fromkeys(_REDIS_TIMEOUTS, timeout)
         bounds: dict[str, object] = {**times, "retry_on_timeout": False}
         if self.scheme == "sentinel":
-            # redis/client.py, Redis: a Sentinel that does not answer would be asked ten times more, each time
+            # redis/client.py, Redis: by default a Sentinel that does not answer is asked ten more times
             given = self.app.conf.broker_transport_options.get("sentinel_kwargs") or {}
             bounds["sentinel_kwargs"] = {**given, **times, "retry": Retry(NoBackoff(), 0)}
         return bounds
 
 
 def broker_of(config: Config, app: Any = None) -> Broker:
-    """Make an application, or load the user's, and let our options win; connects to nothing.
+    """Make a Celery application, or load the user's, and apply our options to it; connects to nothing.
 
     Args:
-        config: what users set.
-        app: the application that ``config.app`` names, if that is loaded already.
+        config: the user's options.
+        app: the application that ``config.app`` names, if it is loaded already.
 
     Raises:
-        ConfigError: the user's application cannot be loaded, or its settings and our options do not fit together.
+        ConfigError: the user's application cannot be loaded, or its settings contradict our options.
     """
     if config.app is None:
         app = Celery("celery-exporter", set_as_current=False)
@@ -124,7 +121,7 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     url = config.broker_url or _url_of(conf)
     check_broker_url(url)
     scheme = url.partition("://")[0].lower()
-    conf.broker_connection_timeout = min(conf.broker_connection_timeout or _CONNECT_TIMEOUT, _CONNECT_TIMEOUT)
+    conf.broker_connection_timeout = min(conf.broker_connection_timeout or _CONNECT_SECONDS, _CONNECT_SECONDS)
     defaults = _REDIS_OPTIONS if scheme in _REDIS else {}
     options = {**defaults, **conf.broker_transport_options, **config.transport_options}
     if scheme == "sentinel" and "master_name" not in options:
@@ -169,7 +166,7 @@ def _configure_events(conf: Any, config: Config) -> None:
         )
     if conf.event_serializer == "pickle":
         raise ConfigError(
-            "events in pickle are never loaded: set event_serializer to json in the application"
+            "event_serializer is pickle, which is never loaded: set it to json in the application"
         )
     try:
         dumps({}, serializer=conf.event_serializer)
@@ -185,7 +182,7 @@ def _ssl(tls: BrokerTls, scheme: str) -> dict[str, object]:
     if scheme in _REDIS:
         if tls.server_name is not None:
             raise ConfigError(
-                "--broker-tls-server-name works with amqps:// only: name the broker so in its URL"
+                "--broker-tls-server-name works with amqps:// only: write this name as the host of the broker URL"
             )
         return {
             "ssl_cert_reqs": required,

@@ -1,7 +1,15 @@
-"""Remote control: what is asked of workers, and what they answer."""
+"""Remote control: broadcast commands to all workers, and read their answers.
+
+``remote`` is the loop that asks; ``mailbox`` sends commands and finds the command of an answer; ``transport`` and
+``redis_transport`` carry messages over each kind of broker.
+"""
 
 from __future__ import annotations
 
 from celery_metrics_exporter.facts import WorkerFacts
 
-__all__ = ("WorkerFacts",)
+__all__ = ("RefusedError", "WorkerFacts")
+
+
+class RefusedError(Exception):
+    """The broker answers and refuses what we want to do; the message is the broker's own."""

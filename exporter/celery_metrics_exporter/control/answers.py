@@ -1,11 +1,10 @@
-"""From the body of an answer to facts about a worker.
+"""Decode the answers of workers into facts, and refuse what no worker would send.
 
-Owns: which fields of an answer are read, and what no worker would say. Must not know: brokers, metrics.
+Everybody who may publish to the broker can send us an answer.
 
 Source of the facts: ``kombu/pidbox.py`` (``Node.dispatch``: an answer is ``{nodename: value}``, or
 ``{nodename: {"error": text}}``), ``celery/worker/worker.py`` (``stats``), ``celery/concurrency/`` (``_get_info`` of
-each pool) and ``celery/worker/control.py`` (``active_queues``, ``enable_events``, ``registered``). Anybody who may
-publish to the broker can send us an answer.
+each pool) and ``celery/worker/control.py`` (``active_queues``, ``enable_events``, ``registered``).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from celery_metrics_exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Beyond what a pool or a prefetch limit can be.
+#: The size of a pool, or a prefetch limit.
 _Number = Annotated[int, Meta(ge=0, le=10_000_000)]
 _Name = Annotated[str, Meta(min_length=1, max_length=255)]
 _Answer = Annotated[dict[_Name, Any], Meta(min_length=1, max_length=1)]
@@ -29,12 +28,12 @@ _Answer = Annotated[dict[_Name, Any], Meta(min_length=1, max_length=1)]
 
 class _Pool(Struct, frozen=True, gc=False):
     max_concurrency: _Number | None = msgspec.field(default=None, name="max-concurrency")
-    processes: list[int] | None = None  # of prefork and solo
+    processes: list[int] | None = None  # prefork and solo only
 
 
 class _Stats(Struct, frozen=True, gc=False):
     pool: _Pool | str | None = None
-    prefetch_count: _Number | str | None = None  # "N/A" while it connects
+    prefetch_count: _Number | str | None = None  # "N/A" while the worker connects
 
 
 class _Queue(Struct, frozen=True, gc=False):
@@ -52,23 +51,23 @@ _Tasks = Annotated[list[Annotated[str, Meta(min_length=1, max_length=10_000)]], 
 
 
 def facts_of(command: str, answer: Any) -> WorkerFacts:
-    """Read an answer.
+    """Decode an answer.
 
     Args:
-        command: that it is the answer to.
-        answer: as it was deserialized, of any type.
+        command: the command that was answered.
+        answer: the deserialized answer, of any type.
 
     Raises:
-        msgspec.ValidationError: it is none, or tells of an error.
+        msgspec.ValidationError: it is not an answer to this command, or it reports an error.
     """
     ((worker, value),) = msgspec.convert(answer, _Answer).items()
     return _READERS[command](_printable(worker), value)
 
 
 def tasks_in(answer: Any) -> tuple[str, frozenset[str]]:
-    """The worker, and the names of the tasks that it knows, in an answer to ``registered``.
+    """The worker and the names of its registered tasks, from its answer to ``registered``.
 
-    Some stand there with their settings, as in ``mail.send [rate_limit=10/m]``. Raises as :func:`facts_of` does.
+    The answer can hold settings behind a name, as in ``mail.send [rate_limit=10/m]``. Raises as :func:`facts_of`.
     """
     ((worker, value),) = msgspec.convert(answer, _Answer).items()
     return _printable(worker), frozenset(entry.partition(" [")[0] for entry in msgspec.convert(value, _Tasks))
@@ -83,7 +82,7 @@ def _stats(worker: str, value: Any) -> WorkerFacts:
     stats = msgspec.convert(value, _Stats)
     pool_size = None
     if isinstance(stats.pool, _Pool):
-        # For prefork the limit is what it started with; autoscaling and pool_grow change the number of children.
+        # For prefork max-concurrency is the initial size; autoscaling and pool_grow change the number of processes.
         pool_size = len(stats.pool.processes or ()) or stats.pool.max_concurrency
     limit = stats.prefetch_count if isinstance(stats.prefetch_count, int) else None
     return WorkerFacts(worker, pool_size=pool_size, prefetch_limit=limit)
@@ -101,7 +100,7 @@ def _enable_events(worker: str, value: Any) -> WorkerFacts:
 
 def _printable(name: str) -> str:
     if not name.isprintable():
-        raise msgspec.ValidationError("no name has control characters")
+        raise msgspec.ValidationError("a name with control characters")
     return name
 
 

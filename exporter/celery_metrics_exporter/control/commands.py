@@ -1,6 +1,4 @@
-"""What we ask of workers, when each is due, and which answers are still to come.
-
-Owns: the commands, their order, spacing and repetition, and the tickets by which an answer finds its question.
+"""The remote control commands: when each is due, and the tickets that match answers to commands.
 
 Source of the facts: ``celery/worker/control.py`` (``heartbeat``, ``enable_events``, ``stats``, ``active_queues``,
 ``registered``).
@@ -16,36 +14,34 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.control.probe import Probed
 
-#: Lets workers send a heartbeat event now, which is no answer.
+#: Makes workers send a heartbeat event now; they send no answer.
 HEARTBEAT: Final = "heartbeat"
 ENABLE_EVENTS: Final = "enable_events"
 STATS: Final = "stats"
 ACTIVE_QUEUES: Final = "active_queues"
-#: Asked by a survey alone, see ``survey``.
+#: Sent only by the doctor.
 REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
 _ANSWERED: Final = frozenset({ENABLE_EVENTS, *INSPECTION, REGISTERED})
 
-#: Seconds between two broadcasts that turn task events on.
+#: Shortest time between two ``enable_events``.
 EVENTS_SECONDS: Final = 2.0
-#: Seconds from the first request to inspect to the inspection: workers that start together are asked together.
+#: Time from the first request of an inspection to the inspection: workers that start together are asked together.
 DEBOUNCE_SECONDS: Final = 1.0
-#: Seconds between two requested inspections, however many workers come meanwhile.
+#: Shortest time between two requested inspections, however many workers appear.
 INSPECTION_SECONDS: Final = 5.0
-#: The longest pause.
+#: Longest pause.
 IDLE_SECONDS: Final = 30.0
-#: Questions with missing answers that are kept count of.
+#: Commands whose missing answers are counted, at most.
 _MAX_OPEN: Final = 1_000
 
 
 class CommandSchedule:
-    """Says which commands are due. Requests may come from any thread; the rest is for the thread that asks.
-
-    Who requests something knows nothing of who carries it out, which :class:`control.remote.RemoteControl` does.
+    """Which commands are due. Any thread may request commands; the other methods are for the thread that sends them.
 
     Attributes:
-        interval: seconds between two questions of the regular inspection.
+        interval: seconds between two commands of the regular inspection.
     """
 
     def __init__(
@@ -53,9 +49,9 @@ class CommandSchedule:
     ) -> None:
         """Args:
         monotonic: the time, in seconds.
-        interval: seconds between two questions of the regular inspection.
+        interval: seconds between two commands of the regular inspection.
         enable_events: whether workers may be asked to send task events.
-        inspect: whether they may be asked about pools and queues.
+        inspect: whether workers may be asked about their pools and queues.
         """
         self._monotonic = monotonic
         self.interval = interval
@@ -63,7 +59,7 @@ class CommandSchedule:
         self._inspect = inspect
         self._lock = threading.Lock()
         self._requested = threading.Event()
-        self._due: dict[str, float] = {}  # at which monotonic time, at the earliest
+        self._due: dict[str, float] = {}  # by command: earliest monotonic time
         self._held_until = float("-inf")
         self._next_question = monotonic() + interval
         self._question = STATS
@@ -72,7 +68,7 @@ class CommandSchedule:
         self._probe: tuple[Probed, bool] | None = None
 
     def wake(self) -> None:
-        """Everything is due now, but for task events that were turned on a moment ago."""
+        """Make every command due now; ``enable_events`` not before ``EVENTS_SECONDS`` after the last one."""
         with self._lock:
             now = self._held_until = self._monotonic()
             self._due[HEARTBEAT] = now
@@ -84,7 +80,7 @@ class CommandSchedule:
         self.nudge()
 
     def request_events(self) -> None:
-        """Turning task events on is due, as soon as it may be repeated."""
+        """Make ``enable_events`` due, as soon as it may be repeated."""
         with self._lock:
             if self._enable_events:
                 due = max(self._monotonic(), self._events_asked + EVENTS_SECONDS)
@@ -92,7 +88,7 @@ class CommandSchedule:
         self.nudge()
 
     def request_inspection(self) -> None:
-        """Both questions of the inspection are due soon."""
+        """Make both commands of the inspection due soon."""
         with self._lock:
             if self._inspect:
                 due = max(self._monotonic() + DEBOUNCE_SECONDS, self._inspection_asked + INSPECTION_SECONDS)
@@ -101,28 +97,29 @@ class CommandSchedule:
         self.nudge()
 
     def request_probe(self, told: Probed, *, anew: bool) -> None:
-        """An event of our own is due, and ``told`` is to be told what became of it; ``anew``: over a new connection,
-        to where the next subscription would go.
+        """Make a probe event due, whose result goes to ``told``; ``anew``: over a new connection.
+
+        A new connection goes where the next subscription would go, which may be another broker of a failover list.
         """
         self._probe = (told, anew)
         self.nudge()
 
     def nudge(self) -> None:
-        """End a :meth:`wait` at once, whether or not something is due."""
+        """End a :meth:`wait` at once, whether or not a command is due."""
         self._requested.set()
 
     def wait(self, longest: float) -> None:
-        """Return after so many seconds, or once something is due or was requested meanwhile."""
+        """Wait until a command is due or requested, at most ``longest`` seconds."""
         self._requested.wait(min(self.pause(), longest))
         self._requested.clear()
 
     def take_probe(self) -> tuple[Probed, bool] | None:
-        """What was given to :meth:`request_probe`, once."""
+        """Return the requested probe, if any, and take it off the schedule."""
         probe, self._probe = self._probe, None
         return probe
 
     def take(self) -> list[str]:
-        """The commands that are due now, in their order; they are due no more."""
+        """Return the commands that are due now, in their order, and take them off the schedule."""
         with self._lock:
             now = self._monotonic()
             if now < self._held_until:
@@ -141,7 +138,7 @@ class CommandSchedule:
             return taken
 
     def postpone(self, commands: Iterable[str], seconds: float) -> None:
-        """These could not be sent: they, and all others, are due again after some seconds, or at the next wake."""
+        """Reschedule commands that could not be sent: nothing is due for ``seconds``, or until :meth:`wake`."""
         with self._lock:
             now = self._monotonic()
             self._held_until = now + seconds
@@ -149,7 +146,7 @@ class CommandSchedule:
                 self._due.setdefault(command, now)
 
     def pause(self) -> float:
-        """Seconds until something is due, if nothing is requested meanwhile."""
+        """Seconds until a command is due, if nothing is requested until then."""
         with self._lock:
             dues = [*self._due.values(), *((self._next_question,) if self._inspect else ())]
             due = max(min(dues, default=float("inf")), self._held_until)
@@ -157,7 +154,7 @@ class CommandSchedule:
 
 
 class Tickets:
-    """Numbers the questions; where the broker tells who took one, knows how many answers are still to come."""
+    """Numbers the commands; counts missing answers, where the broker tells how many workers received a command."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -165,23 +162,23 @@ class Tickets:
 
     @property
     def settled(self) -> bool:
-        """Whether every question that was counted is answered by all who took it."""
+        """Whether no answer is missing to any command whose receivers were counted."""
         return not self._missing
 
     def issue(self, command: str) -> str:
-        """A ticket for a new question."""
+        """Make the ticket of a new command."""
         self._last += 1
         return f"{self._last}.{command}"
 
     def expect(self, ticket: str, answers: int) -> None:
-        """So many took the question."""
+        """Note how many workers received the command with this ticket."""
         if answers > 0:
             self._missing[int(ticket.partition(".")[0])] = answers
             if len(self._missing) > _MAX_OPEN:
                 del self._missing[next(iter(self._missing))]
 
     def redeem(self, ticket: str) -> str | None:
-        """The command that an answer belongs to; None if it was never asked."""
+        """Count an answer, and return its command; None if no such command was sent."""
         number, _, command = ticket.partition(".")
         if command not in _ANSWERED or not number.isdecimal() or not 0 < len(number) < 20:  # noqa: PLR2004 - digits
             return None
@@ -192,7 +189,7 @@ class Tickets:
         if left > 0:
             self._missing[question] = left
         elif left == 0:
-            # A worker answers in the order of the questions (kombu/pidbox.py, Node.handle_message): who answered
-            # this one has answered those before, and who left them open took this one no more.
+            # A worker answers in the order of the commands (kombu/pidbox.py, Node.handle_message): all that have
+            # answered this one have answered those before, and workers that have not will never answer those.
             self._missing = {number: count for number, count in self._missing.items() if number > question}
         return command

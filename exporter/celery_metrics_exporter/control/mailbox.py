@@ -1,10 +1,8 @@
-"""The one mailbox from which workers are asked and to which they answer.
+"""Our mailbox for remote control: sends commands to all workers and takes their answers.
 
-Owns: the connection, the name of the queue of answers, serialization, tickets. Must not know: what an answer means.
-
-Source of the facts: ``kombu/pidbox.py`` (``Mailbox._publish``: what a question looks like) and
-``celery/app/control.py`` (``Control.__init__``: exchange, serializer and accepted content). kombu publishes with
-``retry=True`` and makes connections behind our back; here everything is tried once, and whoever asks decides.
+Source of the facts: ``kombu/pidbox.py`` (``Mailbox._publish``: the fields of a command) and ``celery/app/control.py``
+(``Control.__init__``: exchange, serializer and accepted content). kombu's own mailbox publishes with ``retry=True`` and
+opens connections by itself; here everything is tried once, and the caller decides what follows.
 """
 
 from __future__ import annotations
@@ -18,90 +16,87 @@ from celery.utils import uuid
 from kombu.serialization import dumps, loads, prepare_accept_content
 from redis.exceptions import NoPermissionError, OutOfMemoryError
 
+from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.commands import Tickets
-from celery_metrics_exporter.control.post import AmqpPost, Letter, VirtualPost
 from celery_metrics_exporter.control.probe import send_through
-from celery_metrics_exporter.control.redis_post import RedisPost
+from celery_metrics_exporter.control.redis_transport import RedisTransport
+from celery_metrics_exporter.control.transport import AmqpTransport, Message, VirtualTransport
 from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.control.post import Post
+    from celery_metrics_exporter.control.transport import ReplyTransport
 
-#: Larger answers are not read.
-MAX_BODY: Final = 2_000_000
+#: Longest answer that is read.
+MAX_BODY_BYTES: Final = 2_000_000
 _PICKLE: Final = frozenset({"pickle", "application/x-python-serialize"})
 _REFUSALS: Final = (AccessRefused, NoPermissionError, OutOfMemoryError)
 
 
-class RefusedError(Exception):
-    """The broker is there and does not let us do this; its words are the cause's."""
-
-
-class UnreadableError(Exception):
-    """An answer that is too large, was never asked for, or cannot be deserialized."""
+class UnreadableReplyError(Exception):
+    """An answer is too large, belongs to no command of ours, or cannot be deserialized."""
 
 
 class Mailbox:
-    """Connects at the first need. What raises anything but our own errors is to be followed by :meth:`drop`."""
+    """Connects when it is first used. After any error that is not one of ours, call :meth:`drop`."""
 
     def __init__(self, broker: Broker, *, timeout: float, lifetime: float) -> None:
         """Args:
         broker: where the workers are.
         timeout: seconds that connecting and each answer of the broker may take.
-        lifetime: seconds without :meth:`open` after which the broker may drop the queue of answers.
+        lifetime: seconds without :meth:`open` after which the broker may delete the reply queue.
         """
         conf = broker.app.conf
         self._broker = broker
         self._timeout = timeout
         self._lifetime = lifetime
         self._exchange = f"{conf.control_exchange}.pidbox"
-        self._queue = _queue_of_answers()
+        self._queue = _reply_queue()
         self._serializer = "json" if conf.task_serializer in _PICKLE else conf.task_serializer
         self._accept = prepare_accept_content({"json", *(conf.accept_content or ())} - _PICKLE)
         self._tickets = Tickets()
         self._connection: Any = None
-        self._post: Post | None = None
+        self._transport: ReplyTransport | None = None
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection, as far as we know."""
-        return self._post is not None
+        """Whether there is a connection, as far as is known."""
+        return self._transport is not None
 
     @property
     def settled(self) -> bool:
         """Whether it is known that no answer is missing."""
-        return self._post is not None and self._post.counts and self._tickets.settled
+        return self._transport is not None and self._transport.counts and self._tickets.settled
 
     @property
     def owed(self) -> bool:
         """Whether it is known that answers are missing."""
-        return self._post is not None and self._post.counts and not self._tickets.settled
+        return self._transport is not None and self._transport.counts and not self._tickets.settled
 
-    def connect(self) -> Post:
+    def connect(self) -> ReplyTransport:
         """Connect, if there is no connection."""
-        if self._post is None:
+        if self._transport is None:
             self._connection = self._broker.connect(heartbeat=0, timeout=self._timeout)
-            self._post = self._post_of(self._connection)
-        return self._post
+            self._transport = self._transport_of(self._connection)
+        return self._transport
 
     def open(self) -> None:
-        """Let answers come.
+        """Make the reply queue, so that workers can answer.
 
         Raises:
-            RefusedError: the broker lets us have no queue of answers.
+            RefusedError: the broker refuses the reply queue.
         """
-        with _Refusal():
-            self.connect().prepare()
+        with _RaiseRefusedError():
+            self.connect().open_replies()
 
     def ask(self, command: str, *, answered: bool) -> int | None:
-        """Send a command to all workers; ``answered``: they are to answer.
+        """Send a command to all workers, to be answered or not.
 
         Returns:
-            How many took it, if that is known.
+            How many workers received it, if the broker tells.
 
         Raises:
-            RefusedError: the broker lets us send nothing to workers.
+            RefusedError: the broker refuses the command.
         """
         ticket = self._tickets.issue(command) if answered else ""
         message: dict[str, object] = {
@@ -114,92 +109,95 @@ class Mailbox:
         if answered:
             message |= {"ticket": ticket, "reply_to": {"exchange": "", "routing_key": self._queue}}
         content_type, content_encoding, body = dumps(message, serializer=self._serializer)
-        with _Refusal():
-            taken = self.connect().send(Letter(body, content_type, content_encoding))
+        with _RaiseRefusedError():
+            taken = self.connect().send(Message(body, content_type, content_encoding))
         if answered and taken is not None:
             self._tickets.expect(ticket, taken)
         return taken
 
     def probe(self) -> bool:
-        """Send an event that comes back to whoever receives events here; False: with this kind of broker it need not.
+        """Send a probe event, which every receiver of events receives too.
+
+        Returns:
+            False with a kind of broker that does not deliver events to other clients; nothing is sent then.
 
         Raises:
-            RefusedError: the broker lets us send no events.
+            RefusedError: the broker refuses the event.
         """
-        with _Refusal():
+        with _RaiseRefusedError():
             return send_through(self.connect(), self._broker.app)
 
-    def take(self) -> list[Letter]:
-        """The answers that came, oldest first, a batch at most; none without a connection."""
-        with _Refusal():
-            return [] if self._post is None else self._post.take()
+    def take(self) -> list[Message]:
+        """Take the next batch of answers, oldest first; none without a connection."""
+        with _RaiseRefusedError():
+            return [] if self._transport is None else self._transport.take()
 
-    def read(self, letter: Letter) -> tuple[str, Any]:
-        """Find the command that an answer belongs to, and deserialize it.
+    def read(self, message: Message) -> tuple[str, Any]:
+        """Return the command of an answer, and the deserialized answer.
 
         Raises:
-            UnreadableError: it is no answer.
+            UnreadableReplyError: it is not an answer to a command of ours.
         """
-        command = self._tickets.redeem(letter.ticket)
-        if command is None or len(letter.body) > MAX_BODY:
-            raise UnreadableError(f"ticket {letter.ticket[:80]!r}, {len(letter.body)} bytes")
+        command = self._tickets.redeem(message.ticket)
+        if command is None or len(message.body) > MAX_BODY_BYTES:
+            raise UnreadableReplyError(f"ticket {message.ticket[:80]!r}, {len(message.body)} bytes")
         try:
-            if letter.content_type == "application/json":  # a fifth of the time that kombu's json takes
-                return command, msgspec.json.decode(letter.body)
-            content = loads(letter.body, letter.content_type, letter.content_encoding, accept=self._accept)
+            if message.content_type == "application/json":  # takes a fifth of the time of kombu's json
+                return command, msgspec.json.decode(message.body)
+            content = loads(message.body, message.content_type, message.content_encoding, accept=self._accept)
             return command, content
         except Exception as error:  # whatever a codec raises
-            raise UnreadableError(one_line(error)) from error
+            raise UnreadableReplyError(one_line(error)) from error
 
     def discard(self) -> None:
-        """Throw away the answers that came."""
-        if self._post is not None:
-            with _Refusal():
-                self._post.discard()
+        """Discard the answers that have arrived."""
+        if self._transport is not None:
+            with _RaiseRefusedError():
+                self._transport.discard()
 
     def rest(self) -> None:
-        """Nothing more is asked for a while."""
-        if self._post is not None and self.settled:
-            with _Refusal():
-                self._post.leave()
+        """Remove the reply queue for a while, if no answer is missing."""
+        if self._transport is not None and self.settled:
+            with _RaiseRefusedError():
+                self._transport.close_replies()
 
     def drop(self) -> None:
-        """Forget the connection at once, without a word to a broker that may be gone."""
-        connection, self._connection, self._post = self._connection, None, None
+        """Close the connection without sending anything to the broker, which may be gone."""
+        connection, self._connection, self._transport = self._connection, None, None
         if connection is not None:
-            with contextlib.suppress(Exception):  # whatever is left of it
+            with contextlib.suppress(Exception):  # it may be broken in any way
                 connection.collect()
 
     def close(self) -> None:
-        """Leave the broker in good order."""
-        if self._post is not None:
-            with _Refusal():
-                self._post.leave()
+        """Remove the reply queue and disconnect."""
+        if self._transport is not None:
+            with _RaiseRefusedError():
+                self._transport.close_replies()
             self._connection.release()
-            self._connection = self._post = None
+            self._connection = self._transport = None
 
-    def _post_of(self, connection: Any) -> Post:
+    def _transport_of(self, connection: Any) -> ReplyTransport:
         kind = connection.transport.driver_type
         if kind == "redis":
-            return RedisPost(connection, self._exchange, self._queue, self._tickets)
+            return RedisTransport(connection, self._exchange, self._queue, self._tickets)
         if kind == "amqp":
-            # The broker may take a while to see that an old connection is dead, and keeps its exclusive queue.
-            self._queue = _queue_of_answers()
-            return AmqpPost(connection, self._exchange, self._queue, lifetime=self._lifetime)
-        return VirtualPost(connection, self._exchange, self._queue)
+            # The exclusive queue of a dead connection stays until the broker sees that the connection is dead.
+            self._queue = _reply_queue()
+            return AmqpTransport(connection, self._exchange, self._queue, lifetime=self._lifetime)
+        return VirtualTransport(connection, self._exchange, self._queue)
 
 
-class _Refusal:
-    """Tells what the broker does not let us do from everything else that can go wrong."""
+class _RaiseRefusedError:
+    """A context that turns the libraries' errors for a refusal into :class:`RefusedError`."""
 
     def __enter__(self) -> None:
         """Do nothing."""
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate."""
+        """Translate the error."""
         if isinstance(error, _REFUSALS):
             raise RefusedError(one_line(error)) from error
 
 
-def _queue_of_answers() -> str:
+def _reply_queue() -> str:
     return f"{uuid()}.reply.celery-exporter.pidbox"

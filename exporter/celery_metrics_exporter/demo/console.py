@@ -1,24 +1,28 @@
-"""What the demo prints: where to look, then a row of live figures every few seconds.
+"""Print the demo's addresses, then a row of live figures every few seconds.
 
-Knows a registry and a text stream. The figures are read from the families that Prometheus scrapes, so they are as true
-as these. Rows scroll in a terminal and in a pipe alike; only a terminal gets the header again and in bold.
+The figures are read from the families that Prometheus scrapes. A terminal gets the header again now and then, in bold;
+a pipe gets it once.
 """
+
+from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
+from typing import Final, TextIO
 
 from prometheus_client import CollectorRegistry
 
-_HEADER = "  time  tasks/s  succeeded  failed  retried  rejected  revoked  running  queued   wait  workers"
-_HEADER_EVERY = 20  # rows, in a terminal
+_HEADER: Final = (
+    "  time  tasks/s  succeeded  failed  retried  rejected  revoked  running  queued   wait  workers"
+)
+_HEADER_INTERVAL: Final = 20  # rows, in a terminal
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Totals over all tasks and queues at one moment; `waited` in seconds, summed over `waits` tasks."""
+    """Totals over all tasks and queues at one moment; `waited` is the sum of the `waits` queue waits, in seconds."""
 
     started: int
     succeeded: int
@@ -39,7 +43,7 @@ def read_figures(registry: CollectorRegistry) -> Figures:
     for family in registry.collect():
         if family.name.startswith(("celery_task_", "celery_worker_", "celery_queue_")):
             for sample in family.samples:
-                totals[sample.name] += sample.value  # type: ignore[assignment] # a Counter adds floats just as well
+                totals[sample.name] += sample.value  # type: ignore[assignment] # a Counter can add floats too
     return Figures(
         started=int(totals["celery_task_started_total"]),
         succeeded=int(totals["celery_task_succeeded_total"]),
@@ -56,7 +60,7 @@ def read_figures(registry: CollectorRegistry) -> Figures:
 
 
 class Console:
-    """Writes to `out`; when nobody reads that any more (`demo | head`), `gone` becomes true and nothing is raised."""
+    """Writes to `out`. When nobody reads it any more (`demo | head`), `gone` becomes true, and nothing is raised."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -68,19 +72,19 @@ class Console:
         self.gone = False
 
     def welcome(self, urls: Sequence[str], workers: int, *, endless: bool) -> None:
-        """Say what runs and what to open."""
+        """Print what runs and which addresses to open."""
         for url in urls:
             self._line(f"\n  metrics      {url}/metrics\n  status page  {url}/\n  ready        {url}/-/ready")
         self._line(
             f"\nA broker, {workers} workers and a client run on this machine; the exporter watches them."
-            "\nThe figures come from these metrics; wait is the mean time from due to started since the row before."
+            "\nThe figures come from these metrics; wait is the mean queue wait since the previous row."
             + ("\nCtrl-C ends the demo and removes everything." if endless else "")
             + "\n"
         )
 
     def row(self, elapsed: float, figures: Figures) -> None:
-        """Write one row; rates and the mean wait are those since the row before. `elapsed` is in seconds."""
-        if self._rows == 0 or (self._terminal and self._rows % _HEADER_EVERY == 0):
+        """Write one row; rates and the mean wait are since the previous row. `elapsed` is in seconds."""
+        if self._rows == 0 or (self._terminal and self._rows % _HEADER_INTERVAL == 0):
             self._line(self._header)
         self._rows += 1
         then, before = self._before
@@ -106,7 +110,7 @@ class Console:
             self._out.flush()
         except OSError:
             self.gone = True
-            # What is buffered would raise again when the interpreter flushes it at its end.
+            # The interpreter flushes the buffer at its end, which would raise again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
 
 

@@ -1,8 +1,10 @@
-"""The demo's one error: something that the user can read and act on. Knows nothing else of the demo."""
+"""The error that ends the demo with a message for the user."""
+
+from __future__ import annotations
 
 
 class DemoError(Exception):
-    """The demo cannot start or go on; the message is one line that says what to do, `details` may follow it."""
+    """The demo cannot start or continue; the message is one line, which `details` may follow."""
 
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)

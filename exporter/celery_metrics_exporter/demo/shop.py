@@ -1,24 +1,25 @@
 """The demo's Celery application: a small web shop with four queues, two workers and ten tasks.
 
-Owns the tasks, their routes and the workers that run them. Outcomes follow from a task's arguments, as in a real shop
-(an expired card is declined, a locked shelf is put back to the queue), so the client decides what happens.
-Work is time asleep: the demo shows much and costs little CPU.
+The arguments of a task decide its outcome, as in a real shop (an expired card is declined, the message for a locked
+shelf goes back to the queue), so the client decides what happens. Tasks sleep instead of working, to save CPU.
 """
+
+from __future__ import annotations
 
 import os
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from celery import Celery
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """One worker process: name, pool, slots, queues."""
+class DemoWorker:
+    """The settings of one worker process: name, pool, slots, queues."""
 
     name: str
     pool: str
@@ -26,43 +27,43 @@ class Worker:
     queues: tuple[str, ...]
 
 
-WORKERS = (
-    Worker("shop", pool="prefork", concurrency=3, queues=("orders", "reports")),
-    Worker("media", pool="threads", concurrency=6, queues=("mail", "media")),
+WORKERS: Final = (
+    DemoWorker("shop", pool="prefork", concurrency=3, queues=("orders", "reports")),
+    DemoWorker("media", pool="threads", concurrency=6, queues=("mail", "media")),
 )
 
 
-BUSY_FOR = 2  # attempts that a busy gateway turns away
+BUSY_ATTEMPTS: Final = 2  # a busy gateway refuses so many attempts
 
 
 class CardDeclined(Exception):
-    """The bank says no."""
+    """The bank refuses the card."""
 
 
 class GatewayTimeout(Exception):
-    """The payment gateway or the mail server did not answer in time; worth another try."""
+    """The payment gateway or the mail server did not answer in time; the task retries."""
 
 
 class MailboxFull(Exception):
-    """The recipient's mailbox takes no more mail."""
+    """The recipient's mailbox is full."""
 
 
 class UnsupportedImage(Exception):
-    """The uploaded file is no image that the shop can read."""
+    """The shop cannot read the uploaded file as an image."""
 
 
 def charge_card(self: Any, order: int, card: str) -> str:
-    """Fail with an expired card; try again while the gateway is busy."""
+    """Fail for an expired card; retry while the gateway is busy."""
     _work(0.02, 0.12)
     if card == "expired":
         raise CardDeclined(f"order {order}")
-    if card == "gateway-busy" and self.request.retries < BUSY_FOR:
+    if card == "gateway-busy" and self.request.retries < BUSY_ATTEMPTS:
         raise self.retry(exc=GatewayTimeout(f"order {order}"), countdown=1.0, max_retries=3)
     return f"order {order} paid"
 
 
 def reserve_stock(self: Any, order: int, shelf: str) -> str:
-    """Refuse a shelf that is gone; put the message of a locked one back once."""
+    """Reject the message for a shelf that is gone; requeue the message for a locked shelf once."""
     _work(0.01, 0.05)
     if shelf == "gone":
         raise Reject(f"order {order}: no such shelf", requeue=False)
@@ -72,13 +73,13 @@ def reserve_stock(self: Any, order: int, shelf: str) -> str:
 
 
 def sync_prices() -> int:
-    """Run every ten seconds, as if beat sent it."""
+    """Run every ten seconds, as if sent by beat."""
     _work(0.2, 0.5)
     return 1200
 
 
 def send_receipt(self: Any, order: int, recipient: str) -> str:
-    """Fail with a full mailbox; try again once when the mail server is slow."""
+    """Fail for a full mailbox; retry once when the mail server is slow."""
     _work(0.03, 0.2)
     if recipient == "full@example.com":
         raise MailboxFull(recipient)
@@ -88,19 +89,19 @@ def send_receipt(self: Any, order: int, recipient: str) -> str:
 
 
 def send_reminder(order: int) -> str:
-    """Run some seconds after it was sent (ETA), unless it is revoked or expires first."""
+    """Run some seconds after it was sent (eta), unless it is revoked or expires before."""
     _work(0.03, 0.1)
     return f"reminder of order {order} sent"
 
 
 def send_newsletter(recipient: int) -> str:
-    """Come in bursts, so that the queue fills."""
+    """Fill the queue: newsletters are sent in bursts."""
     _work(0.1, 0.2)
     return f"newsletter {recipient} sent"
 
 
 def resize_image(path: str) -> str:
-    """Fail with a file that is no image."""
+    """Fail for a file that is no image."""
     _work(0.1, 0.8)
     if path.endswith(".psd"):
         raise UnsupportedImage(path)
@@ -108,13 +109,13 @@ def resize_image(path: str) -> str:
 
 
 def transcode_video(path: str) -> str:
-    """Take seconds."""
+    """Run for some seconds."""
     _work(1.5, 5.0)
     return path
 
 
 def build_sales_report(days: int) -> int:
-    """Take the longer the more days it covers; a whole year runs into the soft time limit."""
+    """Run for a time that grows with the number of days; a whole year exceeds the soft time limit."""
     _work(0.01 * days, 0.02 * days)
     return days
 
@@ -125,8 +126,8 @@ def export_archive(year: int) -> int:
     return year
 
 
-# `throws` names the failures that belong to the plot: Celery then does not log them as errors.
-_TASKS: tuple[tuple[str, Callable[..., object], dict[str, object]], ...] = (
+# `throws` names the failures that the demo intends: Celery then does not log them as errors.
+_TASKS: Final[tuple[tuple[str, Callable[..., object], dict[str, object]], ...]] = (
     ("shop.orders.charge_card", charge_card, {"bind": True, "throws": (CardDeclined,)}),
     ("shop.orders.reserve_stock", reserve_stock, {"bind": True, "acks_late": True}),
     ("shop.stock.sync_prices", sync_prices, {}),
@@ -145,10 +146,10 @@ _TASKS: tuple[tuple[str, Callable[..., object], dict[str, object]], ...] = (
 
 
 def make_app() -> Celery:
-    """Return the application on the broker that the environment names, with its tasks registered."""
+    """The application with its tasks, for the broker that CELERY_BROKER_URL names."""
     app = Celery("shop", broker=os.environ["CELERY_BROKER_URL"], set_as_current=True)
     app.conf.update(
-        accept_content=["json"],  # JSON alone: Celery then lets root run a worker
+        accept_content=["json"],  # only with JSON alone Celery lets root run a worker
         broker_connection_retry_on_startup=True,
         task_ignore_result=True,
         task_routes={

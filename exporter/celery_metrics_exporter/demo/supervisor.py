@@ -1,12 +1,11 @@
-"""The order of the demo: broker, exporter, workers, client; rows of figures; and all of it back again.
+"""Start the demo's broker, exporter, workers and client, print figures, and stop them all in reverse order."""
 
-Owns the sequence and the watch over the children; each part knows only its own business.
-"""
+from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Final, TextIO
 
 from celery_metrics_exporter.app import Exporter
 from celery_metrics_exporter.config.config import Config, ListenAddress, secrets
@@ -15,20 +14,20 @@ from celery_metrics_exporter.demo.children import Child, Children, python_enviro
 from celery_metrics_exporter.demo.console import Console, read_figures
 from celery_metrics_exporter.demo.errors import DemoError
 from celery_metrics_exporter.demo.shop import WORKERS
-from celery_metrics_exporter.demo.stopping import StopRequest
+from celery_metrics_exporter.demo.stop_request import StopRequest
 from celery_metrics_exporter.logs import hide
 from celery_metrics_exporter.web.listening import ListenError
 from celery_metrics_exporter.web.listening import listen as listen_on
 
-_ROW_EVERY_S = 5.0
-_WATCH_EVERY_S = 0.5
-_GRACE_S = 3.0  # for the tasks that run when the end comes
+_ROW_SECONDS: Final = 5.0
+_WATCH_SECONDS: Final = 0.5
+_GRACE_SECONDS: Final = 3.0  # for the tasks that run at the end
 
 
 def supervise(
     *, duration: float | None, listen: Sequence[ListenAddress], out: TextIO, stop: StopRequest
 ) -> None:
-    """Run the demo until `duration` seconds have passed or an end is asked for. Raises DemoError."""
+    """Run the demo until `duration` seconds have passed or a stop is requested. Raises DemoError."""
     try:
         _check_addresses(listen)
         children = Children()
@@ -56,12 +55,12 @@ def supervise(
             console.say("Stopping the client, the workers and the broker ...")
         finally:
             children.ask_to_end(actors)
-            exporter.stop()  # before the broker goes, so that it has nothing to complain about
-            children.stop(actors, grace=_GRACE_S, hurry=lambda: stop.asked_again)
+            exporter.stop()  # before the broker ends, so that it logs no lost connection
+            children.stop(actors, grace=_GRACE_SECONDS, hurry=lambda: stop.asked_again)
 
 
 def _check_addresses(addresses: Sequence[ListenAddress]) -> None:
-    """Raise ListenError before anything is started in vain."""
+    """Raise ListenError before anything is started, if an address is in use."""
     for address in addresses:
         listen_on(address.host, address.port).close()
 
@@ -83,15 +82,15 @@ def _watch(
 ) -> None:
     start = time.monotonic()
     end = start + duration if duration is not None else float("inf")
-    row_due = start + _ROW_EVERY_S
+    row_due = start + _ROW_SECONDS
     while not console.gone and time.monotonic() < end:
-        if stop.wait(min(_WATCH_EVERY_S, end - time.monotonic())):
+        if stop.wait(min(_WATCH_SECONDS, end - time.monotonic())):
             break
         ended = children.ended()
         if ended is not None:
             raise DemoError(f"the {ended.title} {ended.end()}; its last lines:", ended.last_lines())
         if time.monotonic() >= row_due:
-            row_due += _ROW_EVERY_S
+            row_due += _ROW_SECONDS
             console.row(time.monotonic() - start, read_figures(exporter.registry))
-    if time.monotonic() - row_due > 1.0 - _ROW_EVERY_S:  # not when the last row is of just now
+    if time.monotonic() - row_due > 1.0 - _ROW_SECONDS:  # not within a second after the last row
         console.row(time.monotonic() - start, read_figures(exporter.registry))

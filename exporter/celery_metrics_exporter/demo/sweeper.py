@@ -1,11 +1,13 @@
-"""What remains when the demo dies: this small process kills the demo's children and removes its folder.
+"""A small process that kills the demo's children and removes its folder when the demo has ended in any way.
 
-Run as a script, `python sweeper.py FOLDER`, with the read end of a pipe as standard input; the demo holds the only
-write end. Lines: "+PID" for a child started as leader of its own process group, "-PID" for one that ended. When the
-pipe closes, be it because the demo ended, crashed or was killed with SIGKILL, whatever is left goes.
-Imports the standard library only, so that it starts at once and depends on nothing that could be broken.
-(PR_SET_PDEATHSIG would be Linux only, would not reach the children's children and would leave the folder.)
+Run as a script, `python sweeper.py FOLDER`, with the read end of a pipe as standard input; only the demo holds its
+write end. A line "+PID" names a child, the leader of its own process group, "-PID" a child that has ended. The pipe
+closes when the demo ends, crashes or is killed with SIGKILL. The script imports only the standard library, so that it
+starts at once and depends on nothing that could be broken. (PR_SET_PDEATHSIG works only on Linux, does not reach the
+children's children, and would leave the folder.)
 """
+
+from __future__ import annotations
 
 import os
 import shutil
@@ -17,7 +19,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Keep the list of children until the pipe closes, then sweep."""
+    """Keep the list of children until the pipe closes, then kill them and remove the folder."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     folder = Path(sys.argv[1])
@@ -35,7 +37,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             break
-        time.sleep(0.1)  # a dying child may have written a file while the folder was being emptied
+        time.sleep(0.1)  # a dying child may have written a file while the folder was removed
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """A worker process of the demo: `python -m celery_metrics_exporter.demo.worker NAME`, one of `shop.WORKERS`."""
 
+from __future__ import annotations
+
 import sys
 import warnings
 
@@ -10,12 +12,12 @@ from celery_metrics_exporter.demo.shop import WORKERS, make_app
 
 def main(name: str) -> None:
     """Run this worker until SIGTERM."""
-    # Celery warns root, who may run the demo: its messages are JSON alone, from a broker with a password.
+    # Celery warns when root runs a worker; here all messages are JSON, from a broker with a password.
     warnings.simplefilter("ignore", SecurityWarning)
     worker = next(worker for worker in WORKERS if worker.name == name)
     make_app().worker_main(
         [
-            "--quiet",  # no banner: what the log says last must be what went wrong
+            "--quiet",  # no banner: the last lines of the log must be the error
             "worker",
             f"--hostname={worker.name}@%h",
             f"--pool={worker.pool}",
@@ -23,7 +25,7 @@ def main(name: str) -> None:
             f"--queues={','.join(worker.queues)}",
             "--task-events",
             "--loglevel=ERROR",
-            # Start-up waits and chatter between workers that nobody looks at here; heartbeats stay on.
+            # No waiting at start and no talk between workers, which nothing here uses; heartbeats stay on.
             "--without-gossip",
             "--without-mingle",
         ]

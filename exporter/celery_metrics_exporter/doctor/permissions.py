@@ -1,7 +1,7 @@
 """The lines by which a broker's administrator gives us what we need; docs/operations.md explains them.
 
-Source of the facts: ``receivers/redis.py``, ``queues/readers/redis.py`` and ``control/redis_post.py`` (which commands
-we send to Redis), RabbitMQ's access control (configure, write and read are regular expressions on names).
+Source of the facts: ``receivers/redis.py``, ``queues/readers/redis.py`` and ``control/redis_transport.py`` (which
+commands we send to Redis), RabbitMQ's access control (configure, write and read are regular expressions on names).
 """
 
 from __future__ import annotations

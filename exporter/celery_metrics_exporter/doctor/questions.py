@@ -12,7 +12,7 @@ import msgspec
 
 from celery_metrics_exporter.control.answers import tasks_in
 from celery_metrics_exporter.control.commands import HEARTBEAT, REGISTERED
-from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableError
+from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
 from celery_metrics_exporter.doctor.results import one_line
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Questions:
         for letter in letters:
             try:
                 worker, tasks = tasks_in(self._mailbox.read(letter)[1])
-            except (UnreadableError, msgspec.ValidationError, RecursionError):
+            except (UnreadableReplyError, msgspec.ValidationError, RecursionError):
                 continue
             self.answers[worker] += 1
             self.tasks[worker] = self.tasks.get(worker, frozenset()) | tasks

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.exceptions import ResponseError
 
 from celery_metrics_exporter.queues.internal import is_internal
-from celery_metrics_exporter.queues.readers.redis_session import Session, packed
+from celery_metrics_exporter.queues.readers.redis_session import RedisSession, packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -64,7 +64,7 @@ class RedisServer:
 
     def __init__(self, broker: Broker, *, timeout: float) -> None:
         """Connects; ``timeout`` in seconds is for that, and for each question again."""
-        self._session = Session(broker, timeout)
+        self._session = RedisSession(broker, timeout)
         self.layout = self._session.layout
         self.database = self._session.database
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.control.mailbox import RefusedError
+from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.probe import reaches
 from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
 from celery_metrics_exporter.doctor.listening import Listening

@@ -1,1 +1,1 @@
-"""From families to the bytes of a scrape: rows and encoders."""
+"""Encode metric families as the bytes of a scrape."""

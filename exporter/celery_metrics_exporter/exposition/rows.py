@@ -1,13 +1,11 @@
-"""A metric family in one scrape, as rows of numbers: what our collectors yield.
+"""Metric families as rows of numbers, which our collectors yield in a scrape.
 
-A family of prometheus_client holds a ``Sample`` with a dict of labels for each line, which costs more than all the
-rest. Ours hold numbers by label values, of which ``exposition.text`` makes lines at once. They are
-prometheus_client's ``Metric`` all the same: whoever asks for ``samples`` (its own encoders, ``restricted_registry``,
-``get_sample_value``) gets them, made in that moment.
+A family of prometheus_client holds a ``Sample`` with a dict of labels for each line, which costs more than everything
+else in a scrape. Our families hold numbers by label values; ``exposition.text`` makes lines from them directly. They
+are still a ``Metric`` of prometheus_client: users of ``samples`` (its own encoders, ``restricted_registry``,
+``get_sample_value``) get samples, which are made at that moment.
 
-A scrape makes few objects for them, so that it makes little work for the garbage collector.
-
-Owns: the shape of such families. Must not know: any particular metric, what lines look like.
+A scrape makes few objects this way, which saves work of the garbage collector.
 """
 
 from __future__ import annotations
@@ -29,44 +27,44 @@ Labels: TypeAlias = tuple[str, ...]
 
 
 class Rows(Metric, ABC):
-    """Either kind of family. ``name`` is prometheus_client's: that of a counter without ``_total``."""
+    """A family of either kind. ``name`` is as in prometheus_client: a counter's name without ``_total``."""
 
     def __init__(self, name: str, documentation: str, kind: str, label_names: Labels) -> None:
         super().__init__(name, documentation, kind)
-        del self.samples  # the list that Metric makes, which hides the property
+        del self.samples  # Metric makes a list, which would hide the property below
         self.label_names = label_names
-        self.labels: list[Labels] = []  # of each series; further lists hold the numbers
+        self.labels: list[Labels] = []  # one entry per series; the lists of the subclasses hold the numbers
 
     @property
     @abstractmethod
     def sample_names(self) -> tuple[str, ...]:
-        """The names that its lines begin with."""
+        """The names with which the family's lines begin."""
 
     @abstractmethod
     def _make_samples(self) -> Iterator[Sample]:
-        """The rows as prometheus_client has them."""
+        """The rows as prometheus_client's samples."""
 
     @cached_property
-    def samples(self) -> list[Sample]:  # type: ignore[override]  # there an attribute; here too once it is made
-        """Every line, in the order of the text format."""
+    def samples(self) -> list[Sample]:  # type: ignore[override]  # an attribute there; here too, after the first use
+        """Every line as a sample, in the order of the text format."""
         return list(self._make_samples())
 
     def _restricted_metric(self, names: set[str]) -> Metric | None:
-        """What prometheus_client's ``RestrictedRegistry`` asks each family: itself, or less, or None.
+        """The part of the family with these names, for prometheus_client's ``RestrictedRegistry``; None if empty.
 
-        Its collector is asked for all of its families; this spares them the samples of those that nobody wants.
+        The registry collects all families and then selects; here families that nobody wants make no samples.
         """
         wanted = names.intersection(self.sample_names)
         if not wanted or not self.labels:
             return None
         if len(wanted) == len(self.sample_names):
             return self
-        part: Metric = super()._restricted_metric(names)  # type: ignore[no-untyped-call]  # theirs
+        part: Metric = super()._restricted_metric(names)  # type: ignore[no-untyped-call]  # the library's
         return part
 
 
 class ValueRows(Rows):
-    """A counter or a gauge: a number for each series."""
+    """A counter or a gauge: one number per series."""
 
     def __init__(self, name: str, documentation: str, kind: str, label_names: Labels) -> None:
         super().__init__(name, documentation, kind, label_names)
@@ -79,13 +77,13 @@ class ValueRows(Rows):
         self.values.append(value)
 
     def add_metrics(self, labels: Iterable[Labels], values: Iterable[float]) -> None:
-        """Add as many series as there are labels, with as many values."""
+        """Add several series: the labels and the value of each."""
         self.labels += labels
         self.values += values
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """All lines begin alike."""
+        """The one name of all lines."""
         return (self.sample_name,)
 
     def _make_samples(self) -> Iterator[Sample]:
@@ -94,10 +92,10 @@ class ValueRows(Rows):
 
 
 class HistogramRows(Rows):
-    """A histogram: for each series the number of values up to each bound, and their sum."""
+    """A histogram: per series the number of values in each bucket, and their sum."""
 
     def __init__(self, name: str, documentation: str, label_names: Labels, bounds: Sequence[float]) -> None:
-        """``bounds``: upper bounds in ascending order, without the infinite one."""
+        """``bounds``: the upper bounds in ascending order, without +Inf."""
         super().__init__(name, documentation, "histogram", label_names)
         #: The values of the label ``le``.
         self.bounds = (*(go_string(bound) for bound in bounds), "+Inf")
@@ -105,9 +103,9 @@ class HistogramRows(Rows):
         self.sums: list[float] = []
 
     def add_metric(self, labels: Labels, counts: Iterable[int], sum_: float) -> None:
-        """Add a series: the number of values in each bucket, those beyond all bounds last, and the sum of the values.
+        """Add a series: the number of values in each bucket, the one above all bounds last, and the sum of the values.
 
-        The counts are read at once, so that ``_count`` is the infinite bucket though others go on counting.
+        The counts are copied, so that ``_count`` equals the +Inf bucket while another thread goes on counting.
         """
         self.labels.append(labels)
         self.counts.append(tuple(counts))
@@ -115,7 +113,7 @@ class HistogramRows(Rows):
 
     @property
     def sample_names(self) -> tuple[str, ...]:
-        """In the order of a series' lines."""
+        """The names of a series' lines, in their order."""
         return (f"{self.name}_bucket", f"{self.name}_count", f"{self.name}_sum")
 
     def _make_samples(self) -> Iterator[Sample]:
@@ -129,5 +127,5 @@ class HistogramRows(Rows):
 
 
 def go_string(number: float) -> str:
-    """The number as both formats write it."""
-    return str(floatToGoString(number))  # type: ignore[no-untyped-call]  # theirs
+    """The number as prometheus_client writes it, in both formats."""
+    return str(floatToGoString(number))  # type: ignore[no-untyped-call]  # the library's

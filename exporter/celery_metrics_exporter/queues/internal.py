@@ -1,11 +1,9 @@
-"""Which queues are Celery's own: what it talks to itself through, never work that waits.
-
-Owns: that one question, for every broker. Must not know: a broker, events, metrics.
+"""Tell Celery's own queues, such as those of events and remote control, from queues of tasks.
 
 Source of the facts: ``celery/events/receiver.py`` (``EventReceiver``: prefix ``celeryev``), ``kombu/pidbox.py``
-(``Mailbox``: a mailbox for each worker and a reply queue for each asker), ``celery/backends/rpc.py`` (``RPCBackend``:
-results come back through a queue that is named by a bare UUID), ``kombu/transport/native_delayed_delivery.py``
-(``level_name``; an application may put a prefix before it).
+(``Mailbox``: a mailbox for each worker and a reply queue for each client), ``celery/backends/rpc.py`` (``RPCBackend``:
+results return through a queue whose name is a UUID), ``kombu/transport/native_delayed_delivery.py`` (``level_name``; an
+application may put a prefix before it).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Looks at the broker at intervals, whatever happens to it.
-
-Owns: the rhythm, and what is said when a look fails. Must not know: which broker it is, events, metrics.
-"""
+"""The sampler: reads the queues of the broker at intervals, in its own thread."""
 
 from __future__ import annotations
 
@@ -21,53 +18,53 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Samples(Protocol):
-    """Takes what was seen; called by the sampler's thread."""
+class SampleSink(Protocol):
+    """Takes the samples; called by the sampler's thread."""
 
     def wanted(self) -> Collection[str]:
-        """The names of the queues to look at."""
+        """The names of the queues to read."""
 
     def sampled(self, facts: BrokerFacts) -> None:
-        """The broker answered."""
+        """Take a sample of the broker."""
 
     def sampling_failed(self, error: str) -> None:
-        """It did not; ``error`` says why in one line, in the words of a library."""
+        """Take note that no sample could be made; ``error`` is the library's reason in one line."""
 
 
 class Sampler:
-    """Reads a broker again and again, until it is told to stop."""
+    """Reads a broker at intervals until it is told to stop; a failure is reported, and the next reading tried."""
 
-    def __init__(self, reader: BrokerReader, samples: Samples, *, interval: float, broker: str) -> None:
+    def __init__(self, reader: BrokerReader, sink: SampleSink, *, interval: float, broker: str) -> None:
         """Args:
-        reader: reads, or raises.
-        samples: takes what was read.
-        interval: seconds from the beginning of one look to that of the next.
+        reader: reads the broker.
+        sink: takes the samples.
+        interval: seconds between the starts of two readings.
         broker: name of the broker for the log, without secrets.
         """
         self._reader = reader
-        self._samples = samples
+        self._sink = sink
         self._interval = interval
         self._outage = OutageLog(log, "cannot read queues", "queues can be read again", broker=broker)
         self._stop = threading.Event()
 
     def stop(self) -> None:
-        """Let :meth:`run` return once its current look has ended. May be called from any thread."""
+        """Make :meth:`run` return after its current reading. May be called from any thread."""
         self._stop.set()
 
     def run(self) -> None:
-        """Look until told to stop."""
+        """Sample until told to stop."""
         while not self._stop.is_set():
             began = time.monotonic()
-            self._look()
+            self._sample()
             self._stop.wait(max(self._interval / 10, began + self._interval - time.monotonic()))
         self._reader.close()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         try:
-            facts = self._reader.read(self._samples.wanted())
-            self._samples.sampled(facts)
+            facts = self._reader.read(self._sink.wanted())
+            self._sink.sampled(facts)
         except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
-            self._samples.sampling_failed(one_line(error))
+            self._sink.sampling_failed(one_line(error))
             self._outage.fail(error)
         else:
             self._outage.recover()

@@ -1,20 +1,24 @@
-"""From a broker connection to bodies: receivers know a sink for bytes, and neither events nor metrics."""
+"""Receive event messages from a broker and hand over their bodies as bytes, not decoded.
+
+A receiver (``receiver``) keeps one subscription open and reconnects; the watchdog (``watchdog``) replaces a receiver
+that is stuck. There are three kinds of subscription: ``redis``, ``amqp``, and ``kombu`` for every broker.
+"""
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 
-#: What one message may need, in bytes as the broker delivers it; a larger one is dropped undecoded.
+#: Longest message that is decoded, in bytes as the broker delivers it; a longer one is dropped.
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
-#: Content type of the empty message that stands for one whose body was too large to be kept.
+#: Content type of the empty message that takes the place of one whose body was too large to be kept.
 OVERSIZED: Final = "application/x-oversized"
 
 
 class SilentError(TimeoutError):
-    """The broker was silent for too long: the link is dead, and was so before anybody could know.
+    """The broker was silent for too long: the connection is dead, and was so before anybody could know.
 
     Attributes:
-        since: monotonic time at which it was last heard.
+        since: monotonic time of the last byte from the broker.
     """
 
     def __init__(self, message: str, *, since: float) -> None:
@@ -23,55 +27,57 @@ class SilentError(TimeoutError):
 
 
 class Sink(Protocol):
-    """Takes what arrives. Called by the receiver's thread; must not raise.
+    """Takes the bodies of messages. Called by the receiver's thread; must not raise.
 
-    Its methods are looked up anew for each call: the watchdog replaces them to cut a receiver off.
+    Its methods are looked up anew for each call: the watchdog replaces them when it cuts a receiver off.
     """
 
     def feed(self, body: bytes, /) -> None:
         """Take the JSON body of one event message."""
 
     def feed_all(self, bodies: list[bytes], /) -> None:
-        """Take those of several that came together."""
+        """Take the JSON bodies of several messages that arrived together."""
 
     def drop(self, reason: str, detail: str, /) -> None:
-        """Take note of a message without a body that could be fed."""
+        """Count a message that has no usable body."""
 
 
 class Link(Protocol):
-    """Is told of the state of the subscription."""
+    """Is told the state of the subscription."""
 
     def up(self) -> None:
-        """Events are delivered from now on: the broker has confirmed the subscription."""
+        """The broker has confirmed the subscription: events are delivered from now on."""
 
     def down(self, error: str | None, *, since: float | None = None) -> None:
-        """They are not; ``error`` says why, in one line that may hold secrets still.
+        """No events are delivered any more.
 
-        ``since``: the monotonic time from which on none was, where that was found out late.
+        Args:
+            error: the reason in one line, which may still hold secrets.
+            since: monotonic time of the last delivery, where the loss was found out late.
         """
 
 
 class Subscription(Protocol):
     """One connection to a broker's event stream, from connecting to its end; feeds a sink.
 
-    Used by one thread, but for :meth:`cut`.
+    One thread uses it; only :meth:`cut` may be called by another one.
     """
 
     def open(self) -> None:
-        """Connect and subscribe; returns when the broker has confirmed it. Raises what hinders it."""
+        """Connect and subscribe; returns when the broker has confirmed it. Raises what prevents it."""
 
     def poll(self) -> None:
-        """Feed the sink with what has come; returns within about a second also when nothing does.
+        """Feed the sink with what has arrived; returns within about a second, also when nothing arrives.
 
         Raises:
-            Exception: whatever ends the connection, also when the broker has been silent for too long.
+            Exception: whatever ends the connection, also a broker that was silent for too long.
         """
 
     def close(self, *, clean: bool) -> None:
-        """Leave, whatever ``open`` came to; only a ``clean`` farewell may wait for the broker."""
+        """Disconnect, however far ``open`` got; only a ``clean`` close may wait for the broker."""
 
     def cut(self) -> None:
-        """Shut the socket, if there is one, so that whoever waits for it waits no more.
+        """Shut the socket down, so that a thread that waits for it stops waiting.
 
-        Called by another thread while the one that uses the subscription is stuck. Waits for nothing; may raise.
+        Called by another thread when the one that uses the subscription is stuck. Never waits; may raise.
         """

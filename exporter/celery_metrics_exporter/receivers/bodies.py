@@ -1,11 +1,10 @@
-"""From messages to bodies in JSON: for every message that takes kombu's whole way, and for odd envelopes on Redis.
+"""JSON bodies from kombu messages and unusual Redis envelopes: other content types, encodings, compression.
 
-Owns: what becomes of another content type, another encoding, a compressed message and one that cannot be read; how
-kombu is kept from unpacking messages itself. Must not know: transports, events, metrics.
+A message that is too large is dropped as ``oversized``, one that cannot be read as ``undecodable``.
 
-Source of the facts: ``kombu/message.py`` (``Message`` decompresses without any bound while it is made) and
-``kombu/serialization.py`` (``loads``: whatever has no deserializer is given to the codec that the message names,
-``zlib`` among them).
+Source of the facts: ``kombu/message.py`` (the constructor of ``Message`` decompresses without any bound) and
+``kombu/serialization.py`` (``loads`` gives a body without a deserializer to the codec that the message names, which can
+be ``zlib``).
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from celery_metrics_exporter.receivers.compression import OversizedError, decomp
 if TYPE_CHECKING:
     from celery_metrics_exporter.receivers import Sink
 
-#: What a body in another form than JSON may have, for these are read slowly (YAML at 100 KB a second) ...
+#: Longest body in another format than JSON: such formats are read slowly (YAML: 100 KB a second).
 MAX_FOREIGN_BYTES: Final = 1024 * 1024
-#: ... and what it may become in JSON, for aliases of YAML unfold to any size.
+#: Longest JSON that such a body may become: YAML's aliases can expand to any size.
 _MAX_CONVERTED_BYTES: Final = 2 * MAX_FOREIGN_BYTES
 
 _JSON: Final = "application/json"
@@ -37,21 +36,21 @@ class Bodies:
     """Feeds a sink with the bodies of messages."""
 
     def __init__(self, sink: Sink, serializer: str) -> None:
-        """``serializer``: the one of kombu's that events may come in besides JSON, the setting event_serializer."""
+        """``serializer``: Celery's setting event_serializer, accepted beside JSON."""
         self._sink = sink
         self._foreign = prepare_accept_content({serializer}) - {_JSON, _PICKLE}
 
     def take(self, message: Any) -> None:
-        """Feed the body of a ``kombu.Message`` whose channel was sealed, or drop what has none."""
+        """Feed the body of a ``kombu.Message``, or drop it; its channel went through :func:`keep_bodies_raw`."""
         compression = getattr(message, "compression", None)
         self.unpack(message.body, message.content_type, compression)
 
     def unreadable(self, _message: Any, error: Exception) -> None:
-        """Drop a message that kombu could not even take in."""
+        """Drop a message that kombu could not construct."""
         self._sink.drop("undecodable", one_line(error))
 
     def unpack(self, body: Any, content_type: Any, compression: Any) -> None:
-        """Feed a body as it was published, or drop it; the other arguments are what its message says of it."""
+        """Feed a body as it was published, or drop it; content type and compression are those of its message."""
         try:
             if content_type == OVERSIZED:
                 self._sink.drop("oversized", f"more than {MAX_MESSAGE_BYTES} bytes")
@@ -77,7 +76,7 @@ class Bodies:
         for part in json.JSONEncoder().iterencode(content):
             size += len(part)
             if size > _MAX_CONVERTED_BYTES:
-                raise OversizedError(f"unfolds to more than {_MAX_CONVERTED_BYTES} bytes")
+                raise OversizedError(f"expands to more than {_MAX_CONVERTED_BYTES} bytes")
             parts.append(part)
         return "".join(parts).encode()
 
@@ -91,8 +90,8 @@ def _plain(body: Any, compression: Any) -> bytes:
     return decompress(packed, compression, MAX_MESSAGE_BYTES) if compression else packed
 
 
-class _Unopened(kombu_message.Message):  # type: ignore[misc]  # kombu is untyped
-    """Stands between a transport's Message and kombu's, and hides the header that would have it decompressed."""
+class _CompressedMessage(kombu_message.Message):  # type: ignore[misc]  # kombu is untyped
+    """Keeps its compressed body: hides the header ``compression`` from ``kombu.Message``."""
 
     def __init__(self, body: Any = None, *, headers: Any = None, **more: Any) -> None:
         headers = dict(headers or {})
@@ -100,16 +99,16 @@ class _Unopened(kombu_message.Message):  # type: ignore[misc]  # kombu is untype
         super().__init__(body, headers=headers, **more)
 
 
-def seal(channel: Any) -> None:
-    """Let the messages of this channel of kombu's come to :class:`Bodies` as they were published.
+def keep_bodies_raw(channel: Any) -> None:
+    """Make this kombu channel deliver messages to :class:`Bodies` as they were published.
 
-    They are not decompressed, and one that kombu cannot take in is given to the consumer's ``on_decode_error`` like any
-    other that cannot be read, where kombu would raise, and the connection be lost. ``Channel.Message`` is the class
-    that a channel makes messages of (``kombu/transport/base.py``, ``StdChannel``).
+    They are not decompressed. A message that kombu cannot construct is given to the consumer's ``on_decode_error``;
+    without this kombu would raise, and the connection would be lost. ``Channel.Message`` is the class of a channel's
+    messages (``kombu/transport/base.py``, ``StdChannel``).
     """
     kind: Any = channel.Message
 
-    class Sealed(kind, _Unopened):  # type: ignore[misc]  # made of what the transport has
+    class RawMessage(kind, _CompressedMessage):  # type: ignore[misc]  # the base depends on the transport
         def __init__(self, *args: Any, **more: Any) -> None:
             try:
                 super().__init__(*args, **more)
@@ -117,4 +116,4 @@ def seal(channel: Any) -> None:
                 kombu_message.Message.__init__(self)
                 self.errors = [sys.exc_info()]
 
-    channel.Message = Sealed
+    channel.Message = RawMessage

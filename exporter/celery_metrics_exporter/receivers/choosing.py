@@ -1,7 +1,4 @@
-"""Which receiver serves a broker best.
-
-Owns: the choice. Must not know: how a receiver works.
-"""
+"""Choose the fastest receiver that works with a broker."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.receivers import amqp, redis
 from celery_metrics_exporter.receivers.amqp import AmqpSubscription
 from celery_metrics_exporter.receivers.kombu import KombuSubscription
-from celery_metrics_exporter.receivers.reconnecting import Receiver
+from celery_metrics_exporter.receivers.receiver import Receiver
 from celery_metrics_exporter.receivers.redis import RedisSubscription
 
 if TYPE_CHECKING:
@@ -35,8 +32,8 @@ def receiver_for(
         broker: where to connect.
         sink: takes the bodies.
         link: is told whether the subscription stands.
-        routing_key: which events to ask the broker for, where it can tell.
-        universal: take the receiver that works with every broker, also where there is a faster one.
+        routing_key: which events to subscribe to, where the broker can filter them.
+        universal: use the kombu receiver, which works with every broker, also where there is a faster one.
     """
     subscribe = subscription_for(broker, sink, routing_key=routing_key, universal=universal)
     return Receiver(broker.name, link, subscribe)
@@ -45,13 +42,13 @@ def receiver_for(
 def subscription_for(
     broker: Broker, sink: Sink, *, routing_key: str = "#", universal: bool = False
 ) -> Callable[[], Subscription]:
-    """How to make a subscription to this broker's events, each time another one; see :func:`receiver_for`."""
+    """A function that makes a new subscription to this broker's events; see :func:`receiver_for`."""
     kind = KombuSubscription if universal else fastest(broker.url)
     return partial(kind, broker, sink, routing_key=routing_key)
 
 
 def fastest(url: str) -> type[KombuSubscription | RedisSubscription]:
-    """Which subscription is the fastest that works with this broker URL, or with each of a failover list."""
+    """The fastest kind of subscription that works with this broker URL, or with all of a failover list."""
     families = {SUPPORTED.get(each.partition("://")[0].strip().lower()) for each in url.split(";")}
     kind: type[AmqpSubscription | RedisSubscription]
     if families <= REDIS:
@@ -62,5 +59,8 @@ def fastest(url: str) -> type[KombuSubscription | RedisSubscription]:
         return KombuSubscription
     if missing is None:
         return kind
-    log.warning("events are received the slow way", extra=fields(missing=missing))
+    log.warning(
+        "the fast receiver needs what the installed client library lacks, falling back to the kombu receiver",
+        extra=fields(missing=missing),
+    )
     return KombuSubscription

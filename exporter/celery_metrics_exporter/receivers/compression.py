@@ -1,10 +1,8 @@
-"""Decompression that cannot fill the memory, for messages with a header ``compression``.
+"""Decompress bodies without more memory than their limit, for messages with a header ``compression``.
 
-Owns: the compressions that event messages may come in, and their limits. Must not know: messages, events, metrics.
-
-Source of the facts: ``kombu/compression.py``, whose decoders take whatever a few kilobytes unfold to. Celery itself
-never compresses an event (``celery/events/dispatcher.py``). zstd and brotli are refused: their libraries are none of
-our dependencies.
+Source of the facts: ``kombu/compression.py``, whose decoders have no limit: a few kilobytes can expand to gigabytes.
+Celery itself never compresses an event (``celery/events/dispatcher.py``). zstd and brotli are refused, because we do
+not depend on their libraries.
 """
 
 from __future__ import annotations
@@ -17,27 +15,27 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: What a decoder of lzma may need beside its output: the highest preset of xz takes 65 MB.
-_LZMA_MEMORY: Final = 80 * 1024 * 1024
-#: Compressed texts may follow one another in a body; more of them than this are no message.
+#: Memory that the decoder of lzma may use beside its output: the highest preset of xz takes 65 MB.
+_LZMA_MEMORY_BYTES: Final = 80 * 1024 * 1024
+#: Compressed streams that may follow one another in one body.
 _MAX_STREAMS: Final = 100
 
 
 class OversizedError(Exception):
-    """A body would unfold to more than its limit."""
+    """A body is larger than its limit, or would become larger by decompression."""
 
 
 def decompress(body: bytes, compression: object, limit: int) -> bytes:
-    """Unfold a body.
+    """Decompress a body.
 
     Args:
-        body: as it came.
+        body: as it arrived.
         compression: value of the header, one of kombu's names or content types.
-        limit: bytes that the result may have.
+        limit: greatest size of the result in bytes.
 
     Raises:
-        OversizedError: the result is larger.
-        Exception: the body is damaged, or the compression not known.
+        OversizedError: the result would be larger.
+        Exception: the body is damaged, or the compression is not known.
     """
     decoder = _DECODERS.get(compression) if isinstance(compression, str) else None
     if decoder is None:
@@ -49,18 +47,18 @@ def decompress(body: bytes, compression: object, limit: int) -> bytes:
         part: bytes = stream.decompress(body, limit - size + 1)
         size += len(part)
         if size > limit:
-            raise OversizedError(f"unfolds to more than {limit} bytes")
+            raise OversizedError(f"expands to more than {limit} bytes")
         if not stream.eof:
             raise ValueError("the compressed body ends too early")
         found.append(part)
         body = stream.unused_data
         if not body:
             return b"".join(found)
-    raise OversizedError(f"more than {_MAX_STREAMS} compressed bodies in one")
+    raise OversizedError(f"more than {_MAX_STREAMS} compressed streams in one body")
 
 
 def _lzma() -> lzma.LZMADecompressor:
-    return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
+    return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY_BYTES)
 
 
 _DECODERS: Final[dict[str, Callable[[], Any]]] = {

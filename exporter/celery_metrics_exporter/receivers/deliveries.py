@@ -1,14 +1,12 @@
-"""From the bytes of an AMQP connection to bodies: the frames of plain messages are joined, all others passed on.
+"""Parse the bytes of an AMQP connection: feed the bodies of plain messages, pass every other frame on.
 
-Owns: where frames begin and end, and which messages are plain. Must not know: sockets, kombu, events, metrics.
-
-A plain message is one for our consumer, in JSON, not compressed, with its body in one frame: what Celery sends. All
-else, odd and large messages included, goes frame by frame to whoever knows the protocol, and in its order.
+A plain message is what Celery sends: one for our consumer, in JSON, not compressed, with its body in one frame. All
+other frames, those of unusual and large messages too, go to py-amqp in their order.
 
 Source of the facts: the AMQP 0-9-1 specification, 2.3.5 (frames), 4.2.6 (content) and 1.8.3 (``basic.deliver``), and
-``amqp/abstract_channel.py`` (``dispatch_method``: a body is decoded by its content encoding). The properties of all
-events of a sender are the same bytes: they are read once and remembered. So a message takes 1 us, where searching the
-bytes for each property takes 1.7 us, and py-amqp's framing alone 12 us.
+``amqp/abstract_channel.py`` (``dispatch_method``: a body is decoded by its content encoding). All events of one sender
+have the same bytes as properties: they are parsed once and then remembered. A message takes 1 us this way; looking for
+each property in the bytes takes 1.7 us, and py-amqp's framing alone 12 us.
 """
 
 from __future__ import annotations
@@ -27,35 +25,35 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.receivers import Sink
 
-#: Type, channel and payload, as py-amqp has them.
+#: Type, channel and payload, as in py-amqp.
 Frame = tuple[int, int, bytes]
 
-#: What is not complete at this size is not waited for. RabbitMQ agrees to frames of 128 KB if it is not told otherwise.
+#: A frame that is longer is an error. RabbitMQ's frames have 128 KB at most unless it is configured otherwise.
 _ENDLESS_BYTES: Final = 2 * MAX_MESSAGE_BYTES
-#: Senders whose properties are remembered, and how many bytes each may have: a megabyte.
+#: Senders whose properties are remembered, and the most bytes of each: one megabyte in all.
 _REMEMBERED: Final = 4_000
 _REMEMBERED_BYTES: Final = 250
 
 _METHOD, _HEADER, _BODY = 1, 2, 3  # types of frames
 _END: Final = 0xCE
-#: Type, channel and size before a payload, and with the end octet after it.
+#: Bytes before a payload (type, channel and size), and those together with the end octet after it.
 _HEAD_BYTES: Final = 7
-_AROUND: Final = 8
-#: The same before the properties in a content header, where class, weight and size of the body come first.
-_TO_PROPERTIES: Final = 19
+_AROUND_BYTES: Final = 8
+#: Bytes of a content header's frame before the properties: the head, then class, weight and size of the body.
+_BEFORE_PROPERTIES_BYTES: Final = 19
 
 _frame: Final = Struct(">BHI").unpack_from
-_start: Final = Struct(">3sI").unpack_from  # type and channel together, size
-_header: Final = Struct(">3sI4xQ").unpack_from  # the same, size of the body
+_start: Final = Struct(">3sI").unpack_from  # type and channel together; size
+_header: Final = Struct(">3sI4xQ").unpack_from  # the same; size of the body
 
 
-class Deliveries:
-    """Cuts what arrives, in pieces of any size."""
+class DeliveryParser:
+    """Takes the bytes of a connection in pieces of any size."""
 
     def __init__(self, sink: Sink, pass_on: Callable[[Frame], object], *, channel: int, tag: str) -> None:
         """Args:
         sink: takes the bodies of plain messages.
-        pass_on: takes every other frame. When it raises, nothing more is to be taken.
+        pass_on: takes every other frame. After it raised, the parser must not be used any more.
         channel: number of our consumer's channel.
         tag: our consumer's name.
         """
@@ -73,10 +71,10 @@ class Deliveries:
         self._missing = 0
 
     def take(self, piece: bytes) -> None:
-        """Feed and pass on all that this piece completes.
+        """Feed all bodies, and pass on all frames, that are complete with this piece.
 
         Raises:
-            amqp.exceptions.UnexpectedFrame: this is no AMQP.
+            amqp.exceptions.UnexpectedFrame: the bytes are not AMQP.
             Exception: whatever ``pass_on`` raises.
         """
         pieces = self._pieces
@@ -86,7 +84,7 @@ class Deliveries:
             if self._missing > 0:
                 return
             piece = self.give_back()
-        at, needed = self._cut(piece)
+        at, needed = self._parse(piece)
         if needed - at > _ENDLESS_BYTES:
             raise UnexpectedFrame(f"a frame of more than {_ENDLESS_BYTES} bytes")
         if at < len(piece):
@@ -94,13 +92,13 @@ class Deliveries:
             self._missing = needed - len(piece)
 
     def give_back(self) -> bytes:
-        """Return what was neither fed nor passed on yet: it begins with a frame, and a message with its first one."""
+        """Return, and forget, the bytes that were not parsed yet. They begin with a whole frame or a whole message."""
         rest = b"".join(self._pieces)
         self._pieces.clear()
         return rest
 
-    def _cut(self, data: bytes) -> tuple[int, int]:
-        """Do what can be done; returns where the rest begins, and up to where data is needed to go on."""
+    def _parse(self, data: bytes) -> tuple[int, int]:
+        """Parse as far as possible; returns where the rest begins, and up to where data is needed to continue."""
         head, method, signature, message = (
             self._deliver.unpack_from,
             self._method,
@@ -111,7 +109,7 @@ class Deliveries:
         last = end - self._deliver.size
         while at <= last:
             start, size, signed = head(data, at)
-            after = at + size + _AROUND
+            after = at + size + _AROUND_BYTES
             if signed == signature and start == method:
                 at, needed = message(data, at, after, end)
                 if needed:
@@ -120,28 +118,28 @@ class Deliveries:
                 return at, after
             else:
                 at = self._pass(data, at)
-        # Too short for a message of ours, but not for a heartbeat.
-        while at + _AROUND <= end:
+        # Too short for a plain message, but not for a heartbeat.
+        while at + _AROUND_BYTES <= end:
             start, size = _start(data, at)
-            if at + size + _AROUND > end:
-                return at, at + size + _AROUND
+            if at + size + _AROUND_BYTES > end:
+                return at, at + size + _AROUND_BYTES
             at = self._pass(data, at)
-        return at, at + _AROUND
+        return at, at + _AROUND_BYTES
 
     def _message(self, data: bytes, at: int, after: int, end: int) -> tuple[int, int]:
         """Feed the message whose first frame begins ``at``, or pass that frame on.
 
         Returns:
-            Where the next begins, and 0, or ``at`` and up to where data is needed.
+            Where the next frame begins, and 0; or ``at``, and up to where data is needed.
         """
-        if after + _TO_PROPERTIES > end:
-            return at, after + _TO_PROPERTIES
+        if after + _BEFORE_PROPERTIES_BYTES > end:
+            return at, after + _BEFORE_PROPERTIES_BYTES
         start, size, length = _header(data, after)
         if start == self._header and 0 < length <= MAX_MESSAGE_BYTES:
-            content = after + size + _AROUND
+            content = after + size + _AROUND_BYTES
             if content + _HEAD_BYTES > end:
                 return at, content + _HEAD_BYTES
-            properties = data[after + _TO_PROPERTIES : content]  # with the end octet
+            properties = data[after + _BEFORE_PROPERTIES_BYTES : content]  # with the end octet
             if properties in self._plain or self._is_plain(data[after + _HEAD_BYTES : content]):
                 start, size = _start(data, content)
                 if start == self._body and size == length:
@@ -155,7 +153,7 @@ class Deliveries:
         return self._pass(data, at), 0
 
     def _pass(self, data: bytes, at: int) -> int:
-        """Pass the frame on that begins here and is complete; returns where the next begins."""
+        """Pass on the complete frame that begins ``at``; returns where the next one begins."""
         kind, channel, size = _frame(data, at)
         stop: int = at + _HEAD_BYTES + size
         if data[stop] != _END:
@@ -164,7 +162,7 @@ class Deliveries:
         return stop + 1
 
     def _is_plain(self, header: bytes) -> bool:
-        """Whether a message with this content header, given with its end octet, is plain; remembered if it is."""
+        """Whether a message with this content header (with its end octet) is plain; remembers it if so."""
         if header[-1] != _END:
             raise _no_end()
         message = amqp.Message()
@@ -179,7 +177,7 @@ class Deliveries:
             or (properties.get("application_headers") or {}).get("compression")
         ):
             return False
-        values = header[_TO_PROPERTIES - _HEAD_BYTES :]
+        values = header[_BEFORE_PROPERTIES_BYTES - _HEAD_BYTES :]
         if len(values) <= _REMEMBERED_BYTES:
             if len(self._plain) >= _REMEMBERED:
                 self._plain.clear()

@@ -1,11 +1,9 @@
-"""The universal receiver: every transport that kombu has, through Celery's own EventReceiver.
+"""The universal subscription: works with every transport of kombu, through Celery's own EventReceiver.
 
-Owns: the connection, the subscription, our own drain loop. Must not know: events, metrics, reconnecting.
-
-Source of the facts: ``celery/events/receiver.py``. Of ``EventReceiver`` we keep the exchange, queue and options, and
-leave what would touch a body: bodies are handed over as they came, no timestamp is shifted, no clock is kept. Its
-``capture`` never reconnects, checks AMQP heartbeats only when idle, and sends its wakeup before a Redis subscription
-stands.
+Source of the facts: ``celery/events/receiver.py``. We use the exchange, queue and options of ``EventReceiver``, and
+nothing that touches a body: bodies are handed over as they came, no timestamp is shifted, no logical clock is kept. Its
+``capture`` is not used: it never reconnects, checks AMQP heartbeats only when idle, and sends its wakeup before a Redis
+subscription is confirmed.
 """
 
 from __future__ import annotations
@@ -18,19 +16,19 @@ from celery.events.receiver import EventReceiver
 from celery.utils import uuid
 
 from celery_metrics_exporter.receivers import SilentError
-from celery_metrics_exporter.receivers.amqp_bounds import bound_messages
-from celery_metrics_exporter.receivers.bodies import Bodies, seal
-from celery_metrics_exporter.receivers.cutting import shut
+from celery_metrics_exporter.receivers.amqp_limits import limit_messages
+from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
+from celery_metrics_exporter.receivers.sockets import shut_down
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
     from celery_metrics_exporter.receivers import Sink
 
-#: Seconds between two looks at the things that time asks for; also how long a stop may take to be seen.
+#: Interval of heartbeats and checks; a stop may take as long to be seen.
 TICK_SECONDS: Final = 1.0
-#: How long Redis may take to confirm a subscription.
+#: Longest time that Redis may take to confirm a subscription.
 CONFIRM_SECONDS: Final = 5.0
-#: The fixed name that a durable event queue keeps over restarts.
+#: The name of a durable event queue, the same after a restart.
 DURABLE_NODE: Final = "celery-exporter"
 
 
@@ -41,18 +39,18 @@ class KombuSubscription:
         """Args:
         broker: where to connect, see ``connection.celery_app``.
         sink: takes the bodies.
-        routing_key: which events to ask the broker for, where it can tell.
+        routing_key: which events to subscribe to, where the broker can filter them.
         """
         self._broker = broker
         self._routing_key = routing_key
         self._bodies = Bodies(sink, broker.app.conf.event_serializer)
         self._connection: Any = None
-        self._transport: Any = None  # what kombu's connection stands on, such as an ``amqp.Connection``
+        self._transport: Any = None  # the library's connection below kombu's, such as an ``amqp.Connection``
         self._consumer: Any = None
         self._redis: Any = None
         self._reconnected = False
         self._received = -1
-        self._heard = 0.0  # monotonic time at which the broker was last heard, by AMQP
+        self._heard = 0.0  # monotonic time of the last AMQP frame
         self._next_tick = 0.0
 
     def open(self) -> None:
@@ -60,8 +58,8 @@ class KombuSubscription:
         app = self._broker.app
         self._connection = connection = self._broker.connect()
         self._transport = connection.connection
-        bound_messages(self._transport)
-        seal(connection.default_channel)
+        limit_messages(self._transport)
+        keep_bodies_raw(connection.default_channel)
         receiver = _RawReceiver(
             connection.default_channel,
             app=app,
@@ -69,13 +67,13 @@ class KombuSubscription:
             node_id=DURABLE_NODE if app.conf.event_queue_durable else uuid(),
         )
         self._consumer = receiver.consumer(self._bodies.take, self._bodies.unreadable)
-        self._consumer.consume()  # over AMQP it waits for consume-ok
+        self._consumer.consume()  # over AMQP this waits for consume-ok
         if connection.transport.driver_type == "redis":
             self._confirm()
         self._next_tick = time.monotonic() + TICK_SECONDS
 
     def poll(self) -> None:
-        """Take what has come; look after heartbeats once a second, whether or not anything comes."""
+        """Feed what has arrived; check heartbeats once a second, whether or not anything arrives."""
         try:  # noqa: SIM105 - a context manager for each message costs more
             self._connection.drain_events(timeout=TICK_SECONDS)
         except TimeoutError:
@@ -90,16 +88,16 @@ class KombuSubscription:
             self._consumer.cancel()
             self._connection.release()
         else:
-            self._connection.collect()  # closing in good order could wait for a broker that is gone
+            self._connection.collect()  # a clean close could wait for a broker that is gone
 
     def cut(self) -> None:
-        """Shut the socket, where there is one of py-amqp's; other transports have none that we know."""
-        shut(getattr(getattr(self._transport, "transport", None), "sock", None))
+        """Shut down the socket of py-amqp; does nothing with other transports, whose socket we cannot find."""
+        shut_down(getattr(getattr(self._transport, "transport", None), "sock", None))
 
     def _confirm(self) -> None:
-        """Wait for Redis' answer to PSUBSCRIBE, which nothing but the first drain sends.
+        """Wait for Redis' answer to PSUBSCRIBE; it comes before any message.
 
-        ``kombu/transport/redis.py``, ``MultiChannelPoller._register_LISTEN``. The answer comes before any message.
+        Only the first drain sends PSUBSCRIBE (``kombu/transport/redis.py``, ``MultiChannelPoller._register_LISTEN``).
         """
         try:
             self._connection.drain_events(timeout=CONFIRM_SECONDS)
@@ -120,8 +118,8 @@ class KombuSubscription:
     def _tick(self) -> None:
         connection = self._connection
         if self._reconnected:
-            # kombu/transport/redis.py, MultiChannelPoller.maybe_check_subclient_health: it gives up a half-open
-            # connection and subscribes anew without a word to us, though events were missed
+            # kombu/transport/redis.py, MultiChannelPoller.maybe_check_subclient_health replaces a half-open connection
+            # and subscribes anew without telling us, although events were missed
             raise ConnectionError("kombu found the connection dead and made another one")
         if connection.supports_heartbeats:
             self._check_heartbeats()
@@ -132,7 +130,7 @@ class KombuSubscription:
             check_redis()
 
     def _check_heartbeats(self) -> None:
-        received = self._transport.bytes_recv  # of ``amqp.Connection``, which counts frames
+        received = self._transport.bytes_recv  # ``amqp.Connection`` counts frames here
         if received != self._received:
             self._received = received
             self._heard = time.monotonic()
@@ -143,10 +141,10 @@ class KombuSubscription:
 
 
 def declare_durable_queue(broker: Broker, *, routing_key: str, timeout: float) -> None:
-    """Declare and bind the event queue that keeps its name, and leave it to whoever consumes it.
+    """Declare and bind the durable event queue without consuming it.
 
-    It changes nothing where an exporter with the same settings was before. Raises what hinders it; ``timeout`` in
-    seconds is for connecting and for each answer.
+    Changes nothing where an exporter with the same settings has declared it before. Raises what prevents it.
+    ``timeout`` is in seconds, for connecting and for each answer of the broker.
     """
     connection = broker.connect(heartbeat=0, timeout=timeout)
     try:
@@ -158,10 +156,10 @@ def declare_durable_queue(broker: Broker, *, routing_key: str, timeout: float) -
 
 
 class _RawReceiver(EventReceiver):  # type: ignore[misc]  # celery is untyped
-    """Celery's receiver, with the message handed over before anything is decoded."""
+    """Celery's EventReceiver, whose consumer gets messages before their bodies are decoded."""
 
     def consumer(self, on_message: Any, on_unreadable: Any) -> Any:
-        """Declare the queue of events and return its consumer, not consuming yet."""
+        """Declare the event queue and return its consumer, which does not consume yet."""
         return self.channel.connection.client.Consumer(
             self.queue,
             channel=self.channel,

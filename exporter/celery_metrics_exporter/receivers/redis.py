@@ -1,14 +1,12 @@
-"""The fast receiver for Redis: its own PSUBSCRIBE on a connection that kombu made, read in bulk.
+"""The fast subscription for Redis: our own PSUBSCRIBE on a connection that kombu made, read in bulk.
 
-Owns: the subscription, the socket, the deadlines of an answer. Must not know: events, metrics, reconnecting.
-
-Nothing is written to Redis, where kombu's consumer writes a binding: PING, PSUBSCRIBE and one channel pattern are all
-that a user must be allowed. URL, TLS, Sentinel, credentials, database, prefixes and names of channels stay kombu's.
-Pub/sub has no answer that tells a silent stream from a dead link: after some seconds without a byte we send PING.
+Nothing is written to Redis (kombu's consumer writes a binding), so a user needs only PING, PSUBSCRIBE and one channel
+pattern. URL, TLS, Sentinel, credentials, database, prefixes and channel names stay with kombu. A silent pub/sub
+connection can be idle or dead: after some seconds without a byte we send PING.
 
 Source of the facts: ``kombu/transport/redis.py`` (``Channel._get_publish_topics``, ``Channel._queue_bind``,
-``PrefixedRedisPubSub``), ``redis/connection.py`` and the RESP protocol: in RESP2 a subscribed connection answers PING
-with an array, in RESP3 with a string, and pushes are a kind of list in hiredis.
+``PrefixedRedisPubSub``), ``redis/connection.py`` and the RESP protocol: a subscribed connection answers PING with an
+array in RESP2 and with a string in RESP3, and hiredis returns pushes as a kind of list.
 """
 
 from __future__ import annotations
@@ -22,27 +20,26 @@ from redis import Connection
 from redis.exceptions import ResponseError
 
 from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, SilentError
-from celery_metrics_exporter.receivers.batch import Batch
-from celery_metrics_exporter.receivers.cutting import shut
+from celery_metrics_exporter.receivers.buffered_sink import BufferedSink
 from celery_metrics_exporter.receivers.envelopes import Envelopes, UniqueEnvelopes
-from celery_metrics_exporter.receivers.pausing import Pauses
+from celery_metrics_exporter.receivers.sockets import ReadPauses, shut_down
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
     from celery_metrics_exporter.receivers import Sink
 
-#: Seconds for which a read waits; also how long a stop may take to be seen.
+#: Longest wait of a read; a stop may take as long to be seen.
 TICK_SECONDS: Final = 0.2
-#: After so many seconds without a byte the server is asked for a sign of life ...
+#: After so long without a byte a PING is sent.
 SILENCE_SECONDS: Final = 5.0
-#: ... and has so many to answer, as it has to confirm the subscription. Who leaves a server that stalls loses what it
-#: has yet to deliver: ten seconds of that cost nothing, and half a minute is what a dead link may take to be found.
+#: Longest wait for the answer to a PING or PSUBSCRIBE. A server that stalls for some seconds delivers its events later,
+#: and they are lost for those who disconnect; a dead connection should be found within half a minute.
 ANSWER_SECONDS: Final = 10.0
 #: hiredis moves the rest of its buffer after each reply: parsing 2 KB takes 1.7 us in reads of 32 KB, 14 us of 1 MB.
 _READ_BYTES: Final = 32 * 1024
 #: hiredis keeps an empty buffer up to this size for the next message.
 _SPARE_BYTES: Final = 1024 * 1024
-#: A reply that is still not complete at this size is not waited for.
+#: A reply that is not complete at this size is an error.
 _ENDLESS_BYTES: Final = 4 * MAX_MESSAGE_BYTES
 
 _INCOMPLETE: Final = object()
@@ -64,18 +61,18 @@ class RedisSubscription:
         broker: where to connect, see ``connection.celery_app``.
         sink: takes the bodies.
         routing_key: which events to subscribe to, ``#`` for any number of words.
-        silence_seconds: how long the server may say nothing before it is asked for a sign of life.
+        silence_seconds: how long the server may be silent before a PING is sent.
         answer_seconds: how long an answer may take.
         """
         self._broker = broker
-        self._batch = Batch(sink)
+        self._sink = BufferedSink(sink)
         self._routing_key = routing_key
         self._silence_seconds = silence_seconds
         self._answer_seconds = answer_seconds
         self._connection: Any = None
         self._redis: Any = None
         self._socket: Any = None
-        self._pauses: Pauses
+        self._pauses: ReadPauses
         self._patterns: tuple[str, ...] = ()
         self._confirmed = 0
         self._envelopes: Envelopes
@@ -83,7 +80,7 @@ class RedisSubscription:
         self._reader = Reader(notEnoughData=_INCOMPLETE)
         self._reader.setmaxbuf(_SPARE_BYTES)
         self._heard = 0.0  # monotonic time of the last byte
-        self._asked: tuple[str, float] | None = None  # the command that waits for an answer, and since when
+        self._asked: tuple[str, float] | None = None  # the command that waits for its answer, and since when
 
     def open(self) -> None:
         """Connect and subscribe; returns when the server has confirmed every pattern."""
@@ -92,17 +89,17 @@ class RedisSubscription:
         channel = connection.default_channel
         self._patterns = _patterns(channel, conf.event_exchange, self._routing_key)
         kind = Envelopes if len(self._patterns) == 1 else UniqueEnvelopes
-        self._envelopes = kind(self._batch, conf.event_serializer)
-        self._redis = channel.client.connection_pool.get_connection()  # the one that kombu has just tried out
+        self._envelopes = kind(self._sink, conf.event_serializer)
+        self._redis = channel.client.connection_pool.get_connection()  # the one that kombu has just tested
         self._socket = _socket(self._redis)
         self._socket.settimeout(TICK_SECONDS)
-        self._pauses = Pauses(self._socket)
+        self._pauses = ReadPauses(self._socket)
         self._ask("PSUBSCRIBE", *self._patterns)
         while self._confirmed < len(self._patterns):
             self.poll()
 
     def poll(self) -> None:
-        """Take what has come; ask for a sign of life when nothing does."""
+        """Feed what has arrived; send a PING after a silence."""
         try:
             size = self._socket.recv_into(self._buffer)
         except TimeoutError:
@@ -115,17 +112,17 @@ class RedisSubscription:
         try:
             self._take(size)
         finally:
-            self._batch.flush()
-        self._pauses.after(size)
+            self._sink.flush()
+        self._pauses.wait_after(size)
 
     def close(self, *, clean: bool) -> None:  # noqa: ARG002 - there is nothing to wait for
-        """Disconnect, which says nothing to the server."""
+        """Disconnect, without a command to the server."""
         if self._connection is not None:
             self._connection.release()
 
     def cut(self) -> None:
-        """Shut the socket."""
-        shut(self._socket)
+        """Shut down the socket."""
+        shut_down(self._socket)
 
     def _take(self, size: int) -> None:
         reader, take = self._reader, self._envelopes.take
@@ -136,7 +133,7 @@ class RedisSubscription:
             else:
                 self._on_answer(reply)
         if reader.len() > _ENDLESS_BYTES:
-            self._batch.drop("oversized", f"more than {_ENDLESS_BYTES} bytes")
+            self._sink.drop("oversized", f"more than {_ENDLESS_BYTES} bytes")
             raise ConnectionError(f"a message of more than {_ENDLESS_BYTES} bytes")
 
     def _on_answer(self, reply: Any) -> None:
@@ -166,7 +163,7 @@ class RedisSubscription:
 
 
 def missing() -> str | None:
-    """Name what we rely on and these versions of kombu and redis-py do not have; None when all is there."""
+    """The attribute that we rely on and these versions of kombu and redis-py do not have; None when all are there."""
     if not hasattr(Connection(), "_sock"):  # type: ignore[no-untyped-call]  # the library's
         return "redis.Connection._sock"
     if not hasattr(Channel, "_get_publish_topics"):
@@ -175,11 +172,11 @@ def missing() -> str | None:
 
 
 def _socket(connection: Any) -> Any:
-    """The socket of a connection of redis-py's, which reads nothing from it unless it is asked to."""
+    """The socket of a redis-py connection, which reads from it only when asked to."""
     return connection._sock  # noqa: SLF001 - see missing()
 
 
 def _patterns(channel: Any, exchange: str, routing_key: str) -> tuple[str, ...]:
-    """The channels that kombu publishes to; two of them with sentinel_fanout_compat."""
+    """The patterns of the channels that kombu publishes to: two with sentinel_fanout_compat, else one."""
     topics = channel._get_publish_topics(exchange, routing_key.replace("#", "*"))  # noqa: SLF001 - see missing()
     return tuple(channel.global_keyprefix + topic for topic in topics)

@@ -176,7 +176,11 @@ class _Trial:
         assert watch.value(f'celery_worker_up{{worker="{WORKER}"}}') == 1
         assert fault.broker_down is not False or not watch.broker_downs, self._found()
         assert watch.value(BROKER_UP) == 1
-        told = [line.partition("error=")[2] for line in log.splitlines() if "no events, trying again" in line]
+        told = [
+            line.partition("error=")[2]
+            for line in log.splitlines()
+            if "cannot receive events, trying again" in line
+        ]
         assert bool(told) == fault.cuts, log
         assert len(told) <= 3, told  # the loss, and what the broker is like while it comes back
         assert all(one != other for one, other in pairwise(told)), told

@@ -32,7 +32,7 @@ def test_answers_in_pieces(size: int) -> None:
     found = []
     for start in range(0, len(stream), size):
         buffer += stream[start : start + size]
-        found += list(frames.cut(buffer, LONGEST))
+        found += list(frames.parse(buffer, LONGEST))
     assert not buffer
     assert [(channel, method) for channel, method, _ in found] == [
         (7, spec.Queue.DeclareOk),
@@ -55,7 +55,7 @@ def test_answers_in_pieces(size: int) -> None:
 )
 def test_garbage(garbage: bytes) -> None:
     """What is no frame, or longer than was agreed, ends the connection; the answers before it are told."""
-    answers = frames.cut(bytearray(DECLARE_OK + garbage), LONGEST)
+    answers = frames.parse(bytearray(DECLARE_OK + garbage), LONGEST)
     assert next(answers)[0] == 7
     with pytest.raises(UnexpectedFrame):
         next(answers)

@@ -6,7 +6,7 @@ import pytest
 from kombu.transport.redis import Channel
 
 from celery_metrics_exporter.queues.readers.redis_bindings import Bindings
-from celery_metrics_exporter.queues.readers.redis_heads import Heads, message_id
+from celery_metrics_exporter.queues.readers.redis_heads import ListHeads, message_id
 from celery_metrics_exporter.queues.readers.redis_layout import Layout
 
 KILOBYTE = 1024
@@ -23,7 +23,7 @@ def message(task: str, size: int = 0) -> bytes:
     return json.dumps({"body": "x" * size, "headers": {"id": task, "task": "known.add"}}).encode()
 
 
-def readings_until_due(heads: Heads, key: bytes, reading: int) -> int:
+def readings_until_due(heads: ListHeads, key: bytes, reading: int) -> int:
     """How many readings it takes after this one until a head is looked at again."""
     return next(number for number in range(1, 100) if key in heads.due(reading + number))
 
@@ -34,18 +34,18 @@ def readings_until_due(heads: Heads, key: bytes, reading: int) -> int:
 )
 def test_big_heads_are_fetched_less_often(size: int, readings: int) -> None:
     """On average a list costs no more than 64 KiB a reading, and at most five minutes of its age at 5 s each."""
-    heads = Heads()
-    heads.learn(b"letters", message("one", size), reading=7)
+    heads = ListHeads()
+    heads.update(b"letters", message("one", size), reading=7)
     assert readings_until_due(heads, b"letters", 7) == readings
     assert heads.of([b"letters"]) == ("one",)
 
 
 def test_heads_of_lists_that_are_empty_are_forgotten() -> None:
     """Lists that were emptied, by their length or when looked at, have no head; new ones are to be fetched."""
-    heads = Heads()
+    heads = ListHeads()
     for key in (b"a", b"b", b"c"):
-        heads.learn(key, message(key.decode()), reading=1)
-    heads.learn(b"c", None, reading=2)
+        heads.update(key, message(key.decode()), reading=1)
+    heads.update(b"c", None, reading=2)
     assert heads.of([b"c", b"b", b"a"]) == ("b", "a")
     assert heads.keep([b"c", b"a", b"d"]) == [b"c", b"d"]
     assert heads.of([b"a", b"b", b"c", b"d"]) == ("a",)
@@ -73,10 +73,10 @@ def binding(queue: str) -> bytes:
 def test_big_tables_are_fetched_less_often(layout: Layout) -> None:
     """A table of thousands of bindings is not fetched with each reading, a small one is."""
     bindings = Bindings(layout, "celeryev")
-    bindings.scanned([b"0", [table("big"), table("small")]])
+    bindings.add_scanned([b"0", [table("big"), table("small")]])
     assert bindings.due(1) == [table("big"), table("small")]
-    bindings.learn(table("big"), [binding(f"q{number}") for number in range(3500)], 1)
-    bindings.learn(table("small"), [binding("q")], 1)
+    bindings.update(table("big"), [binding(f"q{number}") for number in range(3500)], 1)
+    bindings.update(table("small"), [binding("q")], 1)
     assert [bindings.due(number) for number in (2, 3, 4, 5)] == [
         [table("small")],
         [table("small")],
@@ -89,17 +89,17 @@ def test_big_tables_are_fetched_less_often(layout: Layout) -> None:
 def test_queues_are_the_same_object_until_they_change(layout: Layout) -> None:
     """A caller can tell by identity that nothing has changed."""
     bindings = Bindings(layout, "celeryev")
-    bindings.scanned([b"17", [table("mail")]])
+    bindings.add_scanned([b"17", [table("mail")]])
     assert bindings.cursor == 17
-    bindings.learn(table("mail"), [binding("letters"), binding("parcels")], 1)
+    bindings.update(table("mail"), [binding("letters"), binding("parcels")], 1)
     queues = bindings.queues
     assert list(queues) == ["letters", "parcels"]
-    bindings.scanned([b"0", [table("mail")]])
-    bindings.learn(table("mail"), [binding("letters"), binding("parcels")], 2)
+    bindings.add_scanned([b"0", [table("mail")]])
+    bindings.update(table("mail"), [binding("letters"), binding("parcels")], 2)
     assert bindings.queues is queues
-    bindings.learn(table("mail"), [binding("letters")], 3)
+    bindings.update(table("mail"), [binding("letters")], 3)
     assert list(bindings.queues) == ["letters"]
-    bindings.learn(table("mail"), [], 4)
+    bindings.update(table("mail"), [], 4)
     assert list(bindings.queues) == []
     assert bindings.due(5) == []
 
@@ -108,7 +108,7 @@ def test_tables_of_events_and_remote_control_are_never_fetched(layout: Layout) -
     """They may hold thousands of bindings that dead clients left."""
     bindings = Bindings(layout, "happenings")
     names = ("happenings", "celeryev", "celery.pidbox", "reply.celery.pidbox")
-    bindings.scanned([b"0", [table(name) for name in names]])
+    bindings.add_scanned([b"0", [table(name) for name in names]])
     assert bindings.due(1) == []
 
 
@@ -116,5 +116,5 @@ def test_no_more_tables_than_can_be_celerys(layout: Layout) -> None:
     """However many keys there are that look like tables, ten thousand of them are looked at."""
     bindings = Bindings(layout, "celeryev")
     for step in range(3):
-        bindings.scanned([b"1", [table(f"{step}-{number}") for number in range(5000)]])
+        bindings.add_scanned([b"1", [table(f"{step}-{number}") for number in range(5000)]])
     assert len(bindings.due(1)) == 10_000

@@ -1,6 +1,6 @@
-"""What a broker itself tells, without workers: readers return plain facts and know neither events nor metrics.
+"""Read queue lengths and other facts from a broker: the protocol of all readers.
 
-Owns: the readers' protocol; ``celery_app`` knows how to reach the broker.
+``choosing`` makes the reader for a broker, ``queues.sampler`` calls it at intervals.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ __all__ = ("BrokerFacts", "BrokerReader", "QueueFacts")
 
 
 class BrokerReader(Protocol):
-    """Reads a broker on a connection of its own, made at the first reading and again after a failure."""
+    """Reads a broker over its own connection, which the first reading opens, and the next one after a failure."""
 
     def read(self, wanted: Collection[str]) -> BrokerFacts:
-        """Look at these queues and at those that the broker names; takes seconds at most.
+        """Read these queues, and those found on the broker; takes a few seconds at most.
 
         Raises:
-            Exception: whatever the libraries raise; the next call connects anew.
+            Exception: whatever the client library raises; the next call connects again.
         """
 
     def close(self) -> None:

@@ -1,7 +1,4 @@
-"""Which reader looks at a broker.
-
-Owns: the choice. Must not know: how a reader works.
-"""
+"""Choose the queue reader for a broker."""
 
 from __future__ import annotations
 
@@ -34,12 +31,12 @@ def reader_for(
 
     Args:
         broker: where to connect.
-        management_url: of RabbitMQ's management API, None to do without.
-        accepts: whether a queue that the broker names by itself may be shown.
-        max_queues: that are read at once.
+        management_url: of RabbitMQ's management API; None to do without.
+        accepts: whether a queue that is found on the broker may be shown.
+        max_queues: most queues of one reading.
 
     Returns:
-        None, and a line in the log, where nobody knows how to look at such a broker.
+        The reader; None, with a warning in the log, for a kind of broker that cannot be read.
 
     Raises:
         ConfigError: a management API was given for a broker that is not RabbitMQ.
@@ -55,5 +52,8 @@ def reader_for(
         return RedisReader(broker, accepts=accepts, max_queues=max_queues)
     if transport in _VIRTUAL:
         return VirtualReader(broker, accepts=accepts, max_queues=max_queues)
-    log.warning("the queues of such a broker cannot be read", extra=fields(broker=broker.name))
+    log.warning(
+        "cannot read the queues of this kind of broker, leaving out their metrics",
+        extra=fields(broker=broker.name),
+    )
     return None

@@ -1,12 +1,9 @@
-"""Reads queues from RabbitMQ's management API, and what that tells late or not at all over AMQP.
+"""The queue reader for RabbitMQ with its management API; ready messages and consumers are read over AMQP.
 
-Owns: which queues are shown, and which of both sources is believed in what. Must not know: HTTP, frames, events,
-metrics.
-
-The API finds queues and tells what workers hold (``management_api`` says how old its numbers are). Ready messages and
-consumers come from passive declares, which are true at that moment: one round trip more. A queue with ``x-expires`` is
-not declared, because that would keep it alive for ever, nor is an exclusive one, which only its own connection may
-declare: of these the API's numbers are shown. Streams are no task queues and never shown.
+The API lists queues and their unacknowledged messages (``management_api`` says how old its numbers are). Ready messages
+and consumers come from passive declares, which are exact: one more round trip. Two kinds of queues are not declared,
+and have the API's numbers: a queue with ``x-expires``, which declares would keep alive forever, and an exclusive queue,
+which only its own connection may declare. Streams are no task queues and are never shown.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.readers.amqp_frames import queue_name
-from celery_metrics_exporter.queues.readers.amqp_session import Session
+from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession
 from celery_metrics_exporter.queues.readers.management_api import ManagementApi
 
 if TYPE_CHECKING:
@@ -30,16 +27,16 @@ if TYPE_CHECKING:
 
 # kombu/transport/native_delayed_delivery.py, level_name: an application may put a prefix before it
 _DELAYED: Final = re.compile(r"(?:.+_)?celery_delayed_\d+", re.DOTALL)
-#: What kombu and RabbitMQ take for a URL without user and password.
+#: User and password of a URL that has none, in kombu and RabbitMQ.
 _GUEST: Final = "guest"
 _TASK_QUEUES: Final = frozenset({"classic", "quorum"})
 _MISSING: Final = QueueFacts(exists=False, ready=0, unacked=0, consumers=0)
 
 
 class ManagementReader:
-    """The queues of one virtual host; see :class:`queues.readers.BrokerReader`.
+    """Reads the queues of one virtual host; a :class:`queues.readers.BrokerReader`.
 
-    ``round_trip`` is the time that the API took for its answer.
+    ``round_trip`` is the time until the API has answered.
     """
 
     def __init__(
@@ -53,17 +50,17 @@ class ManagementReader:
     ) -> None:
         """Args:
         broker: a RabbitMQ; its URL names the virtual host.
-        url: of the management API, such as ``https://host:15671``; without user and password those of the broker's
-            URL (the first one of a failover list) are used.
+        url: of the management API, such as ``https://host:15671``; without user and password it uses those of the
+            broker's URL (of the first one of a failover list).
         accepts: whether a queue that is found may be shown.
-        max_queues: show no more of them; those that are wanted come first.
-        timeout: seconds for connecting to either of both, and for the answers of each.
+        max_queues: most queues that are shown; wanted ones come first.
+        timeout: seconds for connecting to the API and to AMQP each, and for the answers of each.
         """
         self._broker = broker
         self._accepts = accepts
         self._max_queues = max_queues
         self._timeout = timeout
-        self._session: Session | None = None
+        self._session: AmqpSession | None = None
         settings: Any = broker.app.connection_for_read(url=broker.url)  # not connected, only read
         password = settings.password
         self._api = ManagementApi(
@@ -78,15 +75,15 @@ class ManagementReader:
         )
 
     def read(self, wanted: Collection[str]) -> BrokerFacts:
-        """Look at these queues and at all others of the virtual host.
+        """Read these queues and all others of the virtual host.
 
         Returns:
-            Facts of all of them, but for those of which the API names no number and AMQP tells nothing either.
+            Facts of these queues, without those whose length neither the API nor AMQP knows.
 
         Raises:
-            ManagementError: the API's answer is no list of queues.
-            OSError: no connection to either of both, or no answer in time.
-            amqp.exceptions.AMQPError: the broker closed the connection, or let us not in.
+            ManagementError: the API's answer is not a list of queues.
+            OSError: no connection to the API or the broker, or no answer in time.
+            amqp.exceptions.AMQPError: the broker closed or refused the connection.
         """
         began = time.monotonic()
         listed = {queue.name: queue for queue in self._api.queues()}
@@ -108,7 +105,7 @@ class ManagementReader:
             session.close()
 
     def _names(self, wanted: Collection[str], listed: Iterable[ListedQueue]) -> list[str]:
-        """Of the queues to show: those that are wanted, then the others by name."""
+        """The names of the queues to show: wanted ones first, then the others in alphabetical order."""
         candidates = {queue.name: queue for queue in listed if queue.type in _TASK_QUEUES}
         names = [name for name in wanted if name in candidates]
         found = sorted(candidates.keys() - set(names))
@@ -121,7 +118,7 @@ class ManagementReader:
     def _ask(self, names: Iterator[str]) -> Answers:
         try:
             if self._session is None:
-                self._session = Session(self._broker, self._timeout)
+                self._session = AmqpSession(self._broker, self._timeout)
             return self._session.ask(names)
         except BaseException:
             session, self._session = self._session, None
@@ -140,12 +137,12 @@ def _facts(queue: ListedQueue, answers: Answers) -> QueueFacts | None:
         return QueueFacts(exists=True, ready=ready, unacked=queue.unacked, consumers=consumers)
     refusal = answers.refused.get(queue.name)
     if refusal is not None and refusal.missing:
-        return _MISSING  # deleted between both answers
+        return _MISSING  # deleted between the answers of the API and of AMQP
     return None if queue.ready is None else QueueFacts(exists=True, ready=queue.ready, unacked=queue.unacked)
 
 
 def _sum_of(delayed: Iterable[ListedQueue], answers: Answers) -> int | None:
-    """Ready messages of all these queues together; None without any, and when one does not tell."""
+    """Ready messages of all these queues together; None without queues, and when one of them is not known."""
     facts = [_facts(queue, answers) for queue in delayed]
     known = [each.ready for each in facts if each is not None]
     return sum(known) if known and len(known) == len(facts) else None

@@ -1,14 +1,11 @@
-"""RabbitMQ's management API: one question, the list of the queues of a virtual host.
-
-Owns: HTTP, the time and the bytes that an answer may take, which of its fields are read. Must not know: what a list is
-read for, events, metrics.
+"""List the queues of a virtual host through RabbitMQ's management API, with bounds on time and bytes.
 
 Source of the facts: the API's own documentation (``/api/index.html`` of the plugin), and RabbitMQ 3.10.8. With
-``disable_stats`` and ``enable_queue_totals`` it asks each classic queue for its numbers there and then; those of quorum
-queues, as all numbers without these parameters, are what the queue last told, up to 10 s ago
-(``collect_statistics_interval``, and the management plugin's own cache). Consumers are told in the slow way only.
+``disable_stats`` and ``enable_queue_totals`` the API asks each classic queue for its current numbers. Numbers of quorum
+queues, and all numbers without these parameters, are up to 10 s old (``collect_statistics_interval``, and the plugin's
+own cache). With these parameters the API does not tell consumers.
 
-What can be raised, besides OSError::
+Errors, besides OSError::
 
     Exception
     └── ManagementError    an answer that is not a list of queues; never holds a secret
@@ -30,19 +27,19 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Bytes of an answer at most: about half a million queues.
-LONGEST_ANSWER: Final = 64 * 1024 * 1024
+#: Longest answer that is read: about half a million queues.
+LONGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
 _QUERY: Final = (
     "?disable_stats=true&enable_queue_totals=true"
     "&columns=name,type,exclusive,arguments,messages_ready,messages_unacknowledged"
 )
-_CHUNK: Final = 65_536
-_LONGEST_REASON: Final = 100
+_CHUNK_BYTES: Final = 65_536
+_LONGEST_REASON: Final = 100  # characters
 
 
 class ManagementError(Exception):
-    """The management API answered with something else than a list of queues; one line, without secrets."""
+    """The answer of the management API is not a list of queues; the message is one line without secrets."""
 
 
 class _Arguments(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +47,7 @@ class _Arguments(msgspec.Struct, frozen=True, gc=False):
 
 
 class ListedQueue(msgspec.Struct, frozen=True, gc=False):
-    """A queue as the API tells it; None where it does not tell."""
+    """A queue in the API's answer; None where a number is not in it."""
 
     name: str
     type: str = "classic"
@@ -61,7 +58,7 @@ class ListedQueue(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def expires(self) -> bool:
-        """Whether it was declared with an ``x-expires``."""
+        """Whether the queue was declared with ``x-expires``."""
         return isinstance(self.arguments, _Arguments) and self.arguments.expires is not msgspec.UNSET
 
 
@@ -70,7 +67,7 @@ class _Refusal(msgspec.Struct, frozen=True, gc=False):
 
 
 class ManagementApi:
-    """The API of one server. Each question takes a connection of its own: the server closes idle ones."""
+    """The API of one server. Each request opens a new connection: the server closes idle ones."""
 
     def __init__(
         self, url: str, vhost: str, *, credentials: tuple[str, str], tls: object, timeout: float
@@ -79,8 +76,8 @@ class ManagementApi:
         url: such as ``https://user:password@host:15671/prefix``; http or https.
         vhost: the virtual host whose queues are listed.
         credentials: user and password for a URL without them.
-        tls: Celery's ``broker_use_ssl``: whom to trust besides the system's authorities, what to show to the server.
-        timeout: seconds for connecting, and for all of the rest.
+        tls: Celery's ``broker_use_ssl``: authorities to trust besides the system's, and the client certificate.
+        timeout: seconds for connecting, and again for request and answer together.
         """
         parts = urlsplit(url)
         self._host = parts.hostname or ""
@@ -104,8 +101,8 @@ class ManagementApi:
         """List all queues of the virtual host.
 
         Raises:
-            ManagementError: the answer is something else.
-            OSError: there is no answer, or not in time.
+            ManagementError: the answer is not a list of queues.
+            OSError: no connection, or no answer in time.
         """
         connection = self._connect()
         try:
@@ -115,7 +112,9 @@ class ManagementApi:
         except OSError:
             raise
         except (http.client.HTTPException, ValueError) as error:
-            raise ManagementError(f"the management API speaks no HTTP: {type(error).__name__}") from error
+            raise ManagementError(
+                f"the management API does not answer in HTTP: {type(error).__name__}"
+            ) from error
         finally:
             connection.close()
         if response.status != HTTPStatus.OK:
@@ -125,7 +124,7 @@ class ManagementApi:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             kind = _short(response.headers.get_content_type())
             raise ManagementError(
-                f"the management API answers with {kind} that is no list of queues: {_short(str(error))}"
+                f"the management API answers with {kind} that is not a list of queues: {_short(str(error))}"
             ) from error
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -140,46 +139,46 @@ class ManagementApi:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
         try:
             connection.connect()
-        except UnicodeError as error:  # a host that cannot be a name
-            raise OSError("the management API's host is no name") from error
-        connection.sock = _TimedSocket(connection.sock, time.monotonic() + self._timeout)
+        except UnicodeError as error:
+            raise OSError("the host of the management API is not a valid name") from error
+        connection.sock = _DeadlineSocket(connection.sock, time.monotonic() + self._timeout)
         return connection
 
 
-class _TimedSocket:
-    """What http.client needs of a socket, all of it until one moment; its own timeout begins anew with each byte."""
+class _DeadlineSocket:
+    """The part of a socket that http.client uses, with one deadline; a socket's own timeout restarts at each byte."""
 
     def __init__(self, sock: Any, deadline: float) -> None:
         self._socket = sock
         self._deadline = deadline
 
     def sendall(self, data: bytes) -> None:
-        self._hurry()
+        self._set_timeout()
         self._socket.sendall(data)
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_TimedFile(self._socket.makefile(mode, buffering=0), self._hurry))
+        return io.BufferedReader(_DeadlineFile(self._socket.makefile(mode, buffering=0), self._set_timeout))
 
     def close(self) -> None:
         self._socket.close()
 
-    def _hurry(self) -> None:
+    def _set_timeout(self) -> None:
         remaining = self._deadline - time.monotonic()
         if remaining <= 0:
             raise TimeoutError("the management API's answer took too long")
         self._socket.settimeout(remaining)
 
 
-class _TimedFile(io.RawIOBase):
-    def __init__(self, raw: Any, hurry: Any) -> None:
+class _DeadlineFile(io.RawIOBase):
+    def __init__(self, raw: Any, set_timeout: Any) -> None:
         self._raw = raw
-        self._hurry = hurry
+        self._set_timeout = set_timeout
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> Any:
-        self._hurry()
+        self._set_timeout()
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -189,19 +188,19 @@ class _TimedFile(io.RawIOBase):
 
 def _body(response: http.client.HTTPResponse) -> bytes:
     body = bytearray()
-    while chunk := response.read1(_CHUNK):
+    while chunk := response.read1(_CHUNK_BYTES):
         body += chunk
-        if len(body) > LONGEST_ANSWER:
-            raise ManagementError(f"the management API's answer is longer than {LONGEST_ANSWER} bytes")
+        if len(body) > LONGEST_ANSWER_BYTES:
+            raise ManagementError(f"the management API's answer is longer than {LONGEST_ANSWER_BYTES} bytes")
     return bytes(body)
 
 
 def _reason(response: http.client.HTTPResponse, body: bytes) -> str:
     try:
-        told = msgspec.json.decode(body, type=_Refusal).reason
+        detail = msgspec.json.decode(body, type=_Refusal).reason
     except (msgspec.DecodeError, UnicodeDecodeError):
-        told = ""
-    return _short(f"{response.reason} ({told})" if told else response.reason)
+        detail = ""
+    return _short(f"{response.reason} ({detail})" if detail else response.reason)
 
 
 def _short(text: str) -> str:

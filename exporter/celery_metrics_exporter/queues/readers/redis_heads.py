@@ -1,10 +1,8 @@
-"""Which message is next in each list: the one that has waited longest.
-
-Owns: the ids of heads, which head to look at and when. Must not know: a connection, events, metrics.
+"""The ids of the next messages: the head of each Redis list, which has waited longest.
 
 Source of the facts: ``kombu/transport/redis.py`` (``Channel._put`` pushes left, ``_brpop_start`` takes from the right)
-and ``celery/app/amqp.py`` (``as_task_v2``: the id of a task is a header of its message). A Redis list gives a message
-as a whole or not at all, however big it is: big heads are looked at less often, and until then count as unchanged.
+and ``celery/app/amqp.py`` (``as_task_v2``: the id of a task is a header of its message). Redis can only return a whole
+message, however big it is. So big heads are read less often, and count as unchanged in between.
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: A list is left alone for one reading for each such number of bytes of its head, up to the second number of readings.
-_REST: Final = (65_536, 60)
-#: Characters; an application may choose ids of its own, but none of such a length.
+#: A head of n times 64 KiB is read again after n more readings, at most after the second number of readings.
+_PAUSE: Final = (65_536, 60)
+#: Characters. An application may choose its own ids, but no longer ones.
 _LONGEST_ID: Final = 1024
 
 
@@ -30,27 +28,27 @@ class _Head:
     next_reading: int
 
 
-class Heads:
-    """The heads of lists that are not empty."""
+class ListHeads:
+    """The ids of the heads of lists that are not empty, and when to read each head again."""
 
     def __init__(self) -> None:
         self._heads: dict[bytes, _Head] = {}
 
     def due(self, reading: int) -> list[bytes]:
-        """The keys of known lists whose head is to be looked at in the reading with this number."""
+        """The keys of the known lists whose head is to be read in the reading with this number."""
         return [key for key, head in self._heads.items() if head.next_reading <= reading]
 
-    def learn(self, key: bytes, payload: bytes | None, reading: int) -> None:
-        """Take the head of a list; None of one that is empty."""
+    def update(self, key: bytes, payload: bytes | None, reading: int) -> None:
+        """Store the head of a list; None for a list that is empty."""
         if payload is None:
             self._heads.pop(key, None)
             return
-        size, longest = _REST
-        rest = min(len(payload) // size, longest)
-        self._heads[key] = _Head(message_id(payload), reading + 1 + rest)
+        size, longest = _PAUSE
+        pause = min(len(payload) // size, longest)
+        self._heads[key] = _Head(message_id(payload), reading + 1 + pause)
 
     def keep(self, filled: Iterable[bytes]) -> list[bytes]:
-        """Forget all lists but these, which are not empty; returns those whose head is not known."""
+        """Forget all lists but these, which are not empty; returns those of them whose head is not known."""
         heads, missing = {}, []
         for key in filled:
             head = self._heads.get(key)
@@ -62,7 +60,7 @@ class Heads:
         return missing
 
     def of(self, lists: Iterable[bytes]) -> tuple[str, ...]:
-        """The ids of the heads of those of these lists that have one."""
+        """The ids of the known heads of these lists."""
         return tuple(self._heads[key].id for key in lists if key in self._heads)
 
 
@@ -78,7 +76,7 @@ _decode = msgspec.json.Decoder(_Message).decode
 
 
 def message_id(payload: bytes) -> str:
-    """The id of the task in a message; a digest of a message that carries none in its headers."""
+    """The id of the task in a message; a digest of the message if its headers carry no id."""
     try:
         headers = _decode(payload).headers
     except (msgspec.MsgspecError, ValueError, RecursionError):

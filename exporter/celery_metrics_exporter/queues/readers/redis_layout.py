@@ -1,6 +1,4 @@
-"""How kombu lays a broker out in the keys of a Redis database.
-
-Owns: names of keys, the members of binding tables. Must not know: a connection, events, metrics.
+"""The keys under which kombu keeps queues, bindings and unacknowledged messages in a Redis database.
 
 Source of the facts: ``kombu/transport/redis.py`` (``Channel._q_for_pri``: a list for each priority; ``_queue_bind``:
 a set for each exchange; ``QoS``: a hash and a sorted set of what consumers hold; ``GlobalKeyPrefixMixin``).
@@ -15,15 +13,15 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things are.
+    """Names of keys.
 
     Attributes:
-        prefix: before every key.
-        sep: between the name of a queue and its priority, and between the parts of a binding.
-        steps: the priorities that have a list of their own, those that are served first first.
-        table: key of an exchange's table of bindings, with ``%s`` for the exchange.
-        unacked: key of the hash of messages that consumers hold; None where kombu keeps none.
-        unacked_index: key of the sorted set of the same, by time of delivery.
+        prefix: stands before every key.
+        sep: separates a queue's name from its priority, and the parts of a binding.
+        steps: the priorities that have their own list, in the order in which workers take from them.
+        table: key of an exchange's binding table, with ``%s`` for the exchange.
+        unacked: key of the hash of messages that workers hold; None where kombu keeps none.
+        unacked_index: key of the sorted set of these messages, by time of delivery.
     """
 
     prefix: str
@@ -35,7 +33,7 @@ class Layout:
 
     @classmethod
     def of(cls, channel: Any) -> Self:
-        """The layout that a ``kombu.transport.redis.Channel`` works with, by its public attributes."""
+        """The layout of a ``kombu.transport.redis.Channel``, from its public attributes."""
         prefix, kept = channel.global_keyprefix, channel.ack_emulation
         return cls(
             prefix=prefix,
@@ -53,15 +51,15 @@ class Layout:
 
     @property
     def tables(self) -> bytes:
-        """The pattern of the keys of all tables of bindings, for SCAN."""
+        """The pattern of the keys of all binding tables, for SCAN."""
         return _encoded(re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix) + self.table % "*")
 
     def exchange(self, table: bytes) -> str:
-        """The name of the exchange with this table of bindings."""
+        """The name of the exchange with this binding table."""
         return table.decode(errors="replace").removeprefix(self.prefix + self.table % "")
 
     def queue(self, binding: bytes) -> str | None:
-        """The queue of a member of such a table; None for what is no binding of kombu's."""
+        """The queue in a member of a binding table; None if it is no binding of kombu."""
         match binding.split(_encoded(self.sep)):
             case [_routing_key, _pattern, queue]:
                 try:
@@ -73,5 +71,5 @@ class Layout:
 
 
 def _encoded(key: str) -> bytes:
-    # Names of queues come from events too, with whatever JSON can say, such as lone surrogates: no key has those.
+    # Names of queues come from events too, and JSON can hold lone surrogates; no key in Redis matches those.
     return key.encode(errors="surrogatepass")

@@ -1,12 +1,9 @@
-"""A connection to Redis on which many questions go out in one piece.
-
-Owns: connecting, sending, the time that answers may take. Must not know: what is asked, events, metrics.
+"""A connection to Redis that sends many encoded commands at once, with a deadline for all their answers.
 
 Source of the facts: ``kombu/transport/redis.py`` (``Channel._connparams``: what a URL, TLS, a Unix socket, Sentinel and
-credentials mean; ``Channel.async_pool``: the pool whose connection kombu has tried with a PING, and which nobody
-else uses as long as nothing is consumed). Of kombu's client only this pool serves us: it puts ``global_keyprefix``
-before the keys of some commands and not of others, and redis-py's pipeline spends seven times the CPU on 5,000
-questions that are always the same.
+credentials mean; ``Channel.async_pool``: the pool whose connection kombu has tested with a PING, and which nobody else
+uses while nothing is consumed). We use only this pool of kombu's client: the client puts ``global_keyprefix`` before
+the keys of some commands only, and redis-py's pipeline needs seven times the CPU for 5,000 commands that never change.
 """
 
 from __future__ import annotations
@@ -28,21 +25,21 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
 
 
-def packed(questions: Iterable[tuple[str | bytes | int, ...]]) -> bytes:
-    """Commands as they go over the line."""
+def packed(commands: Iterable[tuple[str | bytes | int, ...]]) -> bytes:
+    """Commands as bytes, in Redis' protocol."""
     return b"".join(
-        hiredis.pack_command(question)  # type: ignore[arg-type]  # its type says a tuple of one argument
-        for question in questions
+        hiredis.pack_command(command)  # type: ignore[arg-type]  # its type says a tuple of one argument
+        for command in commands
     )
 
 
-class Session:
-    """Connected when made; ``layout`` says where kombu keeps what."""
+class RedisSession:
+    """One connection to Redis, open from the start; ``layout`` has the keys of kombu there."""
 
     def __init__(self, broker: Broker, timeout: float) -> None:
         """Args:
         broker: where to connect.
-        timeout: seconds that connecting may take, as ``Broker.connect`` has it; then as in :meth:`start`.
+        timeout: seconds for connecting (see ``Broker.connect``), and for the answers, see :meth:`start`.
         """
         self._timeout = timeout
         self._deadline = 0.0
@@ -51,36 +48,35 @@ class Session:
             channel = self._connection.default_channel
             self.layout = Layout.of(channel)
             self._pool: Any = channel.async_pool
-            _never_again(self._pool)
+            _forbid_retries(self._pool)
         except BaseException:
             self.close()
             raise
 
     @property
     def database(self) -> int:
-        """The number of the database that questions are about."""
+        """The number of the database."""
         return int(self._pool.connection_kwargs.get("db") or 0)
 
     def start(self) -> None:
-        """From now on the answers to all questions have to come within the timeout, whatever their number."""
+        """Restart the timeout: all answers from now on must come within it, however many commands are sent."""
         self._deadline = time.monotonic() + self._timeout
 
-    def ask(self, questions: bytes, count: int) -> tuple[list[Any], float]:
-        """Send commands that :func:`packed` made, and wait for their answers.
+    def ask(self, commands: bytes, count: int) -> tuple[list[Any], float]:
+        """Send ``count`` commands that :func:`packed` made, and wait for their answers.
 
         Returns:
-            An answer for each, an error of the server's in the place of one that it refused, and the seconds
-            until the first of them came.
+            The answers, with a ResponseError for each refused command, and the seconds until the first answer.
 
         Raises:
-            redis.RedisError: the connection is lost, or the time is up.
+            redis.RedisError: the connection is lost, or the answers took too long.
         """
         monotonic, deadline = time.monotonic, self._deadline
-        line = self._pool.get_connection()  # made anew when the server has closed it: it may close idle ones
+        line = self._pool.get_connection()  # connects again if the server has closed an idle connection
         try:
             answer, answers = line.read_response, []
             sent = first = monotonic()
-            line.send_packed_command([questions], check_health=False)
+            line.send_packed_command([commands], check_health=False)
             for index in range(count):
                 try:
                     answers.append(answer())
@@ -101,8 +97,8 @@ class Session:
         self._connection.collect()
 
 
-def _never_again(pool: Any) -> None:
-    """Let nothing be tried twice: a user's ``retry_on_timeout``, and the ten times in which a Sentinel is asked."""
+def _forbid_retries(pool: Any) -> None:
+    """Switch off the retries of a user's ``retry_on_timeout``, and the ten retries of a Sentinel's query."""
     never = Retry(NoBackoff(), 0)
     pool.set_retry(never)
     for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):

@@ -1,11 +1,9 @@
-"""Reads queues of kombu's transports without a server: memory:// and filesystem://.
-
-Owns: what these transports tell of a queue. Must not know: events, metrics.
+"""The queue reader for kombu's transports without a server: memory:// and filesystem://.
 
 Source of the facts: ``kombu/transport/virtual/base.py`` (``Channel.queue_declare``, ``get_exchanges``, ``get_table``),
-``kombu/transport/memory.py`` (a queue is there from its declaration on; queues and bindings are those of this
-process), ``kombu/transport/filesystem.py`` (a message is a file in ``data_folder_in``, a binding stands in
-``control_folder/<exchange>.exchange``; nothing else says that there is a queue).
+``kombu/transport/memory.py`` (a queue exists from its declaration on; queues and bindings are those of this process),
+``kombu/transport/filesystem.py`` (a message is a file in ``data_folder_in``, a binding is a line of
+``control_folder/<exchange>.exchange``; a queue without either leaves no trace).
 """
 
 from __future__ import annotations
@@ -30,13 +28,13 @@ _SUFFIX: Final = ".exchange"
 
 
 class VirtualReader:
-    """The queues of a folder, or of this process; see :class:`queues.readers.BrokerReader`."""
+    """Reads the queues of a folder, or of this process; a :class:`queues.readers.BrokerReader`."""
 
     def __init__(self, broker: Broker, *, accepts: Callable[[str], bool], max_queues: int) -> None:
         """Args:
         broker: memory:// or filesystem://.
         accepts: whether a queue that is found may be shown.
-        max_queues: look at no more of them; those that are wanted come first.
+        max_queues: most queues that are read; wanted ones come first.
         """
         self._broker = broker
         self._accepts = accepts
@@ -44,10 +42,10 @@ class VirtualReader:
         self._connection: Any = None
 
     def read(self, wanted: Collection[str]) -> BrokerFacts:
-        """Look at these queues and at those that are bound.
+        """Read these queues and those that are bound.
 
         Raises:
-            OSError: a folder of the filesystem transport is missing or closed to us.
+            OSError: a folder of the filesystem transport is missing, or may not be read.
         """
         began = time.monotonic()
         if self._connection is None:
@@ -58,7 +56,7 @@ class VirtualReader:
         found = (name for name in sorted(bound) if not is_internal(name) and self._accepts(name))
         names = list(dict.fromkeys((*wanted, *found)))[: self._max_queues]
         queues = {name: _facts(channel, name) for name in names}
-        if folder is not None:  # filesystem:// says of every name that there is such a queue
+        if folder is not None:  # filesystem:// answers for every name as if the queue existed
             for name, facts in queues.items():
                 queues[name] = replace(facts, exists=name in bound or facts.ready > 0)
         return BrokerFacts(queues=queues, round_trip=time.monotonic() - began)
@@ -73,11 +71,11 @@ class VirtualReader:
 def _bound(channel: Any, folder: Path | None) -> set[str]:
     """The names of all queues that are bound to an exchange."""
     exchanges = list(channel.get_exchanges())
-    if folder is not None:  # what other processes have bound stands only there
+    if folder is not None:  # bindings of other processes are only in the folder
         exchanges += [file.name.removesuffix(_SUFFIX) for file in folder.glob(f"*{_SUFFIX}")]
     bound: set[str] = set()
     for exchange in exchanges:
-        # a table that is being written, or deleted; a file that is none
+        # a table that is being written or deleted; a file that is no table
         with suppress(ChannelError, KeyError, TypeError, ValueError):
             bound.update(queue for _, _, queue in channel.get_table(exchange))
     return bound
@@ -85,7 +83,7 @@ def _bound(channel: Any, folder: Path | None) -> set[str]:
 
 def _facts(channel: Any, name: str) -> QueueFacts:
     try:
-        ready = channel.queue_declare(name, passive=True).message_count  # passive: nothing is made
-    except ChannelError:  # memory:// knows what it has not
+        ready = channel.queue_declare(name, passive=True).message_count  # passive: nothing is created
+    except ChannelError:  # memory:// knows that the queue does not exist
         return QueueFacts(exists=False, ready=0)
     return QueueFacts(exists=True, ready=ready)

@@ -12,7 +12,7 @@ from celery_metrics_exporter.receivers import amqp, redis
 from celery_metrics_exporter.receivers.amqp import AmqpSubscription
 from celery_metrics_exporter.receivers.choosing import fastest
 from celery_metrics_exporter.receivers.kombu import KombuSubscription
-from celery_metrics_exporter.receivers.reconnecting import Receiver
+from celery_metrics_exporter.receivers.receiver import Receiver
 from celery_metrics_exporter.receivers.redis import RedisSubscription
 from tests.waiting import wait_for
 
@@ -76,7 +76,7 @@ class Scripted:
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reconnect at once."""
-    monkeypatch.setattr("celery_metrics_exporter.receivers.reconnecting.BACKOFF_SECONDS", (0.01, 0.02))
+    monkeypatch.setattr("celery_metrics_exporter.receivers.receiver.BACKOFF_SECONDS", (0.01, 0.02))
 
 
 @pytest.fixture
@@ -118,9 +118,9 @@ def test_a_subscription_that_fails_is_left_and_replaced(
     lost = ["open", "up", "poll", "close: clean=False", "down: KeyError: 'lost'"]
     run(diary, script, *failed, *failed, *lost, "open", "up", "poll")
     assert [record.getMessage() for record in caplog.records] == [
-        "no events, trying again",  # and not again for the same reason
+        "cannot receive events, trying again",  # and not again for the same reason
         "receiving events",
-        "no events, trying again",
+        "cannot receive events, trying again",
         "receiving events",
     ]
 
@@ -161,7 +161,7 @@ def test_a_renewal(diary: Diary) -> None:
 
 def test_a_stop_ends_the_pause(diary: Diary, monkeypatch: pytest.MonkeyPatch) -> None:
     """A receiver that waits to try again ends at once when it is told to stop."""
-    monkeypatch.setattr("celery_metrics_exporter.receivers.reconnecting.BACKOFF_SECONDS", (60.0, 60.0))
+    monkeypatch.setattr("celery_metrics_exporter.receivers.receiver.BACKOFF_SECONDS", (60.0, 60.0))
     script = [Scripted(diary, opening=OSError("refused"))]
     run(diary, script, "open", "close: clean=False", "down: OSError: refused")
 

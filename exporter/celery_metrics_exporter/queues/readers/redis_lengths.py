@@ -1,8 +1,4 @@
-"""The lengths of a set of queues: the questions, and what their answers come to.
-
-Owns: one question for each list of each queue, packed once for as long as the set stays the same. Must not know: a
-connection, events, metrics.
-"""
+"""Query the lengths of a set of queues: one LLEN for each list of each queue, encoded once for the whole set."""
 
 from __future__ import annotations
 
@@ -17,25 +13,30 @@ from celery_metrics_exporter.queues.readers.redis_session import packed
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from celery_metrics_exporter.queues.readers.redis_heads import Heads
+    from celery_metrics_exporter.queues.readers.redis_heads import ListHeads
     from celery_metrics_exporter.queues.readers.redis_layout import Layout
 
 #: The length of each list of a queue, in the order of the layout's steps.
 Lengths = dict[str, "Sequence[int]"]
 
 
-class Plan:
-    """Queues to look at; ``questions`` are ``count`` commands, ready to be sent."""
+class LengthQuery:
+    """The commands for the lengths of some queues, and what their answers mean.
+
+    Attributes:
+        commands: encoded, ready to be sent.
+        count: number of commands.
+    """
 
     def __init__(self, queues: Iterable[str], layout: Layout) -> None:
         self._steps = layout.steps
         self._lists = {name: layout.lists(name) for name in queues}
         keys = [key for lists in self._lists.values() for key in lists]
-        self.questions = packed(("LLEN", key) for key in keys)
+        self.commands = packed(("LLEN", key) for key in keys)
         self.count = len(keys)
 
     def lengths(self, answers: Sequence[Any]) -> tuple[Lengths, dict[str, list[ResponseError]]]:
-        """Sort the answers by queue; those with refused ones stand in the second part, with these."""
+        """The lengths by queue; and, for each queue with a refused length, the refusals."""
         lengths: Lengths = {}
         refusals: dict[str, list[ResponseError]] = {}
         size = len(self._steps)
@@ -49,15 +50,15 @@ class Plan:
         return lengths, refusals
 
     def filled(self, lengths: Lengths) -> Iterator[bytes]:
-        """The keys of all lists that are not empty."""
+        """The keys of the lists that are not empty."""
         for name, numbers in lengths.items():
             if any(numbers):
                 yield from (key for key, number in zip(self._lists[name], numbers, strict=True) if number)
 
     def facts(
-        self, lengths: Lengths, bound: Collection[str], heads: Heads | None
+        self, lengths: Lengths, bound: Collection[str], heads: ListHeads | None
     ) -> Mapping[str, QueueFacts]:
-        """What all this says of each queue; without ``heads`` nothing of its next messages."""
+        """The facts of each queue; without ``heads`` nothing is known of its next messages."""
         no_head = None if heads is None else ()
         zeros = MappingProxyType(dict.fromkeys(self._steps, 0))
         empty = [QueueFacts(exists, 0, heads=no_head, by_priority=zeros) for exists in (False, True)]

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 import trustme
 
-from celery_metrics_exporter.receivers.pausing import BUSY_BYTES, PAUSE_SECONDS, Pauses
+from celery_metrics_exporter.receivers.sockets import BUSY_BYTES, PAUSE_SECONDS, ReadPauses
 
 HOST = "pauses.test"
 
@@ -50,9 +50,9 @@ def tls_ends(ends: tuple[socket.socket, socket.socket]) -> Iterator[tuple[socket
 
 def test_a_pause_after_little(ends: tuple[socket.socket, socket.socket], slept: list[float]) -> None:
     """A read that was worth its wakeup is followed by another at once."""
-    pauses = Pauses(ends[0])
+    pauses = ReadPauses(ends[0])
     for size in (1, BUSY_BYTES - 1, BUSY_BYTES, 4 * BUSY_BYTES):
-        pauses.after(size)
+        pauses.wait_after(size)
     assert slept == [PAUSE_SECONDS] * 2
 
 
@@ -61,12 +61,12 @@ def test_no_pause_before_the_next_record(
 ) -> None:
     """With TLS each small message is a record, and each record a read: there is one pause after the last of them."""
     ours, theirs = tls_ends
-    pauses = Pauses(ours)
+    pauses = ReadPauses(ours)
     for number in range(2):
         for _ in range(50):
             theirs.sendall(b"message")
         reads = 0
         while len(slept) == number:
-            pauses.after(len(ours.recv(BUSY_BYTES)))
+            pauses.wait_after(len(ours.recv(BUSY_BYTES)))
             reads += 1
         assert reads == 50

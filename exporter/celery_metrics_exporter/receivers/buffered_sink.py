@@ -1,6 +1,6 @@
-"""What one read brings, fed at once: a lock, a look at clocks and keeping books cost the same for one as for all.
+"""Buffer the bodies of one read and feed them to a sink at once.
 
-Owns: the order in which bodies and losses of one read reach the sink. Must not know: what they are.
+The sink's lock, its look at the clock and its bookkeeping cost the same for one body as for a hundred.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.receivers import Sink
 
 
-class Batch:
-    """A sink before a sink; whoever reads calls :meth:`flush` after each read, whatever became of it."""
+class BufferedSink:
+    """A :class:`receivers.Sink` before another one. Call :meth:`flush` after each read, also after one that failed."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._bodies: list[bytes] = []
-        #: Keep a body until the next flush.
+        #: Buffer a body until the next flush.
         self.feed: Callable[[bytes], None] = self._bodies.append
 
     def feed_all(self, bodies: list[bytes], /) -> None:
-        """Keep several."""
+        """Buffer several bodies."""
         self._bodies += bodies
 
     def drop(self, reason: str, detail: str, /) -> None:
-        """Tell of a loss, after what came before it."""
+        """Report a loss, after the bodies that came before it."""
         self.flush()
         self._sink.drop(reason, detail)
 
     def flush(self) -> None:
-        """Feed what is kept."""
+        """Feed the buffered bodies to the sink."""
         if self._bodies:
             bodies = self._bodies.copy()
             self._bodies.clear()

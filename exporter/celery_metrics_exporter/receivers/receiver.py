@@ -1,8 +1,4 @@
-"""The life of a receiver: subscribe, receive, and start over when the connection is lost.
-
-Owns: the reconnect loop with its pauses, the news for the link, the log lines of a loss, and what tells a watchdog
-whether it moves. Must not know: transports, events, metrics.
-"""
+"""The receiver: subscribes, polls, and subscribes again with growing pauses when the connection is lost."""
 
 from __future__ import annotations
 
@@ -24,33 +20,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: First and longest pause between two tries to connect, before jitter: events flow again within half a minute of the
-#: end of an outage, also when connecting takes its time.
+#: First and longest pause between two attempts to connect, before jitter: events arrive again within half a minute
+#: after the end of an outage, also when connecting is slow.
 BACKOFF_SECONDS: Final = (0.5, 20.0)
 
-#: Where a receiver can get stuck; ``None`` stands for a pause, in which it cannot.
+#: Stages in which a receiver can get stuck; in a pause (``None``) it cannot.
 CONNECTING: Final = "connecting"
 RECEIVING: Final = "receiving"
 LEAVING: Final = "leaving"
 
 
 class Receiver:
-    """Keeps a subscription to the event stream, one after another if need be, until it is told to stop.
+    """Keeps a subscription to the event stream open until it is told to stop.
 
-    All but :meth:`run` may be called from any thread.
+    Every method but :meth:`run` may be called from any thread.
     """
 
     def __init__(self, name: str, link: Link, subscribe: Callable[[], Subscription]) -> None:
         """Args:
         name: of the broker, for the log; without a password.
-        link: is told whether a subscription stands.
-        subscribe: makes the next one; it is opened, polled and closed here.
+        link: is told the state of the subscription.
+        subscribe: makes a new subscription, which is opened, polled and closed here.
         """
         self._name = name
         self._link = link
         self._subscribe = subscribe
         self._stop = threading.Event()
-        self._interrupted = threading.Event()  # by a stop or by what is to be renewed
+        self._interrupted = threading.Event()  # set by a stop or a renewal
         self._renewal: str | None = None
         self._subscription: Subscription | None = None
         self._stage: str | None = None
@@ -58,33 +54,33 @@ class Receiver:
         self._outage = OutageLog(log, "no events, trying again", broker=name)
 
     def stop(self) -> None:
-        """Let :meth:`run` return soon. May be called from a signal handler as well."""
+        """Make :meth:`run` return soon. May be called from a signal handler as well."""
         self._stop.set()
         self._interrupted.set()
 
     def renew(self, reason: str) -> None:
-        """Leave the subscription that stands, if one does, and make another at once."""
+        """Replace the open subscription, if there is one, by a new one at once."""
         if self._stage == RECEIVING:
             self._renewal = reason
             self._interrupted.set()
 
     def still(self) -> str | None:
-        """The stage in which nothing has moved since the last question; None if something has, or need not.
+        """The stage in which there was no progress since the last call; None if there was some, or during a pause.
 
-        For one thread that asks again and again.
+        To be called repeatedly by one thread.
         """
         moved, self._moved = self._moved, False
         return None if moved else self._stage
 
     def cut(self) -> None:
-        """Shut the connection under a run that is stuck, without waiting for anything."""
+        """Shut down the socket of a run that is stuck, without waiting for anything."""
         subscription = self._subscription
         if subscription is not None:
-            with contextlib.suppress(Exception):  # it may be closed, half made, or of any kind
+            with contextlib.suppress(Exception):  # the subscription may be closed, half open, or of any kind
                 subscription.cut()
 
     def run(self) -> None:
-        """Receive until told to stop; reconnects for ever."""
+        """Receive until told to stop; reconnects forever."""
         first, longest = BACKOFF_SECONDS
         pause = first
         while not self._stop.is_set():
@@ -100,7 +96,7 @@ class Receiver:
             pause = min(2 * pause, longest)
 
     def _receive(self, subscription: Subscription) -> None:
-        """Return after a stop or for a renewal; raise whatever ends the connection."""
+        """Receive until a stop or a renewal; raises whatever ends the connection."""
         poll, interrupted = subscription.poll, self._interrupted.is_set
         self._subscription = subscription
         try:
@@ -116,11 +112,11 @@ class Receiver:
                     poll()
                     self._moved = True
             self._enter(LEAVING)
-            # What is renewed delivers nothing: nobody waits for its farewell.
+            # A subscription that is renewed delivers nothing: it gets no clean close, which could take long.
             subscription.close(clean=self._stop.is_set())
         except BaseException:
             self._enter(LEAVING)
-            with contextlib.suppress(Exception):  # what made us leave is the news
+            with contextlib.suppress(Exception):  # the first error is the one to report
                 subscription.close(clean=False)
             raise
         finally:

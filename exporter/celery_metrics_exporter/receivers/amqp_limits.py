@@ -1,11 +1,9 @@
-"""What a message over AMQP may need, found out before py-amqp has put it together.
+"""Bound the size of AMQP messages before py-amqp collects them, and survive properties that it cannot read.
 
-Owns: the limit of a body's size, and messages whose properties cannot be read. Must not know: bodies, events, metrics.
-
-Source of the facts: ``amqp/method_framing.py`` (``frame_handler`` collects a body of any size; RabbitMQ lets 128 MB
-pass by default), ``amqp/serialization.py`` (text that is no UTF-8, a time after the year 9999 or deep tables in the
-properties make it raise, out of ``drain_events``, so that one message would cost the connection) and the AMQP 0-9-1
-specification, 4.2.6 (content header: class, weight, size of the body, flags of the properties, properties).
+Source of the facts: ``amqp/method_framing.py`` (``frame_handler`` collects a body of any size; RabbitMQ allows 128 MB
+by default), ``amqp/serialization.py`` (invalid UTF-8, a time after the year 9999 or deep tables in the properties make
+``drain_events`` raise, so that one message would cost the connection) and the AMQP 0-9-1 specification, 4.2.6 (content
+header: class, weight, size of the body, flags of the properties, properties).
 """
 
 from __future__ import annotations
@@ -23,16 +21,17 @@ _CLASS_BASIC: Final = 60
 _HAS_CONTENT_TYPE: Final = 1 << 15
 
 
-def bound_messages(connection: Any) -> None:
-    """Let an ``amqp.Connection`` deliver any message that is too large or unreadable as one that is empty and says so.
+def limit_messages(connection: Any) -> None:
+    """Make an ``amqp.Connection`` deliver an empty message in place of one that is too large or unreadable.
 
-    Other connections stay as they are. ``Connection.on_inbound_frame`` takes each frame that was read, as (type,
-    channel, payload), and tells whether it completes something.
+    The content type of a message that was too large is then ``OVERSIZED``. Connections of other libraries are left as
+    they are. ``Connection.on_inbound_frame`` takes each frame as (type, channel, payload), and returns whether it
+    completes a method.
     """
     if not isinstance(connection, amqp.Connection):
         return
     take = connection.on_inbound_frame
-    left: dict[int, int] = {}  # by channel, bytes still to come of a body that is not kept
+    left: dict[int, int] = {}  # by channel: bytes still to come of a body that is skipped
 
     def on_frame(frame: tuple[int, int, Any]) -> Any:
         kind, channel, payload = frame
@@ -52,7 +51,7 @@ def bound_messages(connection: Any) -> None:
         if size > MAX_MESSAGE_BYTES:
             left[channel] = size
             return False
-        if not size:  # complete with this frame, and no event whatever its properties are
+        if not size:  # an empty message is complete with this frame, and no event whatever its properties are
             return take((kind, channel, _header(0)))
         try:
             return take(frame)
@@ -63,7 +62,7 @@ def bound_messages(connection: Any) -> None:
 
 
 def _header(size: int, content_type: str = "") -> bytes:
-    """The content header of a message with no other property."""
+    """A content header with no property but the content type."""
     name = content_type.encode()
     flags = _HAS_CONTENT_TYPE if name else 0
     return pack(">HHQH", _CLASS_BASIC, 0, size, flags) + (bytes((len(name),)) + name if name else b"")

@@ -1,21 +1,23 @@
-"""The wish to end: SIGINT, SIGTERM and SIGHUP as something that can be asked and waited for.
+"""Turn SIGINT, SIGTERM and SIGHUP into a request to stop, which can be polled and waited for.
 
-Owns the demo's signal handlers. A handler only counts and writes one byte into a pipe: an Event could deadlock, for a
-handler runs in the very thread that waits on it.
+The signal handler only counts and writes one byte into a pipe. A threading.Event could deadlock, because the handler
+runs in the thread that waits for the event.
 """
+
+from __future__ import annotations
 
 import os
 import select
 import signal
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Final, Self
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if os.name == "posix" else (signal.SIGINT,)
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if os.name == "posix" else (signal.SIGINT,)
 
 
 class StopRequest:
-    """A context in which the signals ask for an end instead of killing the process. Main thread only."""
+    """A context in which the signals request a stop instead of ending the process. Main thread only."""
 
     def __init__(self) -> None:
         self._asked = 0
@@ -43,16 +45,16 @@ class StopRequest:
 
     @property
     def asked(self) -> bool:
-        """Whether an end was asked for."""
+        """Whether a stop was requested."""
         return self._asked > 0
 
     @property
     def asked_again(self) -> bool:
-        """Whether it was asked for more than once: the user does not want to wait for a soft end."""
+        """Whether a stop was requested more than once: the user does not want to wait for running tasks."""
         return self._asked > 1
 
     def wait(self, seconds: float) -> bool:
-        """Wait until an end is asked for, at most `seconds`; say whether it was."""
+        """Wait for a request, at most `seconds`; returns whether there is one."""
         if not self.asked:
             select.select([self._read_end], [], [], max(seconds, 0.0))
         return self.asked
