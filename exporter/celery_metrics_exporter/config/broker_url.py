@@ -1,8 +1,10 @@
-"""Broker URLs: which can work, what must be hidden in them and how they look with it hidden.
+"""Broker URLs: which can work, what is secret in them, and how they look without it.
 
-Owns the list of supported schemes and everything that reads the text of a URL. Must not know celery or kombu:
-the checks repeat what kombu would complain about later, and in words that say what to write instead.
+Owns the list of supported schemes and everything that reads the text of a URL. The checks find what kombu would
+complain about later, and say what to write instead.
 """
+
+from __future__ import annotations
 
 import re
 from urllib.parse import parse_qsl, unquote, urlsplit

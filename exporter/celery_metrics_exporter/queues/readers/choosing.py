@@ -9,7 +9,6 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED
-from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.readers.amqp import AmqpReader
 from celery_metrics_exporter.queues.readers.management import ManagementReader
@@ -34,20 +33,15 @@ def reader_for(
 
     Args:
         broker: where to connect.
-        management_url: of RabbitMQ's management API, None to do without.
+        management_url: of RabbitMQ's management API, if the broker is RabbitMQ; None to do without.
         accepts: whether a queue that the broker names by itself may be shown.
         max_queues: that are read at once.
 
     Returns:
         None, and a line in the log, where nobody knows how to look at such a broker.
-
-    Raises:
-        ConfigError: a management API was given for a broker that is not RabbitMQ.
     """
     transport = SUPPORTED.get(broker.scheme)
     if management_url is not None:
-        if transport != "amqp":
-            raise ConfigError("--management-url is RabbitMQ's: drop it for a broker that is not amqp://")
         return ManagementReader(broker, management_url, accepts=accepts, max_queues=max_queues)
     if transport == "amqp":
         return AmqpReader(broker)
