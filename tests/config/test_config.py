@@ -78,7 +78,7 @@ def test_exclusive_and_durable_exclude_each_other() -> None:
         ({"queues": ("",)}, "--queue must"),
         ({"queues": ("a\nb",)}, "--queue must"),
         ({"queue_exclude": ("x" * 201,)}, "--queue-exclude must"),
-        ({"management_url": "http://host:15672"}, "--management-url is RabbitMQ's"),
+        ({"management_url": "http://host:15672"}, "--management-url works with RabbitMQ only"),
         ({"broker_url": "amqp://host", "management_url": "host:15672"}, "the management URL is malformed"),
         ({"broker_url": "amqp://host", "management_url": "http://:15672"}, "the management URL is malformed"),
         (

@@ -25,7 +25,7 @@ def broker_url_of(settings: dict[str, Any], **ours: Any) -> str:
         (
             {"broker_url": "redis://host"},
             {"management_url": "http://host:15672"},
-            "--management-url is RabbitMQ's: drop it",
+            "--management-url works with RabbitMQ only: drop it",
         ),
         (
             {"broker_url": "amqp://host", "event_queue_durable": True},

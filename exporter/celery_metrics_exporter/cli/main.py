@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import click
 from click.shell_completion import get_completion_class, shell_complete
@@ -42,8 +43,8 @@ from celery_metrics_exporter.cli.settings import config_from
 from celery_metrics_exporter.config.config import DEFAULT_LISTEN, secrets
 from celery_metrics_exporter.errors import ConfigError
 
-_NAME = "celery-exporter"
-_COMPLETE = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wants, as click's scripts do
+_NAME: Final = "celery-exporter"
+_COMPLETE: Final = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wants, as click's scripts do
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,13 +6,14 @@ All that is said comes from the declarations of the metrics and options.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import click
 
 from celery_metrics_exporter.collectors.family import Family
 
 # Prefix of a family's name -> the section it stands in; the first that fits counts.
-_SECTIONS = {
+_SECTIONS: Final = {
     "celery_task_": "Tasks",
     "celery_worker_": "Workers",
     "celery_queue_": "Queues",
@@ -20,15 +21,19 @@ _SECTIONS = {
     "celery_exporter_": "Exporter",
     "": "Others",
 }
-_NOTE = "<!-- Generated from the code by `make docs`; edit the declarations in collectors/ instead. -->"
-_FLAGS_NOTE = "<!-- Generated from the code by `make docs`; edit the options in cli/options.py instead. -->"
-_FLAGS_INTRODUCTION = (
+_NOTE: Final = (
+    "<!-- Generated from the code by `make docs`; edit the declarations in collectors/ instead. -->"
+)
+_FLAGS_NOTE: Final = (
+    "<!-- Generated from the code by `make docs`; edit the options in cli/options.py instead. -->"
+)
+_FLAGS_INTRODUCTION: Final = (
     "`celery-exporter --help` says the same; `celery -A proj exporter` takes the same flags. A flag beats its "
     "variable; an empty variable counts as absent; a variable of a repeatable flag holds several values, separated "
     "by spaces or commas. Durations are `30s`, `5m`, `1h`, or seconds. What an application of `--app` says comes last; "
     "without a default in the table, Celery's holds."
 )
-_INTRODUCTION = (
+_INTRODUCTION: Final = (
     "`celery-exporter metrics` prints the same list. A histogram has the series `_bucket`, `_sum` and `_count`. "
     "Names ending in `_seconds` are in seconds, those ending in `_timestamp_seconds` are seconds since the epoch. "
     "The usual `process_*` and `python_*` metrics describe the exporter's own process."
@@ -36,7 +41,7 @@ _INTRODUCTION = (
 
 
 def as_text(catalogue: Iterable[Family]) -> str:
-    """Each family on a line of its own, with its labels and kind, its meaning indented below."""
+    """A text with a line for each family, its labels and kind, and its meaning indented below."""
     lines: list[str] = []
     for section, families in _sections(catalogue):
         lines += [*([""] if lines else []), section]

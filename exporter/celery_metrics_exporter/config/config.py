@@ -40,7 +40,7 @@ DEFAULT_LISTEN: Final = (ListenAddress("", 9808),)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything the exporter can be told. Raises ConfigError where it cannot work; times in seconds."""
+    """All settings of the exporter; times in seconds. Raises ConfigError where they cannot work."""
 
     broker_url: str | None = field(default=None, repr=False)
     app: str | None = None
@@ -115,7 +115,9 @@ class Config:
         if self.management_url is not None:
             check_management_url(self.management_url)
             if self.broker_url is not None and family(self.broker_url) != "amqp":
-                raise ConfigError("--management-url is RabbitMQ's: drop it for a broker that is not amqp://")
+                raise ConfigError(
+                    "--management-url works with RabbitMQ only: drop it for a broker that is not amqp://"
+                )
 
     def _check_broker(self) -> None:
         if self.broker_url is None:
@@ -138,7 +140,7 @@ class Config:
 
 
 def secrets(config: Config) -> frozenset[str]:
-    """The texts of this configuration that no log line, error or page may show; never the empty text."""
+    """The texts of this configuration that no log line, error or page may show; none is empty."""
     found = set(_secrets_in("", config.transport_options))
     for url in (config.broker_url, config.management_url):
         if url is not None:

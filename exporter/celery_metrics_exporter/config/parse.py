@@ -29,7 +29,7 @@ _SHOWN_CHARACTERS: Final = 60
 
 
 def shown(text: str) -> str:
-    """The text quoted for a message: one line, short, and not at all where it may hold a password."""
+    """The text quoted for a message, in one short line; not quoted where it may hold a password."""
     if "://" in text or "@" in text:
         return "what was given (not repeated here, it may hold a password)"
     return ascii(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")
@@ -92,14 +92,14 @@ def parse_listen_address(text: str) -> ListenAddress:
 
 
 def parse_choice(text: str, choices: tuple[str, ...]) -> str:
-    """One of a few words, whatever its case."""
+    """One of these words, in upper or lower case."""
     if (word := text.strip().lower()) not in choices:
         raise ConfigError(f"{shown(text)} is not known: write one of {', '.join(choices)}")
     return word
 
 
 def parse_app(text: str) -> str:
-    """The place of a Celery application, `package.module` or `package.module:attribute`, as Celery's -A takes it."""
+    """The name of a Celery application, `package.module` or `package.module:attribute`, as Celery's -A takes it."""
     module, _, attribute = text.partition(":")
     names = [*module.split("."), *(attribute.split(".") if ":" in text else ())]
     if not all(name.isidentifier() for name in names):
@@ -125,7 +125,9 @@ def parse_transport_options(items: Iterable[str]) -> dict[str, object]:
         for step in path:
             inner = place.setdefault(step, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"transport option {shown(key)}: {shown(step)} has a plain value already")
+                raise ConfigError(
+                    f"transport option {shown(key)}: {shown(step)} has a plain value already: write one of both"
+                )
             place = inner
         place[name] = _option_value(name, value)
     return options
@@ -166,7 +168,7 @@ def read_broker_url(path: str) -> str:
 
 
 def readable_file(path: str) -> str:
-    """The path, once it is known that it can be read."""
+    """The path of a file that can be read."""
     try:
         with Path(path).open("rb") as file:
             file.read(1)
