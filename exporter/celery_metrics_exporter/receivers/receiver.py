@@ -51,7 +51,7 @@ class Receiver:
         self._subscription: Subscription | None = None
         self._stage: str | None = None
         self._moved = True
-        self._outage = OutageLog(log, "no events, trying again", broker=name)
+        self._outage = OutageLog(log, "cannot receive events, trying again", broker=name)
 
     def stop(self) -> None:
         """Make :meth:`run` return soon. May be called from a signal handler as well."""
