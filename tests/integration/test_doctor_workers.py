@@ -125,7 +125,7 @@ def test_a_worker_without_task_events(valkey: Valkey, start_worker: StartWorker)
         found.says("task_sent", "warning", "known.add", "for some of its publishers")
     with publishing(valkey.url, task="known.nobody"):
         found = examine(valkey.url, until=shows("applications", "warning"))
-    found.says("applications", "warning", "known.nobody", "does not know it")
+    found.says("applications", "warning", "known.nobody", "does not know them")
     worker.kill()
 
 

@@ -150,12 +150,6 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
         "7 queues that no worker consumes",
         "`celery -A proj control add_consumer QUEUE`",
     ),
-    "absent": (
-        replace(WELL, queues=Queues(absent=NAMES)),
-        "warning",
-        "The broker does not have 7 queues of `--queue`",
-        "`--queue`",
-    ),
     "management": (
         replace(WELL, queues=Queues(shown=Top((QueueRow(name="q", consumers=1),), 1))),
         "note",
@@ -172,7 +166,7 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
     "unregistered": (
         replace(WELL, tasks=Tasks(sent=5, started=5, unregistered=NAMES)),
         "warning",
-        "7 tasks fail because the worker does not know it",
+        "Tasks fail because their worker does not know them",
         "`autodiscover_tasks`",
     ),
     "dropped": (
@@ -312,6 +306,11 @@ def test_final_look_waits_for_nobody() -> None:
     empty = replace(WELL, workers=Workers(), tasks=Tasks(), stream=Stream(), subscription=silent)
     assert keys(found(empty)) == set()
     assert keys(find_missing(empty, final=True)) == {"no-worker", "unsure"}
+    absent = replace(WELL, queues=Queues(absent=NAMES))
+    assert found(absent) == []
+    (finding,) = find_missing(absent, final=True)
+    assert (finding.key, finding.names) == ("absent", NAMES)
+    assert finding.title == "7 queues of `--queue` cannot be found on the broker"
     heard = replace(empty, stream=Stream(heard=1), tasks=Tasks(sent=5, started=9, unsent=NAMES))
     assert keys(find_missing(heard, final=True)) == {"no-worker", "task-sent"}
     assert keys(find_missing(replace(empty, subscription=replace(silent, connected=False)), final=True)) == {

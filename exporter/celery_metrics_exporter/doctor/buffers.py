@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor.listening import listen
 from celery_metrics_exporter.doctor.redis_server import OutputLimit, RedisServer
 from celery_metrics_exporter.doctor.results import ok, skipped, warning
+from celery_metrics_exporter.doctor.trial_run import listen
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.doctor.context import Context

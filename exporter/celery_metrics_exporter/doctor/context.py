@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from celery_metrics_exporter.config.config import Config
     from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.doctor.listening import Listening
     from celery_metrics_exporter.doctor.progress import Progress
     from celery_metrics_exporter.doctor.questions import Questions
     from celery_metrics_exporter.doctor.redis_server import Tables
     from celery_metrics_exporter.doctor.traffic import Traffic
+    from celery_metrics_exporter.doctor.trial_run import TrialRun
     from celery_metrics_exporter.status_page.findings import Finding
     from celery_metrics_exporter.status_page.snapshot import Snapshot
 
@@ -64,7 +64,7 @@ class Context:
         database: of Redis, its number, once we are in.
         tables: kombu's tables of bindings, on Redis.
         traffic: measures what comes, on Redis; closed at the end.
-        listening: the exporter that runs; stopped at the end.
+        trial_run: the exporter that runs; stopped at the end.
         questions: our own to workers; closed at the end.
         seen: what the exporter saw at last ...
         findings: ... and what is missing of it.
@@ -84,7 +84,7 @@ class Context:
     database: int | None = None
     tables: Tables | None = None
     traffic: Traffic | None = None
-    listening: Listening | None = None
+    trial_run: TrialRun | None = None
     questions: Questions | None = None
     seen: Snapshot | None = None
     findings: Sequence[Finding] = ()
@@ -110,7 +110,7 @@ class Context:
     @property
     def seconds(self) -> float:
         """For how long the exporter has listened."""
-        return 0.0 if self.listening is None else self.listening.seconds
+        return 0.0 if self.trial_run is None else self.trial_run.seconds
 
     @property
     def settings(self) -> object:
@@ -164,6 +164,6 @@ class Context:
 
     def close(self) -> None:
         """Leave the broker."""
-        for each in (self.questions, self.listening, self.traffic):
+        for each in (self.questions, self.trial_run, self.traffic):
             if each is not None:
                 each.close()

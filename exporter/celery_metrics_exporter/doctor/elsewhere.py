@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.config.broker_url import masked_url
 from celery_metrics_exporter.doctor.addresses import with_database
-from celery_metrics_exporter.doctor.listening import listen
 from celery_metrics_exporter.doctor.redis_server import RedisServer, Tables
 from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
+from celery_metrics_exporter.doctor.trial_run import listen
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.doctor.context import Context

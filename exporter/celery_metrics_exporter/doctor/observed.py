@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor.listening import listen
 from celery_metrics_exporter.doctor.results import listed, ok, skipped, together
+from celery_metrics_exporter.doctor.trial_run import listen
 from celery_metrics_exporter.status_page.findings import count
 from celery_metrics_exporter.status_page.wording import duration
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.probe import reaches
 from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
-from celery_metrics_exporter.doctor.listening import Listening
 from celery_metrics_exporter.doctor.needs import amqp_line, redis_rights
 from celery_metrics_exporter.doctor.questions import Questions
 from celery_metrics_exporter.doctor.redis_server import RedisServer
 from celery_metrics_exporter.doctor.results import failed, listed, ok, one_line, skipped, warning
 from celery_metrics_exporter.doctor.traffic import Traffic
+from celery_metrics_exporter.doctor.trial_run import TrialRun
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.receivers.kombu import declare_durable_queue
@@ -60,7 +60,7 @@ def check_subscribe(context: Context) -> Finding:
         return _not_subscribed(context, error, exchange)
     context.traffic = traffic
     if context.family != "memory":
-        context.listening = Listening(config, broker.app if config.app else None)
+        context.trial_run = TrialRun(config, broker.app if config.app else None)
     how = "; the durable queue is left to the exporter, doctor has one of its own" if left else ""
     return ok(f"events of exchange {exchange} can be received{how}")
 
@@ -166,8 +166,8 @@ def check_ask(context: Context) -> Finding:
     probing: RefusedError | None = None
     try:
         with context.progress.doing("asking workers"):
-            if context.listening is not None:  # for our own event is to come back to it
-                context.listening.wait_until_connected(context.timeout)
+            if context.trial_run is not None:  # for our own event is to come back to it
+                context.trial_run.wait_until_connected(context.timeout)
             try:
                 answered = config.enable_events or config.inspect_workers
                 questions.ask(answered=answered, inspect=config.inspect_workers)

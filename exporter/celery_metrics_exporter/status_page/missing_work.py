@@ -26,11 +26,11 @@ _TASK_SENT: Final = (
 
 def missing_work(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]:
     """All findings of this subject; ``had_time`` and ``final`` as in :func:`missing.find_missing`."""
-    yield from _queues(seen, had_time=had_time)
+    yield from _queues(seen, had_time=had_time, final=final)
     yield from _tasks(seen, had_time=had_time, final=final)
 
 
-def _queues(seen: Snapshot, *, had_time: bool) -> Iterator[Finding]:
+def _queues(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]:
     queues = seen.queues
     rows = queues.shown.rows
     if had_time and queues.abandoned.total:
@@ -44,11 +44,11 @@ def _queues(seen: Snapshot, *, had_time: bool) -> Iterator[Finding]:
             names=queues.abandoned,
             command=f"celery -A proj worker -Q {shlex.quote(','.join(queues.abandoned.rows))}",
         )
-    if queues.absent.total:
+    if final and queues.absent.total:  # whoever looks again may yet see them come
         yield Finding(
             "absent",
             Level.WARNING,
-            f"The broker does not have {count(queues.absent.total, 'queue')} of `--queue`",
+            f"{count(queues.absent.total, 'queue')} of `--queue` cannot be found on the broker",
             "Correct `--queue`. A queue is there as soon as a worker consumes it or a task was sent to it.",
             names=queues.absent,
         )
@@ -100,8 +100,8 @@ def _tasks(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]:
         yield Finding(
             "unregistered",
             Level.WARNING,
-            f"{count(tasks.unregistered.total, 'task fails', 'tasks fail')} because the worker does not know it",
-            "Import it in the worker (`imports`, `autodiscover_tasks`). If another application publishes to the same "
+            "Tasks fail because their worker does not know them",
+            "Import them in the worker (`imports`, `autodiscover_tasks`). If another application publishes to the same "
             "queues, give each application queues of its own, or a virtual host or database.",
             names=tasks.unregistered,
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _TICK_SECONDS: Final = 0.1
 
 
-class Listening:
+class TrialRun:
     """An exporter, from its start to the last look.
 
     Attributes:
@@ -66,13 +66,13 @@ class Listening:
 
 def listen(context: Context) -> Snapshot:
     """What the exporter saw in the time that there is for it; the first call waits for that."""
-    listening = context.listening
-    if listening is None:
+    run = context.trial_run
+    if run is None:
         raise RuntimeError("there is no exporter")
     if context.seen is None:
         with context.progress.doing("listening for events", seconds=context.wait):
-            listening.wait_until_connected(context.timeout)
-            seen = listening.last_look(context.wait, _collect(context))
+            run.wait_until_connected(context.timeout)
+            seen = run.last_look(context.wait, _collect(context))
         if context.traffic is not None:
             context.traffic.close()
         context.seen = _with_our_own(context, seen)
