@@ -28,6 +28,10 @@ THROTTLE_SECONDS: Final = 60.0
 MAX_SHOWN: Final = 200
 _OWN: Final = "celery_metrics_exporter"
 _SHORT: Final = 4
+#: Shortest time between two lines of one kind that a stranger can cause ...
+THROTTLE_SECONDS: Final = 60.0
+#: ... and the longest text of a stranger that they show.
+MAX_SHOWN: Final = 200
 _BARE: Final = re.compile(r"[^\s\"=\\]+")
 
 

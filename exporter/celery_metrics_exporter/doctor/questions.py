@@ -23,7 +23,7 @@ _LIFETIME_SECONDS: Final = 120.0
 
 
 class Questions:
-    """Asks once. Whatever the broker's library raises passes through; ``control.mailbox.RefusedError`` is a right.
+    """Asks once. Whatever the broker's library raises passes through; ``control.RefusedError`` is a right.
 
     Attributes:
         tasks: that workers know, by nodename.

@@ -44,7 +44,9 @@ class Sampler:
         self._reader = reader
         self._sink = sink
         self._interval = interval
-        self._outage = OutageLog(log, "cannot read queues", "queues can be read again", broker=broker)
+        self._outage = OutageLog(
+            log, "cannot read queues, trying again", "queues can be read again", broker=broker
+        )
         self._stop = threading.Event()
 
     def stop(self) -> None:

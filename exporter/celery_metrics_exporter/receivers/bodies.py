@@ -62,7 +62,7 @@ class Bodies:
             self._sink.drop("oversized", str(error))
             return
         except Exception as error:  # noqa: BLE001 - whatever a codec raises
-            self._sink.drop("undecodable", f"{str(content_type)[:60]}: {one_line(error)}")
+            self._sink.drop("undecodable", f"{str(content_type)[:60]}: {type(error).__name__}: {error}")
             return
         self._sink.feed(plain)
 
