@@ -22,6 +22,10 @@ from urllib.parse import quote
 from celery_metrics_exporter.errors import one_line
 
 MASK: Final = "***"
+#: Seconds between two log lines of one kind that strangers can cause ...
+THROTTLE_SECONDS: Final = 60.0
+#: ... and how many characters of a stranger's text they show.
+MAX_SHOWN: Final = 200
 _OWN: Final = "celery_metrics_exporter"
 _SHORT: Final = 4
 #: Shortest time between two lines of one kind that a stranger can cause ...
