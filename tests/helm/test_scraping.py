@@ -184,7 +184,7 @@ def test_notes_tell_how_to_see_metrics() -> None:
     assert "kubectl --namespace apps port-forward deployment/rel-celery-exporter 9808:9808" in text
     assert "curl http://localhost:9808/metrics" in text
     assert "exec deployment/rel-celery-exporter --container celery-exporter -- celery-exporter doctor" in text
-    assert "Prometheus does not know of it" in text
+    assert "Prometheus does not scrape it yet" in text
     assert "No alerts" in text
     assert "No dashboards" in text
     assert "No broker" not in text
@@ -202,7 +202,7 @@ def test_notes_tell_which_secret_is_missing() -> None:
 def test_notes_warn_of_counting_twice() -> None:
     """Two kinds of monitors are two scrapes."""
     text = notes("--values", str(CASES["everything"]))
-    assert "WARNING: serviceMonitor, podMonitor, scrapeConfig are on" in text
+    assert "WARNING: serviceMonitor, podMonitor, scrapeConfig are enabled" in text
     assert "curl --insecure https://localhost:9808/prometheus" in text
     assert "port-forward deployment/watch-celery 9808:19808" in text
     assert "No alerts" not in text
