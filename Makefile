@@ -14,6 +14,8 @@ FUZZ_ARGS ?=
 IMAGE ?= celery-exporter
 BUILD_ARGS ?=
 BIN := .venv/bin
+# Pages show what was measured, whether it was good or not.
+RENDER := code=$$?; $(BIN)/python -m benchmarks.render; exit $$code
 
 export PYTHON
 
@@ -58,17 +60,16 @@ dashboards: .venv/stamp-dev ## Write grafana/dashboards from their Python source
 chart: .venv/stamp-dev ## Write the table of values into the chart's README
 	$(BIN)/python -m helm.readme
 
-bench: .venv/stamp-dev ## Measure what the exporter and others cost, into benchmarks/*.md (40 minutes)
+bench: .venv/stamp-dev ## Measure what the exporter and others cost, into benchmarks/ and README.md (40 minutes)
 	@scripts/install-backends
-	$(BIN)/python -m benchmarks --output benchmarks/RESULTS.md --quote README.md $(BENCH_ARGS)
-	$(BIN)/python -m benchmarks.sampling --output benchmarks/SAMPLING.md
+	$(BIN)/python -m benchmarks --output benchmarks/results $(BENCH_ARGS); $(RENDER)
 
 soak: .venv/stamp-dev ## Load the exporter for SOAK_SECONDS like a busy cluster, into benchmarks/SOAK.md
 	@scripts/install-backends
-	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS) --output benchmarks/SOAK.md $(SOAK_ARGS)
+	$(BIN)/python -m benchmarks.soak --seconds $(SOAK_SECONDS) --output benchmarks/results $(SOAK_ARGS); $(RENDER)
 
 fuzz: .venv/stamp-dev ## Send FUZZ_MESSAGES mutants of real messages through the exporter, into tests/fuzz/RESULTS.md
-	$(BIN)/python -m tests.fuzz --messages $(FUZZ_MESSAGES) --output tests/fuzz/RESULTS.md $(FUZZ_ARGS)
+	$(BIN)/python -m tests.fuzz --messages $(FUZZ_MESSAGES) --output benchmarks/results $(FUZZ_ARGS); $(RENDER)
 
 recordings: .venv/stamp-dev ## Record events of real workers of five Celery versions anew (minutes)
 	$(BIN)/python -m tests.recordings.record
@@ -80,7 +81,7 @@ image: ## Build the image IMAGE with Docker, labelled from git; BUILD_ARGS adds 
 
 image-check: .venv/stamp-dev ## Build the image with buildah and run it, into benchmarks/IMAGE.md (root on Debian; minutes)
 	@scripts/install-backends
-	$(BIN)/python -m tests.image --output benchmarks/IMAGE.md
+	$(BIN)/python -m tests.image --output benchmarks/results; $(RENDER)
 
 package: .venv/stamp-dev ## Build the Python package into dist/
 	$(BIN)/python -m hatchling build --directory dist

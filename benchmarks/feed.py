@@ -4,16 +4,15 @@ For profilers, and for a first look at a change: the bodies of the stream of the
 """
 
 import argparse
-import sys
 import time
-from statistics import median
 
-from benchmarks.figures import spread
 from benchmarks.pipelines import make_pipeline
+from benchmarks.render import shown
+from benchmarks.results import Spread
 from benchmarks.stream import NOMINAL_RATE, Workload, make_stream
 
-#: Messages between two sweeps: at the rate of the stream a quarter of a second or so.
-_MESSAGES_A_SWEEP = 1000
+#: Messages between two sweeps: at the rate of the stream about a quarter of a second.
+_MESSAGES_PER_SWEEP = 1000
 
 
 def microseconds(workload: Workload) -> float:
@@ -24,13 +23,13 @@ def microseconds(workload: Workload) -> float:
     began = time.thread_time()
     for number, body in enumerate(bodies):
         dispatcher.feed(body)
-        if number % _MESSAGES_A_SWEEP == 0:
+        if number % _MESSAGES_PER_SWEEP == 0:
             dispatcher.sweep()
     return (time.thread_time() - began) / stream.events.total() * 1e6
 
 
-def main() -> int:
-    """Print the cost of each round, and their spread."""
+def main() -> None:
+    """Print the cost in each round, and the spread of all."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.feed", description=__doc__)
     parser.add_argument("--tasks", type=int, default=20_000)
     parser.add_argument("--list-size", type=int, default=3)
@@ -47,10 +46,8 @@ def main() -> int:
     for _ in range(arguments.rounds):
         costs.append(microseconds(workload))
         print(f"{costs[-1]:.2f} us/event", flush=True)
-    middle, ends = spread(costs, 2)
-    print(f"median {middle} ({ends}) us/event, {1e6 / median(costs):,.0f} events per CPU second")
-    return 0
+    print(f"median {shown(Spread.of(costs), '.2f')} us/event")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,29 +1,32 @@
-"""What a measurement may be told on the command line."""
+"""What a benchmark may be told on the command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """None, or nothing: as each part has it by itself.
+    """None: as each benchmark has it by itself.
 
     Attributes:
         tasks: of a stream.
         rate: events a second of a stream that is not published as fast as it is read.
         consumers: names of those to compare.
+        against: the folder of another checkout, whose exporter is compared too.
         rounds: of each comparison.
         seconds: that a load lasts.
         rates: events a second to offer, rising.
-        in_flight: tasks that are under way at once.
+        in_flight: tasks that are in flight at once.
     """
 
     tasks: int = 10_000
     rate: float | None = None
-    consumers: Sequence[str] = ()
+    consumers: Sequence[str] | None = None
+    against: Path | None = None
     rounds: int | None = None
     seconds: float = 20.0
-    rates: Sequence[int] = ()
+    rates: Sequence[int] | None = None
     in_flight: int = 1_000_000
 
     def options(self) -> list[str]:

@@ -80,6 +80,7 @@ class Slow(Collector):
     def __init__(self) -> None:
         self.begun = threading.Event()
         self.go_on = threading.Event()
+        self.times = 0
 
     def describe(self) -> Iterable[Metric]:
         """Tell no names, so that registering does not collect."""
@@ -87,6 +88,7 @@ class Slow(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Wait, then give one family."""
+        self.times += 1
         self.begun.set()
         assert self.go_on.wait(TIMEOUT_S)
         yield UnknownMetricFamily("slow", "A family that took long.", value=1)
@@ -103,6 +105,11 @@ def url_of(server: WebServer) -> str:
     """Name the server's only address."""
     (url,) = server.urls
     return url
+
+
+def connections_of(server: WebServer) -> int:
+    """How many connections it has open."""
+    return len(server._server._open)
 
 
 @contextmanager

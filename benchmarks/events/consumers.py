@@ -1,7 +1,4 @@
-"""What is compared: each consumer as its users run it, and how it tells what it has counted.
-
-Owns: their command lines and metric names. Must not know: how they are measured.
-"""
+"""What is compared: each consumer as its users run it, and how it tells what it has counted."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +11,10 @@ from prometheus_client.samples import Sample
 from benchmarks.pages import DROPPED, EVENTS, total
 from benchmarks.peers import peer_python, versions
 from tests.integration.servers import HOST
+from tests.integration.servers.exporter import REPOSITORY
 
 _TASK_EVENTS: Final = ("task-sent", "task-received", "task-started", "task-succeeded", "task-failed")
-_COUNTERS: Final = "benchmarks.events.counters"
+LIBRARIES: Final = ("celery", "kombu", "redis", "hiredis", "amqp")
 #: Environments of peers live where `make clean` finds them.
 _ENVIRONMENTS: Final = Path(sys.prefix) / "peers"
 
@@ -63,27 +61,28 @@ class Consumer:
 
 def ours(receiver: str = "auto") -> Consumer:
     """This project, with the receiver that it chooses for the broker, or with the one that works with every broker."""
+    name = OURS if receiver == "auto" else f"the same, --receiver {receiver}"
+    return _exporter(name, sys.executable, "celery_metrics_exporter", f"--receiver={receiver}")
 
+
+def checkout(folder: Path) -> Consumer:
+    """The exporter of another checkout of this project, of this or an older layout, in its own environment."""
+    modules = ("celery_metrics_exporter", "exporter")
+    module = next(name for name in modules if (folder / "exporter" / name).is_dir() or name == "exporter")
+    return _exporter(f"the checkout in {folder}", folder / ".venv" / "bin" / "python", module)
+
+
+def _exporter(name: str, python: Path | str, module: str, *options: str) -> Consumer:
     def command(url: str, port: int) -> list[str]:
-        options = [f"--broker-url={url}", f"--web.listen-address={HOST}:{port}", f"--receiver={receiver}"]
-        return [sys.executable, "-m", "celery_metrics_exporter", *options]
+        where = [f"--broker-url={url}", f"--web.listen-address={HOST}:{port}"]
+        return [str(python), "-m", module, *where, *options]
 
     def counted(samples: Sequence[Sample]) -> Counts:
         return {**_task_counters(samples), "all": total(samples, EVENTS) + total(samples, DROPPED)}
 
     return Consumer(
-        name=OURS if receiver == "auto" else f"the same, --receiver {receiver}",
-        versions=versions(
-            sys.executable,
-            "celery-metrics-exporter",
-            "celery",
-            "kombu",
-            "redis",
-            "hiredis",
-            "amqp",
-            "msgspec",
-            "prometheus-client",
-        ),
+        name=name,
+        versions=versions(python, "celery-metrics-exporter", *LIBRARIES, "msgspec", "prometheus-client"),
         command=command,
         expected=lambda published: {**_task_events(published), "all": published.total},
         counted=counted,
@@ -100,16 +99,7 @@ def danihodovic() -> Consumer:
 
     return Consumer(
         name=DANIHODOVIC,
-        versions=versions(
-            python,
-            "prometheus-exporter-celery",
-            "celery",
-            "kombu",
-            "redis",
-            "hiredis",
-            "amqp",
-            "prometheus-client",
-        ),
+        versions=versions(python, "prometheus-exporter-celery", *LIBRARIES, "prometheus-client"),
         command=command,
         expected=_task_events,
         counted=_task_counters,
@@ -126,9 +116,7 @@ def flower() -> Consumer:
 
     return Consumer(
         name="Flower",
-        versions=versions(
-            python, "flower", "celery", "kombu", "redis", "hiredis", "amqp", "tornado", "prometheus-client"
-        ),
+        versions=versions(python, "flower", *LIBRARIES, "tornado", "prometheus-client"),
         command=command,
         expected=_task_events,
         counted=lambda samples: {
@@ -139,11 +127,10 @@ def flower() -> Consumer:
 
 def bare_receiver() -> Consumer:
     """Celery's EventReceiver with a handler that does nothing."""
-    module = f"{_COUNTERS}.event_receiver"
     return Consumer(
         name="Celery EventReceiver, bare",
-        versions=versions(sys.executable, "celery", "kombu", "redis", "hiredis", "amqp"),
-        command=lambda url, port: [sys.executable, "-m", module, url, str(port)],
+        versions=versions(sys.executable, *LIBRARIES),
+        command=lambda url, port: _count_with("event_receiver", url, port),
         expected=lambda published: {"all": published.total},
         counted=_taken,
     )
@@ -151,15 +138,10 @@ def bare_receiver() -> Consumer:
 
 def raw_client() -> Consumer:
     """The client library alone, which decodes nothing: redis-py or py-amqp, by the broker."""
-
-    def command(url: str, port: int) -> list[str]:
-        module = "py_amqp" if url.startswith("amqp") else "redis_py"
-        return [sys.executable, "-m", f"{_COUNTERS}.{module}", url, str(port)]
-
     return Consumer(
         name=RAW,
         versions=versions(sys.executable, "redis", "hiredis", "amqp"),
-        command=command,
+        command=lambda url, port: _count_with("py_amqp" if url.startswith("amqp") else "redis_py", url, port),
         expected=lambda published: {"all": published.messages},
         counted=_taken,
     )
@@ -174,6 +156,12 @@ CONSUMERS: Final[Mapping[str, Callable[[], Consumer]]] = {
     "bare": bare_receiver,
     "raw": raw_client,
 }
+
+
+def _count_with(module: str, url: str, port: int) -> list[str]:
+    """The command line of one of :mod:`benchmarks.events.counters`, which is found in this checkout."""
+    python = ["env", f"PYTHONPATH={REPOSITORY}", sys.executable]
+    return [*python, "-m", f"benchmarks.events.counters.{module}", url, str(port)]
 
 
 def _task_events(published: Published) -> Counts:

@@ -1,7 +1,4 @@
-"""One measurement: a consumer is started, the stream is published, the CPU time in between is read.
-
-Owns: what a run is and when it counts. Must not know: how runs are compared.
-"""
+"""One measurement: a consumer is started, the stream is published, the CPU time in between is read."""
 
 import time
 from collections.abc import Iterator, Sequence

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.brokers import StartBroker, amqp_broker, redis_broker
-from benchmarks.events.consumers import CONSUMERS
+from benchmarks.events.consumers import CONSUMERS, checkout
 from benchmarks.events.measure import Shape
-from benchmarks.events.rounds import Comparison, compare
+from benchmarks.events.rounds import compare
+from benchmarks.results import Result
 from benchmarks.settings import Settings
 
 _ALL: Final = tuple(CONSUMERS)
@@ -53,17 +54,21 @@ TABLES: Final = {
 }
 
 
-def measure(table: Table, settings: Settings) -> Comparison:
+def measure(table: Table, settings: Settings) -> Result:
     """Run one comparison, or the part of it that is asked for."""
     shape = Shape(tasks=settings.tasks, list_size=table.list_size, sent=table.sent, rate=settings.rate)
     names = settings.consumers or table.consumers
-    print(f"{table.title}: {', '.join(names)}", file=sys.stderr)
+    consumers = [CONSUMERS[name]() for name in names]
+    if settings.against:
+        consumers.append(checkout(settings.against.resolve()))
+    print(f"{table.title}: {', '.join(consumer.name for consumer in consumers)}", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="celery-exporter-bench-") as folder:
-        return compare(
+        comparison = compare(
             table.title,
             _BROKERS[table.broker],
-            [CONSUMERS[name]() for name in names],
+            consumers,
             shape=shape,
             rounds=settings.rounds or table.rounds,
             folder=Path(folder),
         )
+    return comparison.result()

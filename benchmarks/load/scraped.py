@@ -1,21 +1,18 @@
-"""How soon a scrape is answered while events come in.
+"""How soon a scrape is answered while events come in."""
 
-Owns: what is scraped how often. Must not know: how messages are made, how results are written.
-"""
-
-import sys
+import math
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.figures import percentile
 from benchmarks.load.rig import counted, rig
 from benchmarks.pages import samples
+from benchmarks.results import Result, Table, Value
 from benchmarks.scrapes.filling import kinds_for
 from benchmarks.scrapes.measure import fetch
 from benchmarks.settings import Settings
@@ -28,6 +25,15 @@ _TASKS: Final = 20_000
 _INTERVAL_SECONDS: Final = 0.2
 #: Until the caches are warm and every kind of task has been seen.
 _WARM_UP_SECONDS: Final = 6.0
+_MILLI: Final = 1e3
+_COLUMNS: Final = {
+    "latency of a scrape, ms": "",
+    "scrapes": ",",
+    "median": ",.1f",
+    "90 %": ",.1f",
+    "99 %": ",.1f",
+    "longest": ",.1f",
+}
 #: In turns: as Prometheus asks, and plainly.
 _ASKED: Final[Mapping[str, Mapping[str, str]]] = {
     "OpenMetrics, gzip": {
@@ -38,34 +44,24 @@ _ASKED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scraped:
-    """Scrapes under load.
-
-    Attributes:
-        broker: what ran.
-        rate: events a second.
-        series: of the page.
-        late: seconds that the generator was behind its rate at the worst.
-        missing: events that were published and not counted.
-        lost: connections that ended.
-        latencies: seconds, by the way that was asked.
-    """
-
-    broker: str
-    rate: int
-    series: int
-    late: float
-    missing: int
-    lost: int
-    latencies: Mapping[str, Sequence[float]]
-
-    def percentile(self, share: float) -> float:
-        """Over all ways, in seconds."""
-        return percentile([each for found in self.latencies.values() for each in found], share)
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest of the values that at least this share of them (above 0, up to 1) does not exceed: nearest rank."""
+    ordered = sorted(values)
+    return ordered[math.ceil(share * len(ordered)) - 1]
 
 
-def measure(settings: Settings) -> Scraped:
+def result(latencies: Mapping[str, Sequence[float]], facts: Mapping[str, int | float | str | None]) -> Result:
+    """The figures of all scrapes, in seconds by the way that was asked; events that were lost spoil the headline."""
+    found = {**latencies, "all": [each for some in latencies.values() for each in some]}
+    rows: list[list[Value]] = []
+    for way, some in found.items():
+        figures = (median(some), *(percentile(some, share) for share in (0.9, 0.99, 1.0)))
+        rows.append([way, len(some), *(figure * _MILLI for figure in figures)])
+    headline = None if facts["events not counted"] else percentile(found["all"], 0.99) * _MILLI
+    return Result(facts={**facts, "99 % of scrapes within, ms": headline}, tables=[Table(_COLUMNS, rows)])
+
+
+def measure(settings: Settings) -> Result:
     """Scrape for so long while the generator publishes."""
     kinds, seconds = kinds_for(SERIES), 3 * settings.seconds
     latencies: dict[str, list[float]] = {name: [] for name in _ASKED}
@@ -87,14 +83,15 @@ def measure(settings: Settings) -> Scraped:
             latencies[way].append(fetch(port, _ASKED[way])[0])
         publishing.join()
         published = int(published + done["events"])
-        result = Scraped(
-            broker=place.version,
-            rate=RATE,
-            series=len(samples(exporter.url)),
-            late=done["late"],
-            missing=published - counted(exporter, published),
-            lost=place.lost(exporter, cut_off),
-            latencies=latencies,
+        return result(
+            latencies,
+            {
+                "broker": place.version,
+                "events/s": RATE,
+                "in lists of": _LIST_SIZE,
+                "series": len(samples(exporter.url)),
+                "s that the generator was late, at the most": done["late"],
+                "events not counted": published - counted(exporter, published),
+                "connections ended": place.lost(exporter, cut_off),
+            },
         )
-    print(f"scrapes under load: 99 % within {result.percentile(0.99) * 1e3:.0f} ms", file=sys.stderr)
-    return result

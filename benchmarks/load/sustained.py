@@ -1,7 +1,4 @@
-"""How many events a second the exporter stands on one core, with the broker's limits for slow readers at defaults.
-
-Owns: what is offered, and what counts as sustained. Must not know: how messages are made, how results are written.
-"""
+"""How many events a second the exporter stands on one core, with the broker's limits for slow readers at defaults."""
 
 import math
 import sys
@@ -16,6 +13,7 @@ from typing import Final
 from benchmarks.dialogue import Dialogue
 from benchmarks.load.cores import pin
 from benchmarks.load.rig import Rig, counted, rig
+from benchmarks.results import Result, Table, Value
 from benchmarks.settings import Settings
 from benchmarks.usage import cpu_seconds
 from tests.waiting import wait_for
@@ -31,6 +29,19 @@ _TRIES: Final = 2
 _TASKS: Final = 20_000
 _LIMIT_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.25
+_MEGABYTE: Final = 1e6
+_COLUMNS: Final = {
+    "offered, events/s": ",",
+    "for s": ".0f",
+    "published": ",",
+    "counted": ",",
+    "exporter's core, % busy": ".0f",
+    "CPU µs/event": ".1f",
+    "waiting in Valkey, MB at most": ".1f",
+    "in the end": ".1f",
+    "connections lost": ",",
+    "sustained": "",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,32 +82,30 @@ class Offer:
             self.offered and self.counted == self.published and not self.lost and self.left < SOFT_LIMIT_BYTES
         )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sustained:
-    """All rates with one size of list.
-
-    Attributes:
-        list_size: of it.
-        broker: what ran.
-        limit: events a second that the generator could offer at all, to a subscriber that throws them away.
-        offers: in order; a rate that was not sustained stands there for each try.
-    """
-
-    list_size: int
-    broker: str
-    limit: float
-    offers: Sequence[Offer]
-
-    @property
-    def highest(self) -> int:
-        """The highest rate that was sustained, as were all below it; 0 if none was."""
-        sustained = {offer.rate for offer in self.offers if offer.sustained}
-        too_high = min({offer.rate for offer in self.offers} - sustained, default=math.inf)
-        return max((rate for rate in sustained if rate < too_high), default=0)
+    def row(self) -> list[Value]:
+        """Its figures; a rate that was not sustained has no cost."""
+        return [
+            self.rate,
+            self.seconds,
+            self.published,
+            self.counted,
+            self.cpu / self.seconds * 100,
+            self.cpu / self.counted * 1e6 if self.sustained else "",
+            self.waiting / _MEGABYTE,
+            self.left / _MEGABYTE,
+            self.lost,
+            ("yes" if self.sustained else "no") if self.offered else f"not offered, {self.late:.1f} s late",
+        ]
 
 
-def measure(list_size: int, settings: Settings) -> Sustained:
+def highest(offers: Sequence[Offer]) -> int:
+    """The highest rate that was sustained, as were all below it; 0 if none was."""
+    sustained = {offer.rate for offer in offers if offer.sustained}
+    too_high = min({offer.rate for offer in offers} - sustained, default=math.inf)
+    return max((rate for rate in sustained if rate < too_high), default=0)
+
+
+def measure(list_size: int, settings: Settings) -> Result:
     """Offer one rate after the other, each to a fresh exporter."""
     offers: list[Offer] = []
     with (
@@ -113,7 +122,19 @@ def measure(list_size: int, settings: Settings) -> Sustained:
                     break
             else:
                 break
-    return Sustained(list_size=list_size, broker=place.version, limit=limit, offers=offers)
+    return result(place.version, limit, offers)
+
+
+def result(broker: str, limit: float, offers: Sequence[Offer]) -> Result:
+    """The figures of all offers, of which the generator could not have made more than ``limit`` a second."""
+    return Result(
+        facts={
+            "broker": broker,
+            "highest rate sustained, events/s": highest(offers),
+            "the generator's own limit, events/s": round(limit),
+        },
+        tables=[Table(_COLUMNS, [offer.row() for offer in offers])],
+    )
 
 
 def _limit(place: Rig) -> float:

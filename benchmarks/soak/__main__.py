@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.dialogue import Dialogue
+from benchmarks.events.consumers import LIBRARIES, OURS
 from benchmarks.pages import counted
+from benchmarks.peers import versions
+from benchmarks.render import section, shown
+from benchmarks.results import Result, Table, write
 from benchmarks.soak.brokers import amqp_broker, redis_broker
 from benchmarks.soak.pods import QUEUES, passing_queues
-from benchmarks.soak.readings import Ending, Reading, judge
-from benchmarks.soak.report import header, page, row, verdict
+from benchmarks.soak.readings import COLUMNS, Ending, Reading, judge
 from benchmarks.soak.watch import take_reading
 from tests.integration.servers import ExporterProcess, why_missing
 from tests.waiting import wait_for
@@ -44,12 +45,12 @@ class Soak:
         self._publisher = publisher
         self._began = time.monotonic()
         self.readings: list[Reading] = []
-        self.rows: list[str] = []
+        self.rows: list[list[float]] = []
 
     def run(self, seconds: float, cut_seconds: float) -> None:
         """Publish for so long; the last reading is made when all is counted."""
         self._publisher.order("go")
-        print(header(), flush=True)
+        print(" | ".join(COLUMNS), flush=True)
         last_row: Reading | None = None
         next_cut = cut_seconds
         for number in range(1, max(2, int(seconds / _READING_SECONDS)) + 1):
@@ -100,8 +101,8 @@ class Soak:
         return reading
 
     def _print(self, reading: Reading, before: Reading | None) -> None:
-        self.rows.append(row(reading, before))
-        print(self.rows[-1], flush=True)
+        self.rows.append(reading.row(before))
+        print(" | ".join(map(shown, self.rows[-1], COLUMNS.values())), flush=True)
 
 
 def _paces(arguments: argparse.Namespace) -> list[str]:
@@ -118,8 +119,7 @@ def main() -> int:
     parser.add_argument("--pods", type=int, default=200, help="workers at a time")
     parser.add_argument("--life", type=float, default=120.0, help="seconds that a worker lives")
     parser.add_argument("--cut", type=float, default=60.0, help="seconds between two cuts of the connections")
-    parser.add_argument("--readings", type=Path, help="write every reading to this file, a line of JSON each")
-    parser.add_argument("--output", type=Path, help="also write the page to this file")
+    parser.add_argument("--output", type=Path, help="write the result as JSON to this folder")
     arguments = parser.parse_args()
     reason = why_missing(arguments.broker)
     if reason is not None:
@@ -146,22 +146,29 @@ def main() -> int:
         finally:
             exporter.kill()
     findings = judge(soak.readings, ending)
-    print(verdict(findings))
-    if arguments.readings:
-        lines = [json.dumps(asdict(reading)) for reading in soak.readings]
-        arguments.readings.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    last = soak.readings[-1]
+    result = Result(
+        facts={
+            "broker": broker.version,
+            "settings of the exporter": " ".join(settings[2:]),
+            "seconds": round(last.at),
+            "events/s": last.sent / max(last.at, 1.0),
+            "workers that came and went": last.names,
+            "answers of workers to the exporter": last.answers,
+            "seconds between two cuts": arguments.cut,
+        },
+        tables=[
+            Table(
+                {"held": "", "what": ""}, [["yes" if each.good else "**no**", each.text] for each in findings]
+            ),
+            Table(COLUMNS, soak.rows),
+        ],
+        versions={OURS: versions(sys.executable, *LIBRARIES, "msgspec", "prometheus-client")},
+        command=" ".join(["python -m benchmarks.soak", *sys.argv[1:]]),
+    )
+    print(section(result))
     if arguments.output:
-        command = " ".join(["python -m benchmarks.soak", *sys.argv[1:]])
-        text = page(
-            soak.rows,
-            soak.readings[-1],
-            findings,
-            cut=arguments.cut,
-            command=command,
-            arguments=" ".join(settings[2:]),
-            broker=broker.version,
-        )
-        arguments.output.write_text(text, encoding="utf-8")
+        write(arguments.output, "soak", result)
     return int(not all(finding.good for finding in findings))
 
 

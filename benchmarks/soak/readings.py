@@ -1,11 +1,9 @@
-"""What a soak looks at, and whether it stands still.
-
-Owns: one reading of everything, and the verdict on a row of them. Must not know: how a reading is made.
-"""
+"""What a soak looks at, and whether it stands still."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import linear_regression
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -56,6 +54,53 @@ class Reading:
     names: int
     answers: int
 
+    def row(self, before: Reading | None) -> list[float]:
+        """The figures of :data:`COLUMNS`; CPU and lag are those since the reading before."""
+        events = max(1, self.counted - (before.counted if before else 0))
+        return [
+            self.at,
+            self.counted,
+            self.delivered,
+            self.sent - self.delivered,
+            self.rss / MEGABYTE,
+            self.threads,
+            self.files,
+            self.leftovers,
+            1e6 * (self.cpu - (before.cpu if before else 0.0)) / events,
+            1e3 * (self.lag - (before.lag if before else 0.0)) / events,
+            self.series,
+            1e3 * self.scrape,
+            self.in_flight,
+            self.evicted,
+            self.workers,
+            self.names,
+            self.answers,
+            self.reconnects,
+        ]
+
+
+#: What :meth:`Reading.row` says.
+COLUMNS: Final = {
+    "s": ",.0f",
+    "events counted": ",",
+    "of those delivered": ",",
+    "in gaps": ",",
+    "RSS MB": ".1f",
+    "threads": ",",
+    "files": ",",
+    "keys": ",",
+    "CPU µs/event": ".1f",
+    "lag ms": ",.0f",
+    "series": ",",
+    "scrape ms": ",.0f",
+    "tasks": ",",
+    "evicted": ",",
+    "workers up": ",",
+    "seen": ",",
+    "answers": ",",
+    "reconnects": ",",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -78,14 +123,10 @@ class Ending:
 
 def megabytes_a_minute(readings: Sequence[Reading]) -> float:
     """The slope of the straight line that fits the memory best (least squares)."""
-    count = len(readings)
-    mean_at = sum(reading.at for reading in readings) / count
-    mean_rss = sum(reading.rss for reading in readings) / count
-    spread = sum((reading.at - mean_at) ** 2 for reading in readings)
-    if not spread:
+    if len(readings) == 1:
         return 0.0
-    common = sum((reading.at - mean_at) * (reading.rss - mean_rss) for reading in readings)
-    return common / spread * 60 / MEGABYTE
+    moments = [reading.at for reading in readings]
+    return linear_regression(moments, [reading.rss for reading in readings]).slope * 60 / MEGABYTE
 
 
 def grows(figures: Sequence[int]) -> bool:

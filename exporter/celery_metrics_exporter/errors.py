@@ -1,4 +1,4 @@
-"""How any error becomes one line, and the error for a configuration that cannot work::
+"""The error for a configuration that cannot work, and any error as one line::
 
 Exception
 └── ConfigError    the command line prints its message and ends with exit code 2
@@ -15,5 +15,5 @@ class ConfigError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The class of an error and its text, in one line."""
+    """Return the class and the message of an error as one line."""
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.soak.pods import Cluster
-from benchmarks.soak.readings import Ending, Reading, grows, judge, megabytes_a_minute
-from benchmarks.soak.report import header, row
+from benchmarks.soak.readings import COLUMNS, Ending, Reading, grows, judge, megabytes_a_minute
 from benchmarks.soak.watch import page_figures
 from celery_metrics_exporter.events.decode import decode
 from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable
@@ -129,7 +128,11 @@ def test_page_is_summed_up() -> None:
     assert page_figures(text) == (3, {name: 5.0})
 
 
-def test_row_has_a_cell_for_each_column() -> None:
-    """A row fits the table."""
-    columns = header().splitlines()[0].count("|")
-    assert row(CALM, None).count("|") == row(CALM, CALM).count("|") == columns
+def test_row_has_a_figure_for_each_column() -> None:
+    """CPU and lag are those since the reading before, in micro- and milliseconds an event."""
+    then = replace(CALM, at=30.0, counted=1500, cpu=0.2, lag=4.0)
+    assert len(CALM.row(None)) == len(COLUMNS)
+    first, later = (dict(zip(COLUMNS, row, strict=True)) for row in (CALM.row(None), then.row(CALM)))
+    assert (first["CPU µs/event"], first["lag ms"]) == pytest.approx((100.0, 2.0))
+    assert (later["CPU µs/event"], later["lag ms"]) == pytest.approx((200.0, 4.0))
+    assert later["in gaps"] == 200

@@ -1,5 +1,6 @@
 """Options: from flags and environment variables to a configuration, and which of them wins."""
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -8,7 +9,8 @@ import click
 import pytest
 
 from celery_metrics_exporter.cli.main import commands
-from celery_metrics_exporter.cli.options import config_from, run_options
+from celery_metrics_exporter.cli.options import run_options
+from celery_metrics_exporter.cli.settings import config_from
 from celery_metrics_exporter.config.config import BrokerTls, Config, ConfigError, EventQueue, ListenAddress
 
 OPTIONS = [
@@ -34,11 +36,32 @@ def config_of(*args: str, **env: str) -> Config:
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.opts[0])
 def test_every_option_has_its_variable_and_shows_it(option: click.Option) -> None:
-    """The variable's name follows from the flag's; the help shows it."""
+    """The variable's name follows from the flag's; the help shows it, and the default where there is one."""
     flag = max(option.opts, key=len)
     variable = "CELERY_EXPORTER_" + re.sub("[.-]", "_", flag.removeprefix("--")).upper()
     assert option.envvar == variable
-    assert f"[env: {variable}" in (option.help or "")
+    shown = (option.get_help_record(click.Context(click.Command("run"))) or ("", ""))[1]
+    assert f"[env var: {variable}" in shown
+    assert ("; default: " in shown) == (option.default is not None)
+
+
+def test_every_option_is_named_after_its_setting() -> None:
+    """The fields of a part of Config carry the part's name; the broker's URL may come from a file too."""
+    parts = {"": Config, "tls_": BrokerTls, "event_queue_": EventQueue}
+    settings = {prefix + field.name for prefix, part in parts.items() for field in dataclasses.fields(part)}
+    assert {option.name for option in OPTIONS} == settings - {"tls", "event_queue"} | {"broker_url_file"}
+
+
+def test_defaults_that_are_shown_hold() -> None:
+    """The default of each option, parsed like what a user writes, is the one of its setting."""
+    ctx = commands().commands["run"].make_context("run", ["--broker-url", "memory://"])
+    config = Config(broker_url="memory://")
+    assert ctx.params["tls_verify"] == BrokerTls().verify
+    assert ctx.params["event_queue_routing_key"] == config.event_queue.routing_key
+    shown = {str(option.name) for option in OPTIONS if option.default is not None}
+    for name in shown - {"tls_verify", "event_queue_routing_key"}:
+        assert ctx.params[name] == getattr(config, name)
+    assert len(shown) == 20
 
 
 def test_a_broker_alone_gives_the_defaults() -> None:

@@ -53,7 +53,7 @@ def test_options() -> None:
     page = options_as_markdown(run_options())
     assert page.startswith("<!-- Generated")
     assert "## Broker\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n" in page
-    assert "| `--app`, `-A` | `CELERY_EXPORTER_APP` |  | Celery app" in page
+    assert "| `--app`, `-A` | `CELERY_EXPORTER_APP` |  | Celery application" in page
     assert (
         "| `--enable-events`, `--no-enable-events` | `CELERY_EXPORTER_ENABLE_EVENTS` | `on` | Keep asking"
         in page

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celery_metrics_exporter.config import parse
-from celery_metrics_exporter.config.config import ListenAddress
+from celery_metrics_exporter.config.config import Config, ListenAddress
 from celery_metrics_exporter.errors import ConfigError
 
 PARSERS: list[Callable[[str], object]] = [
@@ -65,13 +65,19 @@ def test_buckets() -> None:
     assert parse.parse_buckets("5") == (5.0,)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "a", "1,,2", "1,", "0,1", "-1", "2,1", "1,1", "inf", "1,inf,2", "nan", "inf,inf", "1;2"]
-)
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "1,", "1;2"])
 def test_text_that_is_no_bucket_list(text: str) -> None:
     """The refusal shows a list that works."""
     with pytest.raises(ConfigError, match=r"for example 0\.1,1,10"):
         parse.parse_buckets(text)
+
+
+@pytest.mark.parametrize("text", ["0,1", "-1", "2,1", "1,1", "inf", "1,inf,2", "nan", "inf,inf"])
+def test_bucket_list_that_cannot_work_is_refused_by_config(text: str) -> None:
+    """So are buckets that are numbers but no increasing list of them."""
+    buckets = parse.parse_buckets(text)
+    with pytest.raises(ConfigError, match=r"--runtime-buckets .*for example 0\.1,1,10"):
+        Config(broker_url="memory://", runtime_buckets=buckets)
 
 
 @given(bounds=st.lists(st.floats(min_value=1e-6, max_value=1e9), min_size=1, unique=True).map(sorted))
@@ -127,9 +133,11 @@ def test_text_that_is_no_listen_address(text: str) -> None:
 def test_count() -> None:
     """Digits may be grouped."""
     assert parse.parse_count("1_000_000") == 1_000_000
-    for text in ("", "0", "-1", "1.5", "x", "9" * 30):
+    for text in ("", "-1", "1.5", "x", "9" * 30):
         with pytest.raises(ConfigError, match="whole number above 0"):
             parse.parse_count(text)
+    with pytest.raises(ConfigError, match="--max-series must be at least 1"):
+        Config(broker_url="memory://", max_series=parse.parse_count("0"))
 
 
 def test_app() -> None:

@@ -7,7 +7,6 @@ temporary folder, which is removed.
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -15,9 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.results import write
 from celery_metrics_exporter import __version__
 from tests.image.buildah import Store
 from tests.image.conftest import VARIABLE
@@ -34,7 +33,7 @@ _STARTS = 5
 def main() -> int:
     """Run as told on the command line; 0 when everything was as it should be."""
     parser = argparse.ArgumentParser(prog="python -m tests.image", description=__doc__)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--output", type=Path, help="write what was measured as JSON to this folder")
     options = parser.parse_args()
     _install()
     with tempfile.TemporaryDirectory(prefix="image-check-", dir="/var/tmp") as name:
@@ -57,9 +56,7 @@ def main() -> int:
             check=False,
         ).returncode
         if checked == 0 and options.output:
-            options.output.write_text(
-                report(_measure(store, image, base_s=base_s, build_s=build_s)), encoding="utf-8"
-            )
+            write(options.output, "image", report(_measure(store, image, base_s=base_s, build_s=build_s)))
     return checked
 
 
@@ -128,8 +125,6 @@ def _measure(store: Store, image: Image, *, base_s: float, build_s: float) -> Me
         return statistics.median(once() for _ in range(_STARTS))
 
     return Measured(
-        date=datetime.now(UTC).date(),
-        machine=f"{os.cpu_count()} cores, {platform.machine()}",
         base_s=base_s,
         build_s=build_s,
         packed=store.packed_bytes(_NAME),

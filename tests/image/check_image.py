@@ -77,7 +77,7 @@ def test_programs(image: Image) -> None:
         for path in image.root.rglob("bin/*")
         if "site-packages" not in path.parts and (path.is_symlink() or path.is_file())
     }
-    assert {name for name in found if not name.startswith("python")} == {"celery", ENTRY, "cheroot"}
+    assert {name for name in found if not name.startswith("python")} == {"celery", ENTRY}
     assert not list(image.root.glob("usr/sbin/*"))
 
 

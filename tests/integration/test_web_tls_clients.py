@@ -11,12 +11,9 @@ from pathlib import Path
 import pytest
 
 from celery_metrics_exporter.config.config import ListenAddress
-from celery_metrics_exporter.web.config import read_web_config
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
-from celery_metrics_exporter.web.named_files import NamedFiles
 from celery_metrics_exporter.web.server import WebServer
-from celery_metrics_exporter.web.tls import Tls
 from tests.integration.tls_clients import get, handshaken, only, refused, secured
 from tests.serving import (
     LOOPBACK,
@@ -32,7 +29,7 @@ from tests.serving import (
 from tests.waiting import wait_for
 from tests.web_files import WebFiles
 
-PATIENT = Limits(threads=3, head=60.0, answer=60.0, stall=60.0, idle=60)
+PATIENT = Limits(head=60.0, answer=60.0, stall=60.0, idle=60)
 REQUEST = b"GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -43,19 +40,16 @@ def files(tmp_path: Path) -> WebFiles:
 
 
 @pytest.mark.parametrize("data", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"], ids=len)
-@pytest.mark.parametrize("curves", ["[]", "[X25519, CurveP256]"])
-def test_stuck_handshakes_do_not_block_a_scrape(files: WebFiles, data: bytes, curves: str) -> None:
-    """Clients that say nothing take no thread, those in mid-handshake have to hurry: a scrape is served."""
-    path = files.write_tls(f"curve_preferences: {curves}")
-    limits = Limits(threads=3, head=60.0, answer=60.0, stall=60.0, idle=60, hurry=0.2, tick=0.1)
-    with serving(config_file=path, limits=limits) as server, ExitStack() as stuck:
-        for _ in range(9):
+def test_stuck_handshakes_do_not_block_a_scrape(files: WebFiles, data: bytes) -> None:
+    """Clients that say nothing, or stop in mid-handshake, hold up nobody: a scrape is served."""
+    with serving(config_file=files.write_tls(), limits=PATIENT) as server, ExitStack() as stuck:
+        for _ in range(20):
             stuck.enter_context(raw_client(url_of(server), data))
         assert get(server, files.client()).status == 200
 
 
-def test_silent_client_after_its_handshake_takes_no_thread(files: WebFiles) -> None:
-    """More clients that shook hands and say nothing than there are threads hold up nobody, nor have they to hurry."""
+def test_silent_clients_after_their_handshake_hold_up_nobody(files: WebFiles) -> None:
+    """Clients that shook hands and say nothing hold up nobody, and are answered when they ask."""
     with serving(config_file=files.write_tls(), limits=PATIENT) as server, ExitStack() as stuck:
         silent = [stuck.enter_context(handshaken(server, files.client())) for _ in range(9)]
         assert get(server, files.client()).status == 200
@@ -87,7 +81,7 @@ def test_plain_http_is_told_so(files: WebFiles) -> None:
 @pytest.mark.parametrize("data", [b"\x00" * 50, b"\x16" * 50, b"\x16\x03\x01\x00\x05hello", b"\x80\x2e\x01"])
 def test_nonsense_is_cut(files: WebFiles, data: bytes) -> None:
     """Bytes that are no TLS end the connection, not the server; no HTTP is said to them."""
-    limits = Limits(head=0.3, tick=0.1)
+    limits = Limits(head=0.3)
     with serving(config_file=files.write_tls(), limits=limits) as server:
         with raw_client(url_of(server), data) as client:
             assert b"HTTP" not in read_until_closed(client)
@@ -96,7 +90,7 @@ def test_nonsense_is_cut(files: WebFiles, data: bytes) -> None:
 
 def test_plain_request_behind_a_handshake_is_none(files: WebFiles) -> None:
     """What a client sends in plain behind its handshake is not answered."""
-    limits = Limits(head=0.3, tick=0.1)
+    limits = Limits(head=0.3)
     with (
         serving(config_file=files.write_tls(), limits=limits) as server,
         raw_client(url_of(server)) as client,
@@ -112,24 +106,6 @@ def test_plain_request_behind_a_handshake_is_none(files: WebFiles) -> None:
                 incoming.write(client.recv(65536))
         client.sendall(outgoing.read() + REQUEST)
         assert b"HTTP/1.1" not in read_until_closed(client)
-
-
-def test_ended_socket_never_reads_in_plain(files: WebFiles) -> None:
-    """A TLS socket that another thread ends stays one: what comes in plain is no text to its reader."""
-    near, far = socket.socketpair()
-    with near, far:
-        config = read_web_config(str(files.write_tls()), NamedFiles()).tls
-        assert config is not None
-        server = Tls(config).wrap(near)
-        handshake = threading.Thread(target=server.do_handshake)
-        handshake.start()
-        client = files.client().wrap_socket(far, server_hostname="localhost")
-        handshake.join(TIMEOUT_S)
-        with server, client:
-            server.shutdown(socket.SHUT_WR)
-            socket.socket.send(client, REQUEST)
-            with pytest.raises(ssl.SSLError):
-                server.recv(100)
 
 
 def test_failed_handshakes_fill_no_log(files: WebFiles, caplog: pytest.LogCaptureFixture) -> None:

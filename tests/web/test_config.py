@@ -48,7 +48,7 @@ def test_everything_at_once(files: WebFiles) -> None:
         "    - TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\n"
         "    - TLS_RSA_WITH_AES_128_CBC_SHA\n"
         "  prefer_server_cipher_suites: no\n"
-        "  curve_preferences: [CurveP384, X25519]\n"
+        "  curve_preferences: [CurveP384]\n"
         "http_server_config:\n"
         "  http2: true\n"
         "  headers:\n"
@@ -72,7 +72,7 @@ def test_everything_at_once(files: WebFiles) -> None:
     assert (tls.min_version, tls.max_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
     assert tls.ciphers == ("ECDHE-RSA-AES256-GCM-SHA384", "AES128-SHA")
     assert tls.prefer_server_ciphers is False
-    assert tls.curves == (("secp384r1", 24), ("X25519", 29))
+    assert tls.curve == "secp384r1"
     assert config.headers == {
         "Strict-Transport-Security": "max-age=31536000",
         "X-Frame-Options": "deny",
@@ -89,7 +89,7 @@ def test_defaults_are_the_toolkits(files: WebFiles) -> None:
     assert (tls.min_version, tls.max_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
     assert (tls.client_auth, tls.allowed_sans, tls.client_ca) == (ClientAuth.NONE, None, None)
     assert tls.prefer_server_ciphers is True
-    assert (tls.ciphers, tls.curves) == (DEFAULT_CIPHERS, ())
+    assert (tls.ciphers, tls.curve) == (DEFAULT_CIPHERS, None)
 
 
 def test_inline_certificates(files: WebFiles) -> None:

@@ -98,6 +98,7 @@ BAD = [
     ),
     (TLS + "  cipher_suites: [TLS_AES_128_GCM_SHA256]\n  max_version: TLS12\n", 4, "works before TLS 1.3"),
     (TLS + "  curve_preferences: [P256]\n", 4, "unknown curve P256; did you mean CurveP256?"),
+    (TLS + "  curve_preferences:\n    - X25519\n    - CurveP256\n", 6, "more than one curve"),
     (TLS + "  prefer_server_cipher_suites: 1\n", 4, "must be true or false"),
 ]
 

@@ -198,7 +198,7 @@ def test_flood_of_wrong_passwords_does_not_hold_up_a_scrape(
     registry = CollectorRegistry()
     Gauge("celery_worker_up", "Workers alive.", registry=registry).set(1)
     with (
-        serving(registry, config_file=files.write(users("alice")), limits=Limits(threads=4)) as server,
+        serving(registry, config_file=files.write(users("alice")), limits=Limits()) as server,
         ExitStack() as clients,
     ):
         scraper = clients.enter_context(connected(url_of(server)))

@@ -14,6 +14,7 @@ from tests.serving import (
     Slow,
     ask,
     connected,
+    connections_of,
     fetch,
     raw_client,
     read_until_closed,
@@ -23,25 +24,34 @@ from tests.serving import (
 )
 from tests.waiting import wait_for
 
-PATIENT = Limits(threads=3, head=60.0, answer=60.0, stall=60.0, idle=60)
-SWIFT = Limits(threads=2, head=0.3, answer=0.5, stall=0.3, idle=1, tick=0.1)
+PATIENT = Limits(head=60.0, answer=60.0, stall=60.0, idle=60)
+SWIFT = Limits(head=0.3, answer=0.5, stall=0.3, idle=1)
 HALF_A_HEAD = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "
+PROBE = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n"
+SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    ("data", "count"), [pytest.param(b"", 20, id="silent"), pytest.param(HALF_A_HEAD, 2, id="half a head")]
+    "data",
+    [
+        pytest.param(b"", id="silent"),
+        pytest.param(HALF_A_HEAD, id="half a head"),
+        pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", id="missing body"),
+        pytest.param(SCRAPE, id="not reading"),
+    ],
 )
-def test_stuck_clients_do_not_block_a_scrape(data: bytes, count: int) -> None:
-    """Clients that send nothing take no thread, a handful in mid-request leaves one: a scrape is served at once."""
-    with serving(limits=PATIENT) as server, ExitStack() as stuck:
-        for _ in range(count):
+def test_stuck_clients_do_not_block_a_scrape(data: bytes) -> None:
+    """Clients that send nothing, or half a request, or do not take their answer, hold up nobody."""
+    with serving(registry_of(Big()), limits=PATIENT) as server, ExitStack() as stuck:
+        for _ in range(20):
             stuck.enter_context(raw_client(url_of(server), data))
         started = time.monotonic()
+        assert fetch(url_of(server), "/-/healthy").status == 200
         assert fetch(url_of(server), "/metrics").status == 200
         assert time.monotonic() - started < 5
 
 
-def test_more_stuck_clients_than_threads_delay_a_scrape_only() -> None:
+def test_half_a_request_is_told_so() -> None:
     """Clients in mid-request are told 408 after their time, and the scrape behind them is served."""
     with serving(limits=SWIFT) as server, ExitStack() as stuck:
         clients = [stuck.enter_context(raw_client(url_of(server), HALF_A_HEAD)) for _ in range(6)]
@@ -50,29 +60,12 @@ def test_more_stuck_clients_than_threads_delay_a_scrape_only() -> None:
             assert read_until_closed(client).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param(HALF_A_HEAD, id="half a head"),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", id="missing body"),
-        pytest.param(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", id="not reading"),
-    ],
-)
-def test_stuck_clients_have_to_hurry_while_a_scrape_waits(data: bytes) -> None:
-    """Clients that would hold every thread for a minute are cut when somebody else waits for one."""
-    limits = Limits(threads=3, head=60.0, answer=60.0, stall=60.0, idle=60, hurry=0.2, tick=0.1)
-    with serving(registry_of(Big()), limits=limits) as server, ExitStack() as stuck:
-        for _ in range(9):
-            stuck.enter_context(raw_client(url_of(server), data))
-        assert fetch(url_of(server), "/-/healthy").status == 200
-
-
-def test_slow_client_is_let_be_while_nobody_waits() -> None:
-    """A client that holds a thread which nobody else needs has its whole time."""
-    limits = Limits(threads=2, head=60.0, hurry=0.1, tick=0.05)
-    with serving(limits=limits) as server, raw_client(url_of(server), HALF_A_HEAD) as client:
-        until = time.monotonic() + 5 * (limits.hurry + limits.tick)
-        wait_for(lambda: time.monotonic() > until, timeout=TIMEOUT_S, what="some time")
+def test_slow_client_has_its_time() -> None:
+    """A client that sends its request bit by bit is answered, as long as it is done in time."""
+    with serving(limits=PATIENT) as server, raw_client(url_of(server)) as client:
+        for byte in HALF_A_HEAD:
+            client.sendall(bytes([byte]))
+            assert fetch(url_of(server), "/-/healthy").status == 200
         client.sendall(b"x\r\nConnection: close\r\n\r\n")
         assert read_until_closed(client).startswith(b"HTTP/1.1 200 OK\r\n")
 
@@ -96,32 +89,54 @@ def test_client_that_drips_is_cut() -> None:
 
 @pytest.mark.parametrize("greed", [0, 1000])
 def test_client_that_does_not_take_its_answer_is_cut(greed: int) -> None:
-    """A client that reads nothing, or a little now and then, does not keep a thread beyond the limits."""
-    limits = Limits(
-        threads=1, stall=0.3 if greed == 0 else 60.0, answer=60.0 if greed == 0 else 0.5, tick=0.1
-    )
-    with serving(registry_of(Big()), limits=limits) as server:
-        request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
-        with raw_client(url_of(server), request) as client, ExitStack() as others:
-            client.setblocking(False)
-            probe = others.enter_context(
-                raw_client(url_of(server), b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
-            )
-            probe.setblocking(False)
+    """A client that reads nothing, or a little now and then, does not keep its answer in memory beyond the limits."""
+    limits = Limits(stall=60.0, answer=0.5) if greed else Limits(stall=0.3, answer=60.0)
+    with (
+        serving(registry_of(Big()), limits=limits) as server,
+        raw_client(url_of(server), SCRAPE) as client,
+    ):
+        received = len(client.recv(100))
 
-            def answered() -> bytes:
-                try:
-                    if greed:
-                        client.recv(greed)
-                except (BlockingIOError, ConnectionError):
-                    pass
-                try:
-                    return probe.recv(1000)
-                except BlockingIOError:
-                    return b""
+        def is_cut() -> bool:
+            nonlocal received
+            received += len(client.recv(greed)) if greed else 0
+            return not connections_of(server)
 
-            answer = wait_for(answered, timeout=TIMEOUT_S, what="the only thread to come free")
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        wait_for(is_cut, timeout=TIMEOUT_S, what="the end of a connection that does not read")
+        assert received + len(read_until_closed(client)) < 20_000_000
+
+
+def test_few_answers_are_kept_for_clients_that_do_not_read() -> None:
+    """However many clients do not take their answers, as many as are allowed are kept in memory, the newest ones."""
+    limits = Limits(answers=3, stall=60.0)
+    with serving(registry_of(Big()), limits=limits) as server, ExitStack() as stuck:
+        clients = []
+        for _ in range(9):
+            clients.append(stuck.enter_context(raw_client(url_of(server), SCRAPE)))
+            clients[-1].recv(100)
+        wait_for(lambda: connections_of(server) == 3, timeout=TIMEOUT_S, what="the end of the oldest answers")
+        assert len(read_until_closed(clients[0])) < 20_000_000
+        clients[-1].sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert len(read_until_closed(clients[-1])) > 20_000_000
+
+
+def test_scrapes_that_wait_share_a_page() -> None:
+    """However many clients ask while a page is made, one more is made for all of them, later than they asked."""
+    slow = Slow()
+    with serving(registry_of(slow)) as server, ExitStack() as clients:
+        first = clients.enter_context(connected(url_of(server)))
+        first.request("GET", "/metrics")
+        assert slow.begun.wait(TIMEOUT_S)
+        later = [clients.enter_context(connected(url_of(server))) for _ in range(5)]
+        for client in later:
+            client.request("GET", "/metrics")
+        wait_for(lambda: connections_of(server) == 6, timeout=TIMEOUT_S, what="all requests")
+        assert fetch(url_of(server), "/-/healthy").status == 200
+        slow.go_on.set()
+        for client in (first, *later):
+            with client.getresponse() as response:
+                assert b"\nslow 1.0\n" in response.read()
+        assert slow.times == 2
 
 
 def test_idle_connections_end() -> None:
@@ -135,7 +150,7 @@ def test_idle_connections_end() -> None:
 
 def test_too_many_connections_cost_the_oldest() -> None:
     """A flood of idle connections makes room for newer ones: the longest waiting one goes, requests are served."""
-    with serving(limits=Limits(threads=2, connections=5)) as server, ExitStack() as flood:
+    with serving(limits=Limits(connections=5, chance=0.1)) as server, ExitStack() as flood:
         oldest = flood.enter_context(raw_client(url_of(server)))
         for _ in range(5):
             flood.enter_context(raw_client(url_of(server)))
@@ -169,8 +184,8 @@ def test_http_10_is_understood() -> None:
     [
         (b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n", b"414"),
         (b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", b"413"),
-        (b"GET / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", b"413"),
-        (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", b"413"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", b"400"),
         (b"GET / HTTP/1.1\nHost: a\n\n", b"400"),
         (b"nonsense\r\n\r\n", b"400"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", b"400"),
@@ -186,7 +201,7 @@ def test_bad_requests_are_refused(request_bytes: bytes, status: bytes) -> None:
 
 
 def test_chunked_body_is_no_second_request() -> None:
-    """A body in chunks, which cheroot leaves unread, is not taken for the next request."""
+    """A body in chunks, which is left unread, is not taken for the next request."""
     inner = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(inner), inner)
     head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -199,7 +214,7 @@ def test_chunked_body_is_no_second_request() -> None:
 def test_clients_that_vanish_are_no_errors(caplog: pytest.LogCaptureFixture) -> None:
     """A client that resets its connection in the middle of the answer leaves no warning and no dead thread."""
     slow = Slow()
-    with caplog.at_level(logging.INFO), serving(registry_of(slow), limits=Limits(threads=1)) as server:
+    with caplog.at_level(logging.INFO), serving(registry_of(slow), limits=Limits()) as server:
         with raw_client(url_of(server), b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n") as client:
             assert slow.begun.wait(TIMEOUT_S)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

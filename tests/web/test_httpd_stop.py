@@ -24,7 +24,7 @@ from tests.serving import (
 )
 from tests.waiting import wait_for
 
-PATIENT = Limits(threads=3, head=60.0, answer=60.0, stall=60.0, idle=60)
+PATIENT = Limits(head=60.0, answer=60.0, stall=60.0, idle=60)
 HALF_A_HEAD = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "
 
 

@@ -1,11 +1,11 @@
-"""How the commands look to a user: default command, sections of the help, wording of bad usage.
+"""How the commands look to a user: default command, sections of the help, wording of bad usage."""
 
-Owns the click classes and what they say. Must not know what a command does, nor which options there are.
-"""
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import SequenceMatcher
+from typing import Final
 
 import click
 from click.core import ParameterSource
@@ -14,13 +14,13 @@ from click.shell_completion import CompletionItem
 from celery_metrics_exporter.config.parse import shown
 from celery_metrics_exporter.errors import ConfigError
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-_ENDING = ("-h", "--help", "--version")
-_URL_ALONE = "an argument stands alone: write --broker-url before the broker's URL"
+_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_ENDING: Final = ("-h", "--help", "--version")
+_URL_ALONE: Final = "an argument stands alone: write --broker-url before the broker's URL"
 
 # Kubernetes describes the services of a namespace in the environment, and one is likely called celery-exporter
 # (kubernetes/kubernetes, pkg/kubelet/envvars, FromServices).
-_OF_KUBERNETES = re.compile(
+_OF_KUBERNETES: Final = re.compile(
     r".*(_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
     r"|.*_PORT=(tcp|udp|sctp)://.*",
     re.DOTALL,
@@ -152,7 +152,7 @@ def usage_line(error: click.UsageError, tree: Commands) -> str:
 
 
 def unknown_variables(environ: Mapping[str, str], tree: Commands, prefix: str) -> dict[str, str]:
-    """The variables that carry our prefix and that no option reads, each with the nearest one that is read."""
+    """The variables with our prefix that no option reads, each with the name most like it that an option reads."""
     known = {str(option.envvar) for option in tree.options() if option.envvar}
     unknown = (name for name in environ if name.startswith(prefix) and name not in known)
     return {

@@ -1,18 +1,20 @@
 """Asks the exporter on this machine whether it is healthy: for containers and probes that run a command.
 
-Owns the question and what counts as an answer. Must not know: celery, the exporter's parts. Starts fast: no import of
-celery, kombu or bcrypt.
+It starts fast: celery, kombu and bcrypt are not imported.
 
-TLS is not verified: it is ourselves, and the certificate need not name this address. Where clients need a certificate,
-the exporter's own is shown. Where that is not let in either, the exporter's refusal is its sign of life: a TLS alert,
-or with ``client_allowed_sans`` the end of the connection, that only a working thread of it gives.
+TLS is not verified: the server is ourselves, and its certificate need not name this address. Where clients need a
+certificate, the exporter's own is sent. Where the exporter refuses that one too, the refusal is its sign of life: a TLS
+alert, or with ``client_allowed_sans`` the end of the connection, which only a working thread of it gives.
 """
+
+from __future__ import annotations
 
 import http.client
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from http import HTTPStatus
+from typing import Final
 
 from celery_metrics_exporter.config.parts import ListenAddress
 from celery_metrics_exporter.errors import ConfigError
@@ -22,12 +24,12 @@ from celery_metrics_exporter.web.key_pair import EncryptedKeyError, load_key_pai
 from celery_metrics_exporter.web.named_files import NamedFiles
 from celery_metrics_exporter.web.tls import set_versions
 
-TIMEOUT_SECONDS = 3.0
+TIMEOUT_SECONDS: Final = 3.0
 
-_PATH = "/-/healthy"
-_LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+_PATH: Final = "/-/healthy"
+_LOOPBACK: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 #: What a server says to a client whose certificate is missing or not wanted (RFC 8446, 6.2), as OpenSSL spells it.
-_UNWANTED = (
+_UNWANTED: Final = (
     "CERTIFICATE_REQUIRED",
     "ALERT_BAD_CERTIFICATE",
     "ALERT_UNKNOWN_CA",
@@ -36,13 +38,13 @@ _UNWANTED = (
     "ALERT_UNSUPPORTED_CERTIFICATE",
     "ALERT_HANDSHAKE_FAILURE",
 )
-_REFUSED = "it answers, and demands another client certificate"
+_REFUSED: Final = "it answers, and demands another client certificate"
 #: What OpenSSL, 1.1 and 3, makes of an answer in plain HTTP.
-_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
 
 
 def check_health(addresses: Sequence[ListenAddress], web_config_file: str | None) -> tuple[bool, str]:
-    """Ask at each address, over loopback where it is a wildcard; the verdict of all, and a line that says why.
+    """Ask at each address, over loopback where it is a wildcard; whether all are healthy, and a line that says why.
 
     A configuration file that cannot be read now does no harm: the exporter serves what it read before.
     """
@@ -58,7 +60,7 @@ def check_health(addresses: Sequence[ListenAddress], web_config_file: str | None
 
 def _ask(address: ListenAddress, tls: TlsConfig | None, *, maybe_tls: bool) -> tuple[bool, str]:
     if not address.port:
-        return False, "the port is chosen at the start, which only its log tells"
+        return False, "its port is chosen by the system at the start: ask at a fixed port"
     host = _LOOPBACK.get(address.host, address.host)
     try:
         answer = _ask_over_tls(host, address.port, tls) if maybe_tls else None
@@ -71,7 +73,7 @@ def _ask(address: ListenAddress, tls: TlsConfig | None, *, maybe_tls: bool) -> t
 
 
 def _ask_over_tls(host: str, port: int, tls: TlsConfig | None) -> tuple[bool, str] | None:
-    """None: whoever answers speaks no TLS."""
+    """The answer; None where the server does not speak TLS."""
     context = _context(tls)
     try:
         return _answer(http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=context))

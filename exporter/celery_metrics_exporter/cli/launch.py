@@ -1,8 +1,10 @@
 """Runs an exporter in this process: from its configuration to the exit code.
 
-Owns: signals until the exporter handles them itself, logging, and how an error ends the program: in one line on
-standard error. Must not know: options, celery. The commands `celery-exporter run` and `celery exporter` share it.
+Owns signals until the exporter handles them itself, logging, and how an error ends the program: in one line on
+standard error. The commands `celery-exporter run` and `celery exporter` share it.
 """
+
+from __future__ import annotations
 
 import atexit
 import logging
@@ -11,35 +13,36 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from celery_metrics_exporter import logs
+from celery_metrics_exporter.cli.loading import loading_failure
 from celery_metrics_exporter.config.config import Config, secrets
 from celery_metrics_exporter.errors import ConfigError
 
-HINDERED = 1
-BAD_USAGE = 2
-INTERRUPTED = 130  # as shells say it of Ctrl-C
+EXIT_FAILURE: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130  # as shells report Ctrl-C
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
-class End:
+class EarlySignals:
     """Ends the program on SIGTERM and Ctrl-C while nothing runs yet that handles them better.
 
     Not by KeyboardInterrupt: CPython can exit as killed by SIGINT although that was caught, when it was raised within
-    `exec`, which dataclasses are made by (Python/pythonrun.c, run_eval_code_obj).
+    `exec`, which makes dataclasses (Python/pythonrun.c, run_eval_code_obj).
     """
 
     def __init__(self) -> None:
         #: The exit code then: a service that is told to stop has done its work, an examination has not.
-        self.code = 0
-        self._wanted = False
+        self.exit_code = 0
+        self._received = False
 
     def __call__(self, *_: object) -> NoReturn:
         """Handle the signal."""
-        self._wanted = True
-        raise SystemExit(self.code)
+        self._received = True
+        raise SystemExit(self.exit_code)
 
     def install(self) -> None:
         """Handle both signals from now on."""
@@ -48,15 +51,15 @@ class End:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as by nohup
             signal.signal(signal.SIGINT, self)
 
-    def check(self) -> None:
-        """End, if an import swallowed the handler's exception, as one raised in a weak reference's callback is."""
-        if self._wanted:
-            raise SystemExit(self.code)
+    def exit_if_received(self) -> None:
+        """Exit if an import swallowed the handler's exception, as one raised in a weak reference's callback is."""
+        if self._received:
+            raise SystemExit(self.exit_code)
 
 
 def launch(
     config: Config,
-    end: End,
+    signals: EarlySignals,
     *,
     program: str,
     unknown: Mapping[str, str],
@@ -67,56 +70,64 @@ def launch(
 
     Args:
         config: what users set.
-        end: the handler of signals up to now.
+        signals: the handler of signals up to now.
         program: what was called, for the line that tells of an error.
         unknown: variables of the environment that carry our prefix and mean nothing, each with the nearest that does.
         check_only: say that the configuration can work, and end.
         app: the application that ``config.app`` names, if that is loaded already.
     """
-    code = _launch(config, end, program=program, unknown=unknown, check_only=check_only, app=app)
+    code = _launch(config, signals, program=program, unknown=unknown, check_only=check_only, app=app)
     if config.app is not None:
         _leave_threads_behind(code)
     return code
 
 
 def fail(program: str, message: str, code: int) -> int:
-    """Say in one line what is wrong; returns the exit code."""
+    """Write the one line that says what is wrong; returns the exit code."""
     sys.stderr.write(f"{program}: error: {' '.join(message.split())}\n")
     return code
 
 
 def _launch(
-    config: Config, end: End, *, program: str, unknown: Mapping[str, str], check_only: bool, app: Any
+    config: Config,
+    signals: EarlySignals,
+    *,
+    program: str,
+    unknown: Mapping[str, str],
+    check_only: bool,
+    app: Any,
 ) -> int:
     redaction = logs.Redaction(secrets(config))
     # What has set up logging before us is the project of an application that is loaded already.
     logs.configure(config.log_level, config.log_format, redaction, alone=app is not None)
     for name, nearest in unknown.items():
-        _log.warning(
+        log.warning(
             "unknown environment variable, ignored", extra=logs.fields(variable=name, nearest=nearest)
         )
 
-    # celery takes a second to import; --help and bad usage need not wait for it.
-    from celery_metrics_exporter.app import Exporter  # noqa: PLC0415
-    from celery_metrics_exporter.web.server import ListenError  # noqa: PLC0415
+    try:  # only now: celery takes a second to import, for which --help and bad usage need not wait
+        from celery_metrics_exporter.app import Exporter  # noqa: PLC0415
+        from celery_metrics_exporter.web.server import ListenError  # noqa: PLC0415
+    except Exception as error:  # noqa: BLE001 - a broken dependency may raise anything
+        return fail(program, loading_failure(error), EXIT_FAILURE)
 
     try:
         exporter = Exporter(config, app)
         redaction.add(exporter.secrets)
         logs.configure(config.log_level, config.log_format, redaction, alone=config.app is not None)
-        end.check()
+        signals.exit_if_received()
         if check_only:
             sys.stdout.write("configuration is valid\n")
             return 0
         return exporter.run()
     except ListenError as error:
-        return fail(program, redaction(str(error)), HINDERED)
+        return fail(program, redaction(str(error)), EXIT_FAILURE)
     except ConfigError as error:
-        return fail(program, redaction(str(error)), BAD_USAGE)
+        return fail(program, redaction(str(error)), EXIT_USAGE)
 
 
 def _leave_threads_behind(code: int) -> None:
-    """End now, if threads are left that the interpreter would wait for: a project may have started some."""
+    """Exit now, if threads are left that the interpreter would wait for: a project may have started some."""
     if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()

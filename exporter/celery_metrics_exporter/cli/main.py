@@ -1,26 +1,35 @@
-"""The command line: its commands (`run` is the default) and the exit codes.
+"""The command line `celery-exporter`: its commands (`run` is the default) and their exit codes.
 
-Owns what each command calls and how the program ends: 0 for a clean end, also by SIGTERM and Ctrl-C, of all but the
-doctor, whose examination has no result then; 1 when something
-outside hinders us, such as a port in use, or is found wrong; 2 for bad usage. An error is one line on standard error.
+0 for a clean end, also by SIGTERM and Ctrl-C, except for the doctor: an interrupted examination has no result (130).
+1 for a failure that is nobody's bad usage, such as a port in use, or a check that failed; 2 for bad usage. An error is
+one line on standard error.
 """
+
+from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import click
 from click.shell_completion import get_completion_class, shell_complete
 
 from celery_metrics_exporter import __version__, logs
 from celery_metrics_exporter.cli.commands import Command, Commands, unknown_variables, usage_line
-from celery_metrics_exporter.cli.launch import BAD_USAGE, HINDERED, INTERRUPTED, End, fail, launch
+from celery_metrics_exporter.cli.launch import (
+    EXIT_FAILURE,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    EarlySignals,
+    fail,
+    launch,
+)
 from celery_metrics_exporter.cli.option_types import ENV_PREFIX
 from celery_metrics_exporter.cli.options import (
-    DOCTOR_WAIT,
+    DOCTOR_WAIT_SECONDS,
     SHELLS,
     check_option,
-    config_from,
     doctor_options,
     duration_option,
     format_option,
@@ -30,30 +39,31 @@ from celery_metrics_exporter.cli.options import (
     version_option,
     web_config_option,
 )
+from celery_metrics_exporter.cli.settings import config_from
 from celery_metrics_exporter.config.config import DEFAULT_LISTEN, secrets
 from celery_metrics_exporter.errors import ConfigError
 
-_NAME = "celery-exporter"
-_COMPLETE = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wants, as click's scripts do
+_NAME: Final = "celery-exporter"
+_COMPLETE: Final = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wants, as click's scripts do
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's own arguments) and return the exit code."""
-    end = End()
-    end.install()
+    signals = EarlySignals()
+    signals.install()
     tree = commands()
     if wanted := os.environ.get(_COMPLETE):
         return shell_complete(tree, {}, _NAME, _COMPLETE, wanted)
     try:
-        with tree.make_context(_NAME, list(sys.argv[1:] if argv is None else argv), obj=end) as ctx:
+        with tree.make_context(_NAME, list(sys.argv[1:] if argv is None else argv), obj=signals) as ctx:
             code: int = tree.invoke(ctx)
             sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except click.UsageError as error:
-        return _fail(usage_line(error, tree), BAD_USAGE)
+        return _fail(usage_line(error, tree), EXIT_USAGE)
     except ConfigError as error:
-        return _fail(str(error), BAD_USAGE)
+        return _fail(str(error), EXIT_USAGE)
     except BrokenPipeError:
         # Who reads us has seen enough; what Python would still flush at exit needs a place to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -122,7 +132,7 @@ def _run(ctx: click.Context) -> int:
 
 
 def _doctor(ctx: click.Context) -> int:
-    ctx.obj.code = INTERRUPTED
+    ctx.obj.exit_code = EXIT_INTERRUPTED
     config = config_from(ctx, os.environ)
     logs.configure("error", config.log_format, logs.Redaction(secrets(config)))
     from celery_metrics_exporter.doctor import run_doctor  # noqa: PLC0415 - as in _run
@@ -132,20 +142,18 @@ def _doctor(ctx: click.Context) -> int:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
         return run_doctor(
-            config, as_json=ctx.params["json"], wait=ctx.params["wait"] or DOCTOR_WAIT, colour=colour
+            config, as_json=ctx.params["json"], wait=ctx.params["wait"] or DOCTOR_WAIT_SECONDS, colour=colour
         )
     except ConfigError as error:
-        return _fail(logs.Redaction(secrets(config))(str(error)), BAD_USAGE)
+        return _fail(logs.Redaction(secrets(config))(str(error)), EXIT_USAGE)
 
 
 def _healthcheck(ctx: click.Context) -> int:
     from celery_metrics_exporter.cli.healthcheck import check_health  # noqa: PLC0415 - no other command needs it
 
-    healthy, text = check_health(
-        ctx.params["web_listen_address"] or DEFAULT_LISTEN, ctx.params["web_config_file"]
-    )
+    healthy, text = check_health(ctx.params["listen"] or DEFAULT_LISTEN, ctx.params["web_config_file"])
     click.echo(text, err=not healthy)
-    return 0 if healthy else HINDERED
+    return 0 if healthy else EXIT_FAILURE
 
 
 def _completion(ctx: click.Context) -> int:
@@ -154,7 +162,7 @@ def _completion(ctx: click.Context) -> int:
         raise ConfigError(f"--shell is missing: write one of {', '.join(SHELLS)}")
     script = get_completion_class(shell)
     if script is None:  # click dropped it
-        return _fail(f"this version of click has no completion for {shell}", HINDERED)
+        return _fail(f"this version of click has no completion for {shell}", EXIT_FAILURE)
     click.echo(script(commands(), {}, _NAME, _COMPLETE).source())
     return 0
 
@@ -163,10 +171,8 @@ def _demo(ctx: click.Context) -> int:
     logs.configure("warning", "logfmt", logs.Redaction())
     from celery_metrics_exporter.demo import run_demo  # noqa: PLC0415 - as in _run
 
-    ctx.obj.check()
-    return run_demo(
-        duration=ctx.params["duration"], listen=ctx.params["web_listen_address"] or DEFAULT_LISTEN
-    )
+    ctx.obj.exit_if_received()
+    return run_demo(duration=ctx.params["duration"], listen=ctx.params["listen"] or DEFAULT_LISTEN)
 
 
 def _metrics(ctx: click.Context) -> int:

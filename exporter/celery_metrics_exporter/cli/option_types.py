@@ -1,21 +1,22 @@
-"""How an option is made: its type, its flag, its environment variable and its help.
+"""How an option is made: its type, its flag, its environment variable, its default and its help.
 
-Owns the rule that every option has the variable CELERY_EXPORTER_<NAME>, and how a default is shown. Must not know
-which options there are.
+Every option of a setting has the variable CELERY_EXPORTER_<FLAG>.
 """
 
-import dataclasses
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
+from typing import Final
 
 import click
 from click.shell_completion import CompletionItem
 
+from celery_metrics_exporter.cli.settings import default_of
 from celery_metrics_exporter.config import parse
-from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.errors import ConfigError
 
-ENV_PREFIX = "CELERY_EXPORTER_"
+ENV_PREFIX: Final = "CELERY_EXPORTER_"
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
@@ -35,7 +36,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
             raise click.BadParameter(str(error), ctx, param) from None
 
     def split_envvar_value(self, rv: str) -> list[str]:
-        """Split a variable of an option that may be repeated."""
+        """Split the variable of a repeatable option."""
         return parse.split_words(rv)
 
     def shell_complete(
@@ -60,28 +61,40 @@ def choice(*words: str) -> Parsed:
 
 
 def option(
-    flag: str, kind: Parsed, text: str, setting: str = "", *, short: str = "", multiple: bool = False
+    flag: str,
+    kind: Parsed,
+    text: str,
+    *,
+    setting: str = "",
+    short: str = "",
+    multiple: bool = False,
+    default: str | None = None,
 ) -> click.Option:
-    """An option with a value; ``setting`` is the field of Config whose default the help shows."""
-    name = re.sub(r"[.-]", "_", flag.removeprefix("--"))
+    """An option with a value; ``setting`` is the setting that it gives, where the flag is not called so."""
+    name = setting or _identifier(flag)
     return click.Option(
         [flag, name, *filter(None, [short])],
         type=kind,
         multiple=multiple,
-        envvar=ENV_PREFIX + name.upper(),
+        default=default_of(name) if default is None else default,
+        envvar=ENV_PREFIX + _identifier(flag).upper(),
         metavar=kind.name if "|" in kind.name else kind.name.upper(),
-        help=_help(text, name, _default(setting)),
+        help=text,
+        show_default=True,
+        show_envvar=True,
     )
 
 
-def switch(flag: str, text: str, default: str = "") -> click.Option:
-    """An option that is on or off, ``--flag`` or ``--no-flag``; None where neither is said."""
-    name = re.sub(r"[.-]", "_", flag.removeprefix("--"))
+def switch(flag: str, text: str, *, setting: str = "") -> click.Option:
+    """An option that is on or off, ``--flag`` or ``--no-flag``."""
+    name = setting or _identifier(flag)
     return click.Option(
         [f"{flag}/--no-{flag.removeprefix('--')}", name],
-        default=None,
-        envvar=ENV_PREFIX + name.upper(),
-        help=_help(text, name, default),
+        default=default_of(name),
+        envvar=ENV_PREFIX + _identifier(flag).upper(),
+        help=text,
+        show_default=True,
+        show_envvar=True,
     )
 
 
@@ -90,13 +103,5 @@ def action(flag: str, text: str) -> click.Option:
     return click.Option([flag], is_flag=True, help=text)
 
 
-def _help(text: str, name: str, default: str) -> str:
-    return f"{text}  [env: {ENV_PREFIX}{name.upper()}{f'; default: {default}' if default else ''}]"
-
-
-def _default(setting: str) -> str:
-    """The default of a setting as it could be written on the command line."""
-    value = next((field.default for field in dataclasses.fields(Config) if field.name == setting), "")
-    if isinstance(value, tuple):
-        return ", ".join(f"{item:g}" if isinstance(item, int | float) else str(item) for item in value)
-    return f"{value:g}s" if isinstance(value, float) else str(value)
+def _identifier(flag: str) -> str:
+    return re.sub(r"[.-]", "_", flag.removeprefix("--"))

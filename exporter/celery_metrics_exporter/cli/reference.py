@@ -1,17 +1,19 @@
-"""The references: the catalogue of families as text for a terminal or as docs/metrics.md, the options as docs/flags.md.
+"""The references: the list of metrics as text for a terminal or as docs/metrics.md, the options as docs/flags.md.
 
-Owns how they look. Must not know any particular metric or option: what is said comes from the declarations.
+All that is said comes from the declarations of the metrics and options.
 """
 
-import re
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import click
 
 from celery_metrics_exporter.collectors.family import Family
 
 # Prefix of a family's name -> the section it stands in; the first that fits counts.
-_SECTIONS = {
+_SECTIONS: Final = {
     "celery_task_": "Tasks",
     "celery_worker_": "Workers",
     "celery_queue_": "Queues",
@@ -19,16 +21,19 @@ _SECTIONS = {
     "celery_exporter_": "Exporter",
     "": "Others",
 }
-_NOTE = "<!-- Generated from the code by `make docs`; edit the declarations in collectors/ instead. -->"
-_FLAGS_NOTE = "<!-- Generated from the code by `make docs`; edit the options in cli/options.py instead. -->"
-_FLAGS_INTRODUCTION = (
+_NOTE: Final = (
+    "<!-- Generated from the code by `make docs`; edit the declarations in collectors/ instead. -->"
+)
+_FLAGS_NOTE: Final = (
+    "<!-- Generated from the code by `make docs`; edit the options in cli/options.py instead. -->"
+)
+_FLAGS_INTRODUCTION: Final = (
     "`celery-exporter --help` says the same; `celery -A proj exporter` takes the same flags. A flag beats its "
     "variable; an empty variable counts as absent; a variable of a repeatable flag holds several values, separated "
     "by spaces or commas. Durations are `30s`, `5m`, `1h`, or seconds. What an application of `--app` says comes last; "
     "without a default in the table, Celery's holds."
 )
-_HELP = re.compile(r"(?P<text>.*?)  \[env: (?P<variable>\w+)(?:; default: (?P<default>.*))?\]", re.DOTALL)
-_INTRODUCTION = (
+_INTRODUCTION: Final = (
     "`celery-exporter metrics` prints the same list. A histogram has the series `_bucket`, `_sum` and `_count`. "
     "Names ending in `_seconds` are in seconds, those ending in `_timestamp_seconds` are seconds since the epoch. "
     "The usual `process_*` and `python_*` metrics describe the exporter's own process."
@@ -36,7 +41,7 @@ _INTRODUCTION = (
 
 
 def as_text(catalogue: Iterable[Family]) -> str:
-    """Each family on a line of its own, with its labels and kind, its meaning indented below."""
+    """A text with a line for each family, its labels and kind, and its meaning indented below."""
     lines: list[str] = []
     for section, families in _sections(catalogue):
         lines += [*([""] if lines else []), section]
@@ -61,14 +66,25 @@ def options_as_markdown(sections: Mapping[str, Iterable[click.Parameter]]) -> st
     for section, params in sections.items():
         lines += ["", f"## {section}", "", "| flag | variable | default | meaning |", "|---|---|---|---|"]
         for option in params:
-            found = _HELP.fullmatch(str(option.help)) if isinstance(option, click.Option) else None
-            if found is None or not isinstance(option, click.Option):
+            if not isinstance(option, click.Option) or not option.envvar:
                 raise ValueError(f"{option.name} is no option with a variable")
             flags = ", ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
-            default = f"`{found['default']}`" if found["default"] else ""
-            cells = (flags, f"`{found['variable']}`", default, found["text"].replace("|", "\\|"))
+            meaning = (option.help or "").replace("|", "\\|")
+            cells = (flags, f"`{option.envvar}`", _default_cell(option), meaning)
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _default_cell(option: click.Option) -> str:
+    match option.default:
+        case None:
+            return ""
+        case bool(is_on):
+            return "`on`" if is_on else "`off`"
+        case tuple(texts):
+            return ", ".join(f"`{text}`" for text in texts)
+        case text:
+            return f"`{text}`"
 
 
 def _cells(family: Family) -> Sequence[str]:

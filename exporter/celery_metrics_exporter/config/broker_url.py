@@ -1,18 +1,21 @@
-"""Broker URLs: which can work, what must be hidden in them and how they look with it hidden.
+"""Broker URLs: which can work, what is secret in them, and how they look without it.
 
-Owns the list of supported schemes and everything that reads the text of a URL. Must not know celery or kombu:
-the checks repeat what kombu would complain about later, and in words that say what to write instead.
+Owns the list of supported schemes and everything that reads the text of a URL. The checks find what kombu would
+complain about later, and say what to write instead.
 """
 
+from __future__ import annotations
+
 import re
+from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery_metrics_exporter.errors import ConfigError
 
-MASK = "***"
+MASK: Final = "***"
 
 # Scheme -> family; a failover list keeps to one family, because kombu builds one transport for all of it.
-SUPPORTED = {
+SUPPORTED: Final = {
     "redis": "redis",
     "rediss": "redis",
     "redis+socket": "socket",
@@ -23,13 +26,13 @@ SUPPORTED = {
     "memory": "memory",
     "filesystem": "filesystem",
 }
-LOCAL = frozenset({"socket", "memory", "filesystem"})
+LOCAL: Final = frozenset({"socket", "memory", "filesystem"})
 #: The families that speak Redis' protocol.
-REDIS = frozenset({"redis", "socket", "sentinel"})
+REDIS: Final = frozenset({"redis", "socket", "sentinel"})
 
 # kombu's virtual transports keep the bindings of an exchange in the memory of one process, unless they say
 # otherwise (kombu/transport/virtual/base.py, BrokerState); a broadcast, as events are, needs those of others.
-_WITHOUT_EVENTS = {
+_WITHOUT_EVENTS: Final = {
     "azureservicebus",
     "azurestoragequeues",
     "confluentkafka",
@@ -45,18 +48,18 @@ _WITHOUT_EVENTS = {
     "sqs",
     "zookeeper",
 }
-# What a URL's query may hold: kombu makes it arguments of its connection (kombu/utils/url.py, parse_url).
-_QUERY_NAMES = {"connect_timeout", "credential_provider", "heartbeat", "insist", "login_method", "ssl"}
+# The names that a URL's query may hold: kombu makes them arguments of its connection (kombu/utils/url.py, parse_url).
+_QUERY_NAMES: Final = {"connect_timeout", "credential_provider", "heartbeat", "insist", "login_method", "ssl"}
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_HIDDEN_WORD = r"(?:pass(?:word|wd|phrase)|secret|token|credential)"
-_HIDDEN_NAME = re.compile(_HIDDEN_WORD, re.IGNORECASE)
-_HIDDEN_IN_QUERY = re.compile(rf"([?&][^=&]*{_HIDDEN_WORD}[^=&]*=)[^&]*", re.IGNORECASE)
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_HIDDEN_WORD: Final = r"(?:pass(?:word|wd|phrase)|secret|token|credential)"
+_HIDDEN_NAME: Final = re.compile(_HIDDEN_WORD, re.IGNORECASE)
+_HIDDEN_IN_QUERY: Final = re.compile(rf"([?&][^=&]*{_HIDDEN_WORD}[^=&]*=)[^&]*", re.IGNORECASE)
 
-_CREDENTIALS = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
+_CREDENTIALS: Final = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
 
-_EXAMPLES = "redis://host:6379/0 or amqp://user:password@host:5672/vhost"
-_MALFORMED = (
+_EXAMPLES: Final = "redis://host:6379/0 or amqp://user:password@host:5672/vhost"
+_MALFORMED: Final = (
     f"the broker URL is malformed: write it like {_EXAMPLES}, "
     "and percent-encode the characters / ? # @ ; % in its password"
 )
@@ -166,7 +169,7 @@ def _check_one(url: str) -> str:
 def _refusal(scheme: str) -> str:
     supported = ", ".join(f"{name}://" for name in SUPPORTED)
     if scheme.partition("+")[0] in _WITHOUT_EVENTS:
-        why = "is of no use here: on it the events of Celery's workers do not reach other processes"
+        why = "cannot work: with it the events of Celery's workers do not reach other processes"
     else:
         why = "is not supported"
     return f"a broker at {scheme}:// {why}; write one of {supported}"

@@ -1,14 +1,17 @@
 """The configuration: one frozen value, checked when it is made.
 
-Owns every setting with its default, and the rules that settings must keep together. Knows nothing of celery,
-kombu, prometheus_client, nor of where a setting comes from; `config.parse` turns text into settings.
+Every setting with its default, and each rule that a setting must keep, in one place; `config.parse` turns text into
+settings. What an application of --app brings later is checked by a Config of it (``connection.celery_app``).
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Final
 
 from celery_metrics_exporter.config.broker_url import (
     LOCAL,
@@ -16,61 +19,28 @@ from celery_metrics_exporter.config.broker_url import (
     check_management_url,
     family,
     is_secret_name,
-    masked_url,
     url_secrets,
 )
 from celery_metrics_exporter.config.parts import BrokerTls, EventQueue, ListenAddress
 from celery_metrics_exporter.errors import ConfigError
 
-__all__ = (
-    "DEFAULT_LISTEN",
-    "LOG_FORMATS",
-    "LOG_LEVELS",
-    "RECEIVERS",
-    "BrokerTls",
-    "Config",
-    "ConfigError",
-    "EventQueue",
-    "ListenAddress",
-    "masked_url",
-    "secrets",
-    "url_secrets",
-)
+__all__ = ("BrokerTls", "Config", "ConfigError", "EventQueue", "ListenAddress", "secrets")
 
 #: Longer names would not be shown as they are, see ``labels``.
-MAX_QUEUE_NAME = 200
-LOG_LEVELS = ("debug", "info", "warning", "error")
-LOG_FORMATS = ("logfmt", "json")
+MAX_QUEUE_NAME: Final = 200
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_FORMATS: Final = ("logfmt", "json")
 #: The fastest for the broker, or the one that works with every broker.
-RECEIVERS = ("auto", "kombu")
-
-RUNTIME_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
-WAIT_BUCKETS: tuple[float, ...] = (
-    0.005,
-    0.01,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1,
-    2.5,
-    5,
-    10,
-    30,
-    60,
-    300,
-    900,
-    3600,
-    14400,
-)
-
-
-DEFAULT_LISTEN = (ListenAddress("", 9808),)
+RECEIVERS: Final = ("auto", "kombu")
+#: Upper bounds in seconds.
+RUNTIME_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+WAIT_BUCKETS: Final = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400)
+DEFAULT_LISTEN: Final = (ListenAddress("", 9808),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything the exporter can be told. Raises ConfigError where it cannot work; times in seconds."""
+    """All settings of the exporter; times in seconds. Raises ConfigError where they cannot work."""
 
     broker_url: str | None = field(default=None, repr=False)
     app: str | None = None
@@ -106,8 +76,8 @@ class Config:
     def __post_init__(self) -> None:
         object.__setattr__(self, "transport_options", MappingProxyType(dict(self.transport_options)))
         self._check_broker()
-        check_buckets("--runtime-buckets", self.runtime_buckets)
-        check_buckets("--wait-buckets", self.wait_buckets)
+        _check_buckets("--runtime-buckets", self.runtime_buckets)
+        _check_buckets("--wait-buckets", self.wait_buckets)
         for option, number in (
             ("--worker-timeout", self.worker_timeout),
             ("--worker-retention", self.worker_retention),
@@ -123,12 +93,13 @@ class Config:
         if not self.listen:
             raise ConfigError("no address to listen on: write for example --web.listen-address :9808")
         _check_telemetry_path(self.telemetry_path)
-        if self.receiver not in RECEIVERS:
-            raise ConfigError(f"--receiver must be one of {', '.join(RECEIVERS)}")
-        if self.log_level not in LOG_LEVELS:
-            raise ConfigError(f"--log.level must be one of {', '.join(LOG_LEVELS)}")
-        if self.log_format not in LOG_FORMATS:
-            raise ConfigError(f"--log.format must be one of {', '.join(LOG_FORMATS)}")
+        for option, word, words in (
+            ("--receiver", self.receiver, RECEIVERS),
+            ("--log.level", self.log_level, LOG_LEVELS),
+            ("--log.format", self.log_format, LOG_FORMATS),
+        ):
+            if word not in words:
+                raise ConfigError(f"{option} must be one of {', '.join(words)}")
 
     def _check_queues(self) -> None:
         for option, names in (
@@ -144,7 +115,9 @@ class Config:
         if self.management_url is not None:
             check_management_url(self.management_url)
             if self.broker_url is not None and family(self.broker_url) != "amqp":
-                raise ConfigError("--management-url is RabbitMQ's: drop it for a broker that is not amqp://")
+                raise ConfigError(
+                    "--management-url works with RabbitMQ only: drop it for a broker that is not amqp://"
+                )
 
     def _check_broker(self) -> None:
         if self.broker_url is None:
@@ -167,7 +140,7 @@ class Config:
 
 
 def secrets(config: Config) -> frozenset[str]:
-    """The texts of this configuration that no log line, error or page may show; never the empty text."""
+    """The texts of this configuration that no log line, error or page may show; none is empty."""
     found = set(_secrets_in("", config.transport_options))
     for url in (config.broker_url, config.management_url):
         if url is not None:
@@ -191,14 +164,20 @@ def _secrets_in(name: str, value: object) -> Iterable[str]:
         yield from url_secrets(value)
 
 
-def check_buckets(option: str, buckets: tuple[float, ...]) -> None:
-    """Raise ConfigError unless these are finite upper bounds above 0, each greater than the one before."""
+def _check_buckets(option: str, buckets: tuple[float, ...]) -> None:
     if not buckets:
         raise ConfigError(f"{option} is empty: write upper bounds in seconds, for example 0.1,1,10")
-    if not all(math.isfinite(bound) and bound > 0 for bound in buckets):
-        raise ConfigError(f"{option} must be finite and above 0 seconds: write for example 0.1,1,10")
-    if any(high <= low for low, high in pairwise(buckets)):
-        raise ConfigError(f"{option} must increase: write the smallest first, for example 0.1,1,10")
+    for bound in buckets:
+        if not (math.isfinite(bound) and bound > 0):
+            raise ConfigError(
+                f"{option} must be finite and above 0 seconds, {bound:g} is not: write for example 0.1,1,10"
+            )
+    for low, high in pairwise(buckets):
+        if high <= low:
+            raise ConfigError(
+                f"{option} must increase, {high:g} comes after {low:g}: "
+                "write the smallest first, for example 0.1,1,10"
+            )
 
 
 def _check_telemetry_path(path: str) -> None:

@@ -1,8 +1,10 @@
 """From text to settings: what a flag, an environment variable or a file says becomes a value or a ConfigError.
 
-Owns the notations (durations, bucket lists, addresses, transport options). Must not know which option the text
-came from: whoever asks says that. A message repeats the text only where it cannot hold a secret.
+Owns the notations (durations, bucket lists, addresses, transport options); the rules of a setting are Config's. The
+caller says which option the text came from. A message repeats the text only where it cannot hold a secret.
 """
+
+from __future__ import annotations
 
 import ipaddress
 import json
@@ -10,33 +12,36 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from celery_metrics_exporter.config.broker_url import is_secret_name
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.errors import ConfigError
 
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ms|s|m|h|d))+")
-_DURATION_PART = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_OPTION_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
-_LAST_PORT = 65535
-_URL_FILE_LIMIT = 65536
-_SHOWN_LIMIT = 60
+_DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ms|s|m|h|d))+")
+_DURATION_PART: Final = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
+_SECONDS_PER_UNIT: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_OPTION_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
+_LAST_PORT: Final = 65535
+_URL_FILE_BYTES: Final = 65536
+_SHOWN_CHARACTERS: Final = 60
 
 
 def shown(text: str) -> str:
-    """The text quoted for a message: one line, short, and not at all where it may hold a password."""
+    """The text quoted for a message, in one short line; not quoted where it may hold a password."""
     if "://" in text or "@" in text:
         return "what was given (not repeated here, it may hold a password)"
-    return ascii(text if len(text) <= _SHOWN_LIMIT else text[:_SHOWN_LIMIT] + "...")
+    return ascii(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "...")
 
 
 def parse_duration(text: str) -> float:
     """Seconds from `90`, `1.5`, `90s`, `5m`, `1h30m` or `250ms`; finite and not negative."""
     text = text.strip()
     if _DURATION.fullmatch(text):
-        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+        seconds = sum(
+            float(number) * _SECONDS_PER_UNIT[unit] for number, unit in _DURATION_PART.findall(text)
+        )
     elif re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text):
         seconds = float(text)
     else:
@@ -49,27 +54,23 @@ def parse_duration(text: str) -> float:
 
 
 def parse_count(text: str) -> int:
-    """A whole number above 0; underscores may group its digits."""
+    """A whole number; underscores may group its digits."""
     digits = text.strip().replace("_", "")
-    if re.fullmatch(r"0*[1-9][0-9]{0,17}", digits) is None:
+    if re.fullmatch(r"0*[0-9]{1,18}", digits) is None:
         raise ConfigError(f"{shown(text)} is not a whole number above 0: write for example 10000")
     return int(digits)
 
 
 def parse_buckets(text: str) -> tuple[float, ...]:
-    """Upper bounds in seconds, comma separated, increasing; a last `inf` is dropped: every histogram has it."""
-    example = "write upper bounds in seconds, smallest first, for example 0.1,1,10"
+    """Upper bounds in seconds, comma separated; a last `inf` is dropped: every histogram has it."""
     try:
         bounds = [float(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"{shown(text)} is not a list of numbers: {example}") from None
-    if bounds[-1] == math.inf:
-        bounds.pop()
-    if not bounds or not all(math.isfinite(bound) and bound > 0 for bound in bounds):
-        raise ConfigError(f"{shown(text)} must hold numbers above 0: {example}")
-    if bounds != sorted(set(bounds)):
-        raise ConfigError(f"{shown(text)} does not increase: {example}")
-    return tuple(bounds)
+        raise ConfigError(
+            f"{shown(text)} is not a list of numbers: "
+            "write upper bounds in seconds, smallest first, for example 0.1,1,10"
+        ) from None
+    return tuple(bounds[:-1] if bounds[-1] == math.inf else bounds)
 
 
 def parse_listen_address(text: str) -> ListenAddress:
@@ -91,14 +92,14 @@ def parse_listen_address(text: str) -> ListenAddress:
 
 
 def parse_choice(text: str, choices: tuple[str, ...]) -> str:
-    """One of a few words, whatever its case."""
+    """One of these words, in upper or lower case."""
     if (word := text.strip().lower()) not in choices:
         raise ConfigError(f"{shown(text)} is not known: write one of {', '.join(choices)}")
     return word
 
 
 def parse_app(text: str) -> str:
-    """The place of a Celery application, `package.module` or `package.module:attribute`, as Celery's -A takes it."""
+    """The name of a Celery application, `package.module` or `package.module:attribute`, as Celery's -A takes it."""
     module, _, attribute = text.partition(":")
     names = [*module.split("."), *(attribute.split(".") if ":" in text else ())]
     if not all(name.isidentifier() for name in names):
@@ -124,7 +125,9 @@ def parse_transport_options(items: Iterable[str]) -> dict[str, object]:
         for step in path:
             inner = place.setdefault(step, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"transport option {shown(key)}: {shown(step)} has a plain value already")
+                raise ConfigError(
+                    f"transport option {shown(key)}: {shown(step)} has a plain value already: write one of both"
+                )
             place = inner
         place[name] = _option_value(name, value)
     return options
@@ -155,7 +158,7 @@ def read_broker_url(path: str) -> str:
     example = "write the broker URL into it as its only line"
     try:
         with Path(path).open("rb") as file:
-            text = file.read(_URL_FILE_LIMIT).decode("utf-8-sig").strip()
+            text = file.read(_URL_FILE_BYTES).decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "not a text file"
         raise ConfigError(f"cannot read {shown(path)} ({reason}): {example}") from None
@@ -165,7 +168,7 @@ def read_broker_url(path: str) -> str:
 
 
 def readable_file(path: str) -> str:
-    """The path, once it is known that it can be read."""
+    """The path of a file that can be read."""
     try:
         with Path(path).open("rb") as file:
             file.read(1)

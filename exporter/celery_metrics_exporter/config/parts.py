@@ -1,8 +1,6 @@
-"""Groups of settings that belong together, each checked when it is made.
+"""Groups of settings that belong together, each checked when it is made: address, TLS to the broker, event queue."""
 
-Owns: addresses to serve on, TLS towards the broker, the queue of events. Like `config.config`, which puts them
-together, it knows nothing of celery and kombu, nor of where a setting comes from.
-"""
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
@@ -54,7 +52,7 @@ class EventQueue:
     def __post_init__(self) -> None:
         if self.exclusive and self.durable:
             raise ConfigError(
-                "an event queue cannot be exclusive and durable at once: "
+                "an event queue (exclusive by Celery's default) cannot be exclusive and durable at once: "
                 "write --no-event-queue-exclusive or --no-event-queue-durable"
             )
         for option, text in (

@@ -17,8 +17,8 @@ from kombu.serialization import dumps
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, check_broker_url
-from celery_metrics_exporter.config.config import Config, masked_url, secrets
+from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, masked_url
+from celery_metrics_exporter.config.config import Config, EventQueue, secrets
 from celery_metrics_exporter.connection.app_loading import checked_app, load_app
 from celery_metrics_exporter.connection.app_routes import declared_queues
 from celery_metrics_exporter.errors import ConfigError
@@ -119,15 +119,18 @@ def broker_of(config: Config, app: Any = None) -> Broker:
         app = load_app(config.app) if app is None else checked_app(app, config.app)
     conf = app.conf
     url = config.broker_url or _url_of(conf)
-    check_broker_url(url)
     scheme = url.partition("://")[0].lower()
     conf.broker_connection_timeout = min(conf.broker_connection_timeout or _CONNECT_SECONDS, _CONNECT_SECONDS)
     defaults = _REDIS_OPTIONS if scheme in _REDIS else {}
     options = {**defaults, **conf.broker_transport_options, **config.transport_options}
-    if scheme == "sentinel" and "master_name" not in options:
-        raise ConfigError(
-            "sentinel:// needs the master's name: add --broker-transport-option master_name=NAME"
-        )
+    _configure_events(conf, config)
+    # What the application brings has to keep the same rules.
+    checked = Config(
+        broker_url=url,
+        transport_options=options,
+        management_url=config.management_url,
+        event_queue=EventQueue(exclusive=conf.event_queue_exclusive, durable=conf.event_queue_durable),
+    )
     conf.broker_transport_options = options
     if config.tls is not None:
         conf.broker_use_ssl = _ssl(config.tls, scheme)
@@ -135,10 +138,8 @@ def broker_of(config: Config, app: Any = None) -> Broker:
         conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     elif scheme == "amqps" and not conf.broker_use_ssl:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
-    _configure_events(conf, config)
     queues = declared_queues(app) if config.app else ()
-    hidden = Config(broker_url=url, transport_options=options, management_url=config.management_url)
-    return Broker(app, url, secrets(hidden), queues)
+    return Broker(app, url, secrets(checked), queues)
 
 
 def _url_of(conf: Any) -> str:
@@ -159,11 +160,6 @@ def _configure_events(conf: Any, config: Config) -> None:
     }.items():
         if value is not None:
             conf[setting] = value
-    if conf.event_queue_exclusive and conf.event_queue_durable:
-        raise ConfigError(
-            "the event queue cannot be exclusive (Celery's default) and durable: "
-            "add --no-event-queue-exclusive, or drop --event-queue-durable"
-        )
     if conf.event_serializer == "pickle":
         raise ConfigError(
             "event_serializer is pickle, which is never loaded: set it to json in the application"

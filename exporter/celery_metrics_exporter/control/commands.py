@@ -19,7 +19,7 @@ HEARTBEAT: Final = "heartbeat"
 ENABLE_EVENTS: Final = "enable_events"
 STATS: Final = "stats"
 ACTIVE_QUEUES: Final = "active_queues"
-#: Sent only by the doctor, see ``doctor.questions``.
+#: Sent only by the doctor.
 REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
@@ -97,7 +97,7 @@ class CommandSchedule:
         self.nudge()
 
     def request_probe(self, told: Probed, *, anew: bool) -> None:
-        """Make a probe due, whose result goes to ``told``; ``anew``: over a new connection.
+        """Make a probe event due, whose result goes to ``told``; ``anew``: over a new connection.
 
         A new connection goes where the next subscription would go, which may be another broker of a failover list.
         """
@@ -105,16 +105,16 @@ class CommandSchedule:
         self.nudge()
 
     def nudge(self) -> None:
-        """Make :meth:`wait` return at once."""
+        """End a :meth:`wait` at once, whether or not a command is due."""
         self._requested.set()
 
     def wait(self, longest: float) -> None:
-        """Wait until a command is due or something is requested, or for ``longest`` seconds."""
+        """Wait until a command is due or requested, at most ``longest`` seconds."""
         self._requested.wait(min(self.pause(), longest))
         self._requested.clear()
 
     def take_probe(self) -> tuple[Probed, bool] | None:
-        """Return the latest request of a probe, and take it off the schedule."""
+        """Return the requested probe, if any, and take it off the schedule."""
         probe, self._probe = self._probe, None
         return probe
 

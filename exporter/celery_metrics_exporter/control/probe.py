@@ -45,7 +45,7 @@ class Probed(Protocol):
 
 
 class Probes:
-    """Sends a probe when one is wanted. Any thread may want one; the thread of the mailbox sends it."""
+    """Sends probes; for the thread of the mailbox."""
 
     def __init__(self, mailbox: Mailbox, name: str) -> None:
         """``name``: of the broker, for the log; without a password."""
@@ -53,7 +53,7 @@ class Probes:
         self._name = name
 
     def send(self, told: Probed, *, anew: bool) -> None:
-        """Send a probe, whose result goes to ``told``; ``anew``: over a new connection. Raises what prevents it."""
+        """Send one, whose result goes to ``told``; ``anew``: over a new connection. Raises what prevents it."""
         if anew:
             self._mailbox.drop()
         try:

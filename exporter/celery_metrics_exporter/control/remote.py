@@ -52,7 +52,7 @@ class RemoteControl:
     """Asks all workers at intervals until it is told to stop. Any thread may call :meth:`stop`.
 
     Attributes:
-        schedule: the commands that it sends; requests go there.
+        schedule: which commands are due; whoever wants one sent requests it there.
         failures: commands that could not be sent, or whose answers could not be read.
         invalid_answers: answers that could not be used.
         trouble: why workers cannot be asked or cannot answer, in one line from the library; None when they can.

@@ -53,8 +53,8 @@ class Pem:
 class TlsConfig:
     """``tls_server_config``. Versions are the oldest and newest offered; names are OpenSSL's, best first.
 
-    ``ciphers`` are for TLS up to 1.2, none of them if that is not offered. ``curves`` also carry their number on the
-    wire; () leaves them to OpenSSL. ``places``: where each key stands, and under "" the section.
+    ``ciphers`` are for TLS up to 1.2, none of them if that is not offered. ``curve``: None leaves it to OpenSSL.
+    ``places``: where each key stands, and under "" the section.
     """
 
     cert: Pem
@@ -66,7 +66,7 @@ class TlsConfig:
     max_version: ssl.TLSVersion
     ciphers: tuple[str, ...]
     prefer_server_ciphers: bool
-    curves: tuple[tuple[str, int], ...]
+    curve: str | None
     places: Mapping[str, Place]
 
 
@@ -105,7 +105,7 @@ class TlsSection:
             prefer_server_ciphers=self._reading.flag(
                 self._entries.get("prefer_server_cipher_suites"), "prefer_server_cipher_suites", default=True
             ),
-            curves=self._curves(),
+            curve=self._curve(),
             places={name: self._reading.place(node) for name, node in self._entries.items()} | {"": here},
         )
 
@@ -181,12 +181,17 @@ class TlsSection:
             raise self._place("cipher_suites").refuse("none of these cipher suites works before TLS 1.3")
         return ciphers if names else DEFAULT_CIPHERS
 
-    def _curves(self) -> tuple[tuple[str, int], ...]:
+    def _curve(self) -> str | None:
         names = self._reading.texts(self._entries.get("curve_preferences"), "curve_preferences")
         for name, place in names or ():
             if name not in CURVES:
                 raise place.refuse(f"unknown curve {name}{nearest(name, CURVES)}")
-        return tuple(CURVES[name] for name, _ in names or ())
+        if names and len(names) > 1:
+            raise names[1][1].refuse(
+                "curve_preferences has more than one curve, which Python's TLS cannot offer: "
+                "name one, or drop the key for OpenSSL's own choice"
+            )
+        return CURVES[names[0][0]] if names else None
 
     def _place(self, key: str) -> Place:
         return self._reading.place(self._entries[key])

@@ -1,92 +1,64 @@
-"""Turns plain connections into TLS ones, in the thread that serves them.
+"""Makes TLS streams of plain ones, with the certificate that holds at the moment."""
 
-Owns: what is said to clients that speak no TLS, and which handshakes are logged. Must not know: how requests are
-served.
-"""
-
+import asyncio
 import logging
 import socket
 import ssl
-import time
 from collections.abc import Callable
-from contextlib import suppress
 
-from celery_metrics_exporter.web.client_hello import HANDSHAKE
+from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.sparing_log import SparingLog
+from celery_metrics_exporter.web.stream import ClientStream, TlsStream
 from celery_metrics_exporter.web.tls import Tls
-from celery_metrics_exporter.web.tls_socket import TlsSocket
 
 _log = logging.getLogger(__name__)
 
+_RECORD = b"\x16"  # the first byte of whatever a TLS client sends first (RFC 8446, 5.1)
 _PLAIN = b"this port speaks https, not http\n"
 _ANSWER = (
     b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_PLAIN), _PLAIN)
 )
-_LINGER_BYTES = 65_536
-_LINGER_S = 0.2
 
 
 class Handshakes:
-    """Makes handshakes with the certificate that holds at the moment."""
+    """Lets TLS clients in, and says which are refused."""
 
-    def __init__(self, current: Callable[[], Tls]) -> None:
+    def __init__(self, current: Callable[[], Tls], limits: Limits) -> None:
         self._current = current
+        self._limits = limits
         self._tell = SparingLog(_log, logging.WARNING, "TLS connections are refused")
 
-    def wrap(self, sock: socket.socket) -> TlsSocket | None:
-        """Take over a connection on which something has arrived; None: it is no TLS, and was told so.
-
-        Raises OSError.
-        """
-        first = sock.recv(1, socket.MSG_PEEK)
-        if first and first[0] == HANDSHAKE:
-            return self._current().wrap(sock)
-        if first.isalpha():  # the beginning of GET, HEAD, POST ...
-            self._tell(reason="plain HTTP", client=_peer(sock))
-            _answer_in_plain(sock)
+    async def secure(self, sock: socket.socket, client: str) -> TlsStream | None:
+        """The stream of a client that has made its handshake; None: it is not let in. Raises OSError."""
+        plain = ClientStream(sock)
+        async with asyncio.timeout(self._limits.idle):
+            received = await plain.read()
+        if not received.startswith(_RECORD):
+            if received[:1].isalpha():  # the beginning of GET, HEAD, POST ...
+                self._tell(reason="plain HTTP", client=client)
+                await plain.write(_ANSWER)
+                await plain.linger()
+            return None
+        stream = TlsStream(sock, self._current().context, received)
+        reason = await self._shake_hands(stream)
+        if reason is None:
+            return stream
+        if reason:
+            self._tell(reason=reason, client=client)
+            await stream.linger()
         return None
 
-    def complete(self, sock: TlsSocket) -> bool:
-        """Make the handshake, within the socket's timeout; false: the client is not let in."""
-        # Another version may hold by now: whom that one lets in is let in.
-        tls = self._current()
+    async def _shake_hands(self, stream: TlsStream) -> str | None:
+        """Why the client is not let in; "": it went away, as port scanners do."""
         try:
-            sock.do_handshake()
+            async with asyncio.timeout(self._limits.head):
+                await stream.shake_hands()
         except ssl.SSLEOFError:
-            return False  # it went away, as port scanners do
+            return ""
         except ssl.SSLError as error:
-            self._tell(reason=(error.reason or "unknown").lower().replace("_", " "), client=_peer(sock))
-            _linger(sock)
-            return False
-        except OSError as error:
-            _log.debug("connection lost in a TLS handshake: %s", error)
-            return False
-        if tls.admits(sock):
-            return True
-        self._tell(reason="no allowed name in the client's certificate", client=_peer(sock))
-        return False
-
-
-def _answer_in_plain(sock: socket.socket) -> None:
-    with suppress(OSError):
-        sock.settimeout(0)
-        sock.sendall(_ANSWER)
-    _linger(sock)
-
-
-def _linger(sock: socket.socket) -> None:
-    """Give the client a moment to read the refusal: with data unread, the end would make it lost."""
-    with suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_WR)
-        until = time.monotonic() + _LINGER_S
-        while (left := until - time.monotonic()) > 0:
-            sock.settimeout(left)
-            if not socket.socket.recv(sock, _LINGER_BYTES):
-                return
-
-
-def _peer(sock: socket.socket) -> str:
-    with suppress(OSError):
-        return str(sock.getpeername()[0])
-    return "unknown"
+            return (error.reason or "unknown").lower().replace("_", " ")
+        # Another version may hold by now: whom that one lets in is let in.
+        if self._current().admits(stream.certificate):
+            return None
+        return "no allowed name in the client's certificate"

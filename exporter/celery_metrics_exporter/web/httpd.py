@@ -1,194 +1,167 @@
-"""The HTTP server below the pages: threads, open connections, deadlines.
+"""The HTTP server below the pages: one loop that serves all clients, whatever they do.
 
-Owns, with `web.connection`, everything that is particular to cheroot. Must not know: pages, metrics,
-configuration.
-
-Clients are not trusted to be quick. cheroot hands a fresh connection to a worker thread and reads there
-(cheroot/connections.py, ConnectionManager._run), so that a few silent clients stop it. Here a connection
-waits for its first byte without a thread, a request's head and the taking of its answer have a deadline, and
-when too many connections are open the one that has been idle longest goes. While requests wait for a thread, a
-client that holds one has to hurry: so that stuck clients, however many, delay a scrape by seconds.
+No client has a thread: those that are silent or slow cost a socket. Each step that depends on a client has a time
+limit, and where too many connections are open, or too many answers are being sent, the oldest one is cut.
 """
 
-import errno
+import asyncio
 import logging
-import math
-import os
+import resource
 import socket
-import sys
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
-from wsgiref.types import WSGIApplication
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import TypeAlias
 
-from cheroot import wsgi
+from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.web.handshake import Handshakes
+from celery_metrics_exporter.web.http1 import Answer, HttpConnection, Limits, RefusedRequestError, Request
+from celery_metrics_exporter.web.sparing_log import SparingLog
+from celery_metrics_exporter.web.stream import ClientStream
 
-from celery_metrics_exporter.web.connection import Connection, Limits
-from celery_metrics_exporter.web.listening import BACKLOG
-from celery_metrics_exporter.web.tls_socket import Security
-
-__all__ = ("HttpServer", "Limits")
+__all__ = ("HttpServer", "Limits", "Page")
 
 _log = logging.getLogger(__name__)
 
-_PAUSE_S = 1.0  # before accepting again when the system has no room for a connection
-_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+Page: TypeAlias = Callable[[Request], Awaitable[Answer]]
+_Task: TypeAlias = "asyncio.Task[None]"
+
+_OTHER_FILES = 128  # that the rest of the process may have open
+_PAUSE_SECONDS = 0.1  # before accepting again when the system has no room for a connection
 
 
-class _Gateway(wsgi.Gateway_10):
-    """Between cheroot's request and the pages."""
+class HttpServer:
+    """Serves one page function, in one loop, whose thread alone may call it."""
 
-    def respond(self) -> None:
-        """Answer the request."""
-        self.req.conn.head_is_read()
-        if self.req.chunked_read:
-            # cheroot leaves such a body unread and takes it for the next request (HTTPRequest.send_headers).
-            self.req.close_connection = True
-        super().respond()
+    def __init__(self, page: Page, limits: Limits, handshakes: Handshakes | None = None) -> None:
+        """``handshakes`` makes TLS of every connection; None: plain HTTP."""
+        self._page = page
+        self._limits = limits
+        self._handshakes = handshakes
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = min(limits.connections, max(files // 2, files - _OTHER_FILES))
+        self._stopping = asyncio.Event()
+        self._open: set[_Task] = set()
+        self._waiting: dict[_Task, float] = {}  # for a request, and since when; the longest waiting first
+        self._sending: dict[_Task, None] = {}  # an answer; the oldest first
+        self._tell_no_room = SparingLog(_log, logging.ERROR, "connections cannot be accepted")
 
-    def start_response(self, *args: Any) -> Any:
-        """Answer from here on: the client has to take it."""
-        self.req.conn.held_since = time.monotonic()
-        return super().start_response(*args)
+    async def run(self, listening: Sequence[socket.socket], grace: float) -> None:
+        """Serve until ``stop``; then answers under way have ``grace`` seconds, and the end as many at most."""
+        accepting = [asyncio.create_task(self._accept(sock)) for sock in listening]
+        await self._stopping.wait()
+        await _end(accepting, grace)
+        for sock in listening:
+            sock.close()
+        await _end(self._waiting, grace)
+        if self._open:
+            await asyncio.wait(self._open, timeout=grace)
+        await _end(self._open, grace)
 
+    def stop(self) -> None:
+        """Let ``run`` end."""
+        self._stopping.set()
 
-class HttpServer(wsgi.Server):
-    """Serves one WSGI application on one socket that already listens."""
+    async def _accept(self, listening: socket.socket) -> None:
+        listening.settimeout(0)
+        while True:
+            await _readable(listening)
+            try:
+                # Not loop.sock_accept: where it is cancelled just then, a connection is neither served nor closed.
+                sock, address = listening.accept()
+                sock.settimeout(0)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self._tell_no_room(error=error.strerror)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                await self._cut_longest_waiting()
+                continue
+            task = asyncio.create_task(self._serve(sock, str(address[0])))
+            task.add_done_callback(partial(self._closed, sock))
+            self._open.add(task)
+            self._waiting[task] = time.monotonic()
+            while len(self._open) > self._most:
+                await asyncio.sleep(self._first_chance_ends() - time.monotonic())
+                await self._cut_longest_waiting()
 
-    ConnectionClass = Connection
+    def _first_chance_ends(self) -> float:
+        """When the one that waits longest may be cut: a flood of clients that come again and again is slowed down."""
+        return next(iter(self._waiting.values()), 0.0) + self._limits.chance
 
-    def __init__(
-        self,
-        listening: socket.socket,
-        app: WSGIApplication,
-        name: str,
-        limits: Limits,
-        security: Security | None = None,
-    ) -> None:
-        """Args:
-        listening: already does.
-        app: what answers.
-        name: of the header ``Server``.
-        limits: of each client.
-        security: makes TLS of every connection; None: plain HTTP.
-        """
-        super().__init__(
-            listening.getsockname()[:2],
-            app,
-            numthreads=limits.threads,
-            server_name=name,
-            max=limits.threads,
-            request_queue_size=BACKLOG,
-            timeout=limits.idle,
-        )
-        self.limits = limits
-        self.security = security
-        self.gateway = _Gateway
-        self.max_request_header_size = limits.header_bytes
-        self.max_request_body_size = limits.body_bytes
-        self.keep_alive_conn_limit = limits.connections
-        self._listening = listening
-        self._launched = threading.Event()
-        self._halted = threading.Event()
-        self._lock = threading.Lock()
-        self._open: set[Connection] = set()
-        self._waiting: dict[Connection, None] = {}  # those without a request, the longest waiting first
-
-    def launch(self) -> None:
-        """Serve in background threads, which never keep the process alive."""
-        # cheroot's threads are daemons only when a daemon starts them (WorkerThread does not say).
-        threading.Thread(target=self._run, name="web", daemon=True).start()
-        threading.Thread(target=self._watch_deadlines, name="web-deadlines", daemon=True).start()
-        self._launched.wait()
-
-    def halt(self, grace: float) -> None:
-        """Stop within twice ``grace`` seconds: answers under way get that long, then clients are cut."""
-        self._halted.set()
-        stopping = threading.Thread(target=self.stop, name="web-stop", daemon=True)
-        stopping.start()
-        with suppress(OSError):
-            self._listening.shutdown(
-                socket.SHUT_RDWR
-            )  # wakes the selector, which else sleeps up to 0.5 s more
-        self._cut(lambda connection: not connection.answering)
-        stopping.join(grace)
-        self._cut(lambda _: True)
-        stopping.join(grace)
-
-    def _run(self) -> None:
-        # cheroot takes file descriptor 3 for its socket whomever LISTEN_PID names (HTTPServer.prepare).
-        os.environ.pop("LISTEN_PID", None)
-        try:
-            self.prepare()
-        finally:
-            self._launched.set()
-        self.serve()
-
-    def _watch_deadlines(self) -> None:
-        while not self._halted.wait(self.limits.tick):
-            now = time.monotonic()
-            hurry = self.limits.hurry if self.requests.qsize else math.inf
-            self._cut(lambda each: each.deadline < now or now - each.held_since > hurry)  # noqa: B023 - called at once
-
-    def _cut(self, chosen: Callable[[Connection], bool]) -> None:
-        with self._lock:
-            connections = [connection for connection in self._open if chosen(connection)]
-        for connection in connections:
-            connection.cut()
-
-    def opened(self, connection: Connection) -> None:
-        """Note a connection."""
-        with self._lock:
-            self._open.add(connection)
-
-    def closed(self, connection: Connection) -> None:
-        """Forget a connection."""
-        with self._lock:
-            self._open.discard(connection)
-            self._waiting.pop(connection, None)
-
-    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002, ARG002 - cheroot's
-        """Take the socket that listens already, where cheroot makes one of its own."""
-        self.socket = self._listening
-        return self._listening
-
-    def process_conn(self, conn: Connection) -> None:
-        """Give a connection with something to read to a worker; a fresh one waits for its first byte."""
-        if conn.last_used is None:
-            self.put_conn(conn)
-            return
-        with self._lock:
-            self._waiting.pop(conn, None)
-        self.requests.put(conn)
-
-    def put_conn(self, conn: Connection) -> None:
-        """Let a connection wait for a request; where too many are open, the longest waiting one goes."""
-        surplus = None
-        with self._lock:
-            self._waiting[conn] = None
-            if len(self._open) > self.limits.connections:
-                surplus = next(iter(self._waiting))
-        if surplus is conn:
-            conn.close()
-            return
-        if surplus is not None:
-            surplus.cut()
-        super().put_conn(conn)
-
-    def error_log(
-        self,
-        msg: str = "",
-        level: int = logging.INFO,
-        traceback: bool = False,  # noqa: FBT001, FBT002 - cheroot's
-    ) -> None:
-        """Log what cheroot reports; a client that went away is no error."""
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            _log.error("cannot accept connections: %s", error.strerror)
-            self._halted.wait(_PAUSE_S)  # cheroot tries again at once, for ever
-        elif isinstance(error, OSError):
-            _log.debug("connection lost: %s", error)
+    async def _cut_longest_waiting(self) -> None:
+        task = next(iter(self._waiting), None)
+        if task is None:  # all are being answered
+            await asyncio.sleep(_PAUSE_SECONDS)
         else:
-            _log.log(level, "%s", msg, exc_info=traceback)
+            task.cancel()
+            await asyncio.wait([task])
+
+    def _closed(self, sock: socket.socket, task: _Task) -> None:
+        sock.close()
+        self._open.discard(task)
+        self._waiting.pop(task, None)
+        self._sending.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a connection ended by an unexpected error", exc_info=error)
+
+    async def _serve(self, sock: socket.socket, client: str) -> None:
+        try:
+            stream: ClientStream | None = ClientStream(sock)
+            if self._handshakes is not None:
+                stream = await self._handshakes.secure(sock, client)
+            if stream is not None:
+                try:
+                    await self._converse(stream, client)
+                finally:
+                    stream.farewell()
+        except OSError as error:
+            _log.debug("connection lost", extra=fields(client=client, error=error))
+
+    async def _converse(self, stream: ClientStream, client: str) -> None:
+        """Answer request after request. Raises OSError when the client is gone, or has to go."""
+        me = asyncio.current_task()
+        assert me is not None  # noqa: S101 - it runs in one
+        http = HttpConnection(stream, self._limits, client)
+        try:
+            goes_on = True
+            while goes_on:
+                self._waiting[me] = time.monotonic()
+                request = await http.receive()
+                self._waiting.pop(me, None)
+                async with asyncio.timeout(self._limits.answer):
+                    answer = await self._answer(request)
+                    self._sending[me] = None
+                    if len(self._sending) > self._limits.answers:
+                        oldest = next(iter(self._sending))
+                        del self._sending[oldest]
+                        oldest.cancel()
+                    goes_on = await http.send(answer, last=self._stopping.is_set())
+                    self._sending.pop(me, None)
+        except RefusedRequestError as error:
+            _log.debug("request refused", extra=fields(client=client, reason=error, detail=error.__cause__))
+            await http.refuse(error)
+        await stream.linger()
+
+    async def _answer(self, request: Request) -> Answer:
+        try:
+            return await self._page(request)
+        except Exception as error:  # noqa: BLE001 - a page that fails costs its client one answer, and nothing else
+            _log.error("%s failed: %s", request.path, error, exc_info=True)
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal server error\n")
+
+
+async def _readable(sock: socket.socket) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(sock)
+
+
+async def _end(tasks: Iterable[_Task], seconds: float) -> None:
+    cancelled = [task for task in tasks if task.cancel()]
+    if cancelled:
+        await asyncio.wait(cancelled, timeout=seconds)

@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 
-BACKLOG = 128
+BACKLOG = 1024
 
 _PORTS = range(65_536)
 

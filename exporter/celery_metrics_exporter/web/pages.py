@@ -1,14 +1,16 @@
 """The pages: /metrics, /-/healthy, /-/ready and, at /, the status page.
 
-Owns what they say; the status page itself is made in ``status_page``. Knows a registry and a status object;
-must not know: sockets, celery, events, collectors, receivers. Nothing here talks to the network.
+Owns what they say; the status page itself is made in ``status_page``. Nothing here talks to the network.
 """
 
+import asyncio
 import gzip
-from collections.abc import Callable, Iterable
+import re
+import threading
+from functools import partial
+from http import HTTPStatus
 from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import gzip_accepted
@@ -16,13 +18,24 @@ from prometheus_client.exposition import gzip_accepted
 from celery_metrics_exporter.exposition.text import Encoder
 from celery_metrics_exporter.status_page import StatusPage
 from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.web.http1 import PLAIN_TEXT, Answer, Request
+from celery_metrics_exporter.web.serial_thread import SerialThread
 
-NAME = "celery-exporter"
-_PLAIN = "text/plain; charset=utf-8"
+_NOT_WANTED = re.compile(r";\s*[qQ]\s*=\s*0(\.0*)?\s*(;|$)")
+_NO_SNIFFING = ("X-Content-Type-Options", "nosniff")
 
 # 13 MB of exposition (115,000 lines, names of 1,250 tasks) take 0.06 s and become 1.03 MB; with 3: 0.07 s and 1.07 MB,
 # with 6: 0.15 s and 0.95 MB, with gzip's default, 9: 0.31 s and 0.89 MB.
 _GZIP_LEVEL = 1
+
+
+class _Wanted(NamedTuple):
+    """What a page depends on; headers without what the client does not want."""
+
+    path: str
+    query: str
+    accept: str
+    accept_encoding: str
 
 
 class Status(Protocol):
@@ -38,78 +51,73 @@ class Status(Protocol):
         """What the status page shows."""
 
 
-class _Answer(NamedTuple):
-    status: str
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = (("Content-Type", _PLAIN),)
-
-
 class Pages:
-    """The WSGI application: exact paths, GET and HEAD."""
+    """Exact paths, GET and HEAD. What takes long is made in ``thread``, so that the probes never wait for it."""
 
-    def __init__(self, registry: CollectorRegistry, status: Status, telemetry_path: str) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, status: Status, telemetry_path: str, thread: SerialThread
+    ) -> None:
         self._registry = registry
         self._encoder = Encoder()
         self._status_page = StatusPage(status, telemetry_path)
-        self._pages: dict[str, Callable[[WSGIEnvironment], _Answer]] = {
-            "/": self._landing,
-            "/-/healthy": lambda _: _verdict(status.healthy()),
-            "/-/ready": lambda _: _verdict(status.ready()),
-            telemetry_path: self._metrics,
-        }
+        self._thread = thread
+        self._probes = {"/-/healthy": status.healthy, "/-/ready": status.ready}
+        self._pages = {"/": self._landing, telemetry_path: self._metrics}
+        self._lock = threading.Lock()
+        self._awaited: dict[_Wanted, asyncio.Future[Answer]] = {}  # pages that are not begun yet
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    async def __call__(self, request: Request) -> Answer:
         """Answer one request."""
-        page = self._pages.get(environ["PATH_INFO"])
-        method = environ["REQUEST_METHOD"]
-        if page is None:
-            answer = _Answer("404 Not Found", b"no such page; see /\n")
-        elif method not in {"GET", "HEAD"}:
-            headers = (("Content-Type", _PLAIN), ("Allow", "GET, HEAD"))
-            answer = _Answer("405 Method Not Allowed", b"use GET or HEAD\n", headers)
-        else:
-            try:
-                answer = page(environ)
-            except OSError as error:
-                # cheroot takes it for the client's connection and says nothing (HTTPConnection.communicate).
-                raise RuntimeError(f"{environ['PATH_INFO']} failed: {error}") from error
-        start_response(
-            answer.status,
-            [
-                *answer.headers,
-                ("Content-Length", str(len(answer.body))),
-                ("X-Content-Type-Options", "nosniff"),
-            ],
-        )
-        return () if method == "HEAD" else (answer.body,)
+        answer = await self._answer(request)
+        return answer._replace(headers=(*answer.headers, _NO_SNIFFING))
 
-    def _metrics(self, environ: WSGIEnvironment) -> _Answer:
-        encode, content_type = self._encoder.choose(environ.get("HTTP_ACCEPT", ""))
-        names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]")
+    async def _answer(self, request: Request) -> Answer:
+        path = request.path
+        if path not in self._pages and path not in self._probes:
+            return Answer(HTTPStatus.NOT_FOUND, b"no such page; see /\n")
+        if request.method not in {"GET", "HEAD"}:
+            headers = (PLAIN_TEXT, ("Allow", "GET, HEAD"))
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"use GET or HEAD\n", headers)
+        if path in self._probes:
+            return _verdict(self._probes[path]())
+        accepted = (_acceptable(request.headers.get(name, "")) for name in ("accept", "accept-encoding"))
+        return await self._made(_Wanted(path, request.query, *accepted))
+
+    async def _made(self, wanted: _Wanted) -> Answer:
+        """A page that is begun from now on: all who ask for the same until then share it."""
+        with self._lock:
+            page = self._awaited.get(wanted)
+            if page is None:
+                page = self._awaited[wanted] = self._thread.run(partial(self._make, wanted))
+        return await asyncio.shield(page)
+
+    def _make(self, wanted: _Wanted) -> Answer:
+        with self._lock:
+            del self._awaited[wanted]
+        answer = self._pages[wanted.path](wanted)
+        if not gzip_accepted(wanted.accept_encoding):
+            return answer
+        headers = (*answer.headers, ("Content-Encoding", "gzip"))
+        return answer._replace(body=gzip.compress(answer.body, _GZIP_LEVEL), headers=headers)
+
+    def _metrics(self, wanted: _Wanted) -> Answer:
+        encode, content_type = self._encoder.choose(wanted.accept)
+        names = parse_qs(wanted.query).get("name[]")
         body = encode(self._registry.restricted_registry(names) if names else self._registry)
         headers = (("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding"))
-        return _compressed(_Answer("200 OK", body, headers), environ)
+        return Answer(HTTPStatus.OK, body, headers)
 
-    def _landing(self, environ: WSGIEnvironment) -> _Answer:
-        return _compressed(_Answer("200 OK", self._status_page.body(), self._status_page.headers), environ)
-
-
-def _compressed(answer: _Answer, environ: WSGIEnvironment) -> _Answer:
-    """The answer, as small as the client takes it."""
-    if not gzip_accepted(environ.get("HTTP_ACCEPT_ENCODING", "")):
-        return answer
-    headers = (*answer.headers, ("Content-Encoding", "gzip"))
-    return _Answer(answer.status, gzip.compress(answer.body, _GZIP_LEVEL), headers)
+    def _landing(self, _: _Wanted) -> Answer:
+        return Answer(HTTPStatus.OK, self._status_page.body(), self._status_page.headers)
 
 
-def _verdict(verdict: tuple[bool, str]) -> _Answer:
+def _acceptable(accepted: str) -> str:
+    """A header Accept or Accept-Encoding without what is not wanted, which has the quality 0 (RFC 9110, 12.4.2)."""
+    return ",".join(part for part in accepted.split(",") if not _NOT_WANTED.search(part))
+
+
+def _verdict(verdict: tuple[bool, str]) -> Answer:
     good, text = verdict
-    return _Answer("200 OK" if good else "503 Service Unavailable", _utf8(_one_line(text) + "\n"))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")  # a lone surrogate in an error's text fails no probe
+    status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+    line = " ".join(text.split()) + "\n"
+    return Answer(status, line.encode("utf-8", "backslashreplace"))  # a lone surrogate fails no probe

@@ -1,29 +1,30 @@
 """The web server: serves the pages on every address, guarded as the file of --web.config.file says.
 
-Owns: listening, starting, stopping. Must not know: what the pages say, celery, events, collectors, receivers.
+Owns listening, starting, stopping.
 """
 
+import asyncio
+import socket
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from wsgiref.types import WSGIApplication
 
 from prometheus_client import CollectorRegistry
 
 from celery_metrics_exporter.config.config import ListenAddress
+from celery_metrics_exporter.web.access import AccessControl
 from celery_metrics_exporter.web.config_file import WebConfigFile
-from celery_metrics_exporter.web.guard import Guard
 from celery_metrics_exporter.web.handshake import Handshakes
-from celery_metrics_exporter.web.httpd import HttpServer, Limits
+from celery_metrics_exporter.web.httpd import HttpServer, Limits, Page
 from celery_metrics_exporter.web.listening import ListenError, listen, reachable_at
-from celery_metrics_exporter.web.pages import NAME, Pages, Status
+from celery_metrics_exporter.web.pages import Pages, Status
+from celery_metrics_exporter.web.serial_thread import SerialThread
 from celery_metrics_exporter.web.tls import Tls
-from celery_metrics_exporter.web.tls_socket import Security
 from celery_metrics_exporter.web.users import Users
 
 __all__ = ("ListenError", "Status", "WebServer")
 
-_GRACE_S = 0.9  # for answers under way when stopping; twice that is the longest stop
+_GRACE_SECONDS = 0.9  # for answers under way when stopping; twice that is the longest stop
 _PROBES = ("/-/healthy",)  # a probe has no credentials, and a failing one would restart the exporter
 
 
@@ -42,16 +43,19 @@ class WebServer:
     ) -> None:
         """``config_file`` says who is let in, and how it is encrypted; without one everybody is, by plain HTTP."""
         self._addresses = tuple(addresses)
-        self._users = Users()
-        self._app: WSGIApplication = Pages(registry, status, telemetry_path)
-        self._security: Security | None = None
-        if config_file is not None:
-            file = config_file
-            self._app = Guard(self._app, lambda: file.current().config, self._users, open_paths=_PROBES)
+        limits = limits or Limits()
+        encoding, checking = SerialThread("web-pages"), SerialThread("web-passwords")
+        self._threads = [encoding]
+        page: Page = Pages(registry, status, telemetry_path, encoding)
+        handshakes: Handshakes | None = None
+        if (file := config_file) is not None:
+            self._threads.append(checking)
+            page = AccessControl(page, lambda: file.current().config, Users(checking), open_paths=_PROBES)
             if file.current().tls is not None:
-                self._security = Handshakes(lambda: _tls_of(file))
-        self._limits = limits or Limits()
-        self._servers: tuple[HttpServer, ...] = ()
+                handshakes = Handshakes(lambda: _tls_of(file), limits)
+        self._scheme = "http" if handshakes is None else "https"
+        self._server = HttpServer(page, limits, handshakes)
+        self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
         self._urls: tuple[str, ...] = ()
 
     @property
@@ -60,7 +64,7 @@ class WebServer:
         return self._urls
 
     def start(self) -> None:
-        """Listen on all addresses, then serve in background threads.
+        """Listen on all addresses, then serve in background threads, which never keep the process alive.
 
         Raises:
             ListenError: one of the addresses cannot be had; then none is served.
@@ -68,28 +72,33 @@ class WebServer:
         with ExitStack() as bound:
             sockets = [bound.enter_context(listen(address.host, address.port)) for address in self._addresses]
             bound.pop_all()
-        scheme = "http" if self._security is None else "https"
         self._urls = tuple(
-            f"{scheme}://{reachable_at(sock, address.host)}"
+            f"{self._scheme}://{reachable_at(sock, address.host)}"
             for sock, address in zip(sockets, self._addresses, strict=True)
         )
-        self._servers = tuple(
-            HttpServer(sock, self._app, NAME, self._limits, self._security) for sock in sockets
-        )
-        for server in self._servers:
-            server.launch()
+        for each in self._threads:
+            each.start()
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self._run, args=(loop, sockets), name="web", daemon=True)
+        self._serving = loop, thread
+        thread.start()
 
     def stop(self) -> None:
         """Stop within 2 s, whatever clients do; answers under way may end."""
-        self._users.close()
-        halts = [
-            threading.Thread(target=server.halt, args=(_GRACE_S,), name="web-halt", daemon=True)
-            for server in self._servers
-        ]
-        for halt in halts:
-            halt.start()
-        for halt in halts:
-            halt.join()
+        if self._serving is None:
+            return
+        loop, thread = self._serving
+        self._serving = None
+        loop.call_soon_threadsafe(self._server.stop)
+        thread.join(2 * _GRACE_SECONDS)
+        for each in self._threads:
+            each.stop()
+
+    def _run(self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]) -> None:
+        try:
+            loop.run_until_complete(self._server.run(sockets, _GRACE_SECONDS))
+        finally:
+            loop.close()
 
 
 def _tls_of(file: WebConfigFile) -> Tls:

@@ -1,6 +1,6 @@
 """TLS as the file of --web.config.file asks for: contexts of OpenSSL, and who is let in by certificate.
 
-Owns the mapping from the toolkit's settings, which are Go's, to Python's ssl. Must not know: YAML, HTTP, threads.
+Owns the mapping from the toolkit's settings, which are Go's, to Python's ssl.
 
 Facts: Go, crypto/tls and crypto/x509. Go trusts every certificate of ``client_ca_file``, also one that is no root,
 hence VERIFY_X509_PARTIAL_CHAIN; without that file it trusts the system's authorities.
@@ -8,51 +8,40 @@ hence VERIFY_X509_PARTIAL_CHAIN; without that file it trusts the system's author
 
 import ipaddress
 import re
-import socket
 import ssl
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from celery_metrics_exporter.errors import ConfigError
-from celery_metrics_exporter.web.client_hello import peek_groups
 from celery_metrics_exporter.web.config_tls import Pem, TlsConfig
 from celery_metrics_exporter.web.key_pair import EncryptedKeyError, load_key_pair
 from celery_metrics_exporter.web.tls_names import ClientAuth
-from celery_metrics_exporter.web.tls_socket import TlsSocket
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _VERIFY = {ClientAuth.VERIFY_IF_GIVEN: ssl.CERT_OPTIONAL, ClientAuth.REQUIRE_AND_VERIFY: ssl.CERT_REQUIRED}
 
 
 class Tls:
-    """Makes TLS connections for one version of the settings."""
+    """One version of the settings, ready for connections."""
 
     def __init__(self, config: TlsConfig) -> None:
         """Raises ConfigError where OpenSSL cannot do what the settings say."""
         self._allowed_sans = config.allowed_sans
-        self._by_group = {number: _context(config, curve) for curve, number in config.curves}
-        self._context = next(iter(self._by_group.values())) if self._by_group else _context(config, None)
+        self.context = _context(config)
 
-    def wrap(self, sock: socket.socket) -> TlsSocket:
-        """Take over a connection; its handshake is still to be made. Raises OSError."""
-        context = self._context
-        if len(self._by_group) > 1:
-            offered = peek_groups(sock)
-            context = next((each for group, each in self._by_group.items() if group in offered), context)
-        # Its class is what the context was told: TlsSocket.
-        return cast(TlsSocket, context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False))
+    def admits(self, certificate: Mapping[str, object]) -> bool:
+        """Whether a client's certificate, already verified, carries one of the allowed names, if there are any.
 
-    def admits(self, sock: ssl.SSLSocket) -> bool:
-        """Whether the client's certificate, already verified, carries one of the allowed names, if there are any."""
+        ``certificate``: as ``ssl.SSLObject.getpeercert`` tells it.
+        """
         if self._allowed_sans is None:
             return True
-        return not self._allowed_sans.isdisjoint(_names(sock))
+        return not self._allowed_sans.isdisjoint(_names(certificate))
 
 
-def _names(sock: ssl.SSLSocket) -> Iterator[str]:
-    certificate: dict[str, Any] = sock.getpeercert() or {}
+def _names(certificate: Mapping[str, Any]) -> Iterator[str]:
     for kind, name in certificate.get("subjectAltName", ()):
         if kind == "IP Address":
             with suppress(ValueError):
@@ -62,9 +51,8 @@ def _names(sock: ssl.SSLSocket) -> Iterator[str]:
             yield str(name)
 
 
-def _context(config: TlsConfig, curve: str | None) -> ssl.SSLContext:
+def _context(config: TlsConfig) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.sslsocket_class = TlsSocket
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_SINGLE_ECDH_USE
     if config.prefer_server_ciphers:
         context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -72,12 +60,12 @@ def _context(config: TlsConfig, curve: str | None) -> ssl.SSLContext:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_alpn_protocols(["http/1.1"])
     set_versions(context, config)
-    if curve is not None:
+    if config.curve is not None:
         try:
-            context.set_ecdh_curve(curve)
+            context.set_ecdh_curve(config.curve)
         except (ValueError, ssl.SSLError):
             place = config.places["curve_preferences"]
-            raise place.refuse(f"the OpenSSL of this Python has no curve {curve}") from None
+            raise place.refuse(f"the OpenSSL of this Python has no curve {config.curve}") from None
     _load_certificate(context, config)
     _set_clients(context, config)
     return context

@@ -52,14 +52,9 @@ TLS13_CIPHERS: Final = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
 )
 
-#: Go's name -> OpenSSL's name and the number on the wire (RFC 8446, 4.2.7).
+#: Go's name -> OpenSSL's name.
 CURVES: Final = MappingProxyType(
-    {
-        "CurveP256": ("prime256v1", 23),
-        "CurveP384": ("secp384r1", 24),
-        "CurveP521": ("secp521r1", 25),
-        "X25519": ("X25519", 29),
-    }
+    {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 )
 
 

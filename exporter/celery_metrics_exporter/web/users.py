@@ -1,6 +1,6 @@
 """Who a client is: HTTP basic authentication against bcrypt hashes, which cost what they must and no more.
 
-Owns the verdict on an Authorization header and the time spent on it. Must not know: HTTP answers, files, TLS.
+Owns the verdict on an Authorization header and the time spent on it.
 
 A right password is checked once, then known by a digest with a random key of this process; so is a wrong one. bcrypt
 runs in one thread at a time. After a wrong password it rests for three times as long as it took, so that strangers
@@ -12,23 +12,26 @@ bcrypt releases the interpreter's lock: of other threads' time it takes what the
 Facts: prometheus/exporter-toolkit, web/handler.go (ServeHTTP).
 """
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import ipaddress
 import secrets
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from typing import Final
 
 import bcrypt
 
+from celery_metrics_exporter.web.serial_thread import SerialThread
+
 #: Of one core, at most, for the passwords of strangers.
 STRANGERS_SHARE: Final = 0.25
-#: Checks that wait or run at once; each holds a thread of the server.
+#: Checks that wait or run at once.
 MOST_CHECKS: Final = 4
 
 _REMEMBERED = 1024  # digests of each kind, 32 bytes
@@ -44,32 +47,35 @@ class Verdict(Enum):
 
 
 class Users:
-    """Checks credentials; thread-safe. Hashes are given with each question, since they may change."""
+    """Checks credentials, in one loop. Hashes are given with each question, since they may change."""
 
     def __init__(
         self,
+        thread: SerialThread,
         *,
         check: Callable[[bytes, bytes], bool] = bcrypt.checkpw,
         cpu_seconds: Callable[[], float] = time.thread_time,
     ) -> None:
         """Args:
+        thread: where checks are made.
         check: whether a password fits a hash.
         cpu_seconds: what the current thread has used of a core.
         """
+        self._thread = thread
         self._check = check
         self._cpu_seconds = cpu_seconds
         self._key = secrets.token_bytes(32)
         self._right = _Remembered()
         self._wrong = _Remembered()
         self._hashes: Mapping[bytes, bytes] | None = None
-        self._lock = threading.Lock()  # of what follows
-        self._checking: set[str] = set()
-        self._turn = threading.Lock()  # held while bcrypt runs or rests
+        self._checking: set[str] = set()  # clients with a check that waits or runs
+        self._turn = asyncio.Lock()  # held while bcrypt runs or rests
         self._rested_at = 0.0  # monotonic
-        self._over = threading.Event()
 
-    def verdict(self, hashes: Mapping[bytes, bytes], authorization: str | None, address: str) -> Verdict:
-        """Judge a header ``Authorization`` (in Latin-1, as WSGI has it) that came from an IP address.
+    async def verdict(
+        self, hashes: Mapping[bytes, bytes], authorization: str | None, address: str
+    ) -> Verdict:
+        """Judge a header ``Authorization`` (in Latin-1) that came from an IP address.
 
         ``hashes``: user -> bcrypt hash. May take as long as some checks take.
         """
@@ -85,46 +91,40 @@ class Users:
         if remembered is not None:
             return remembered
         client = _network(address)
-        with self._lock:
-            if client in self._checking or len(self._checking) >= MOST_CHECKS:
-                return Verdict.UNCHECKED
-            self._checking.add(client)
+        if client in self._checking or len(self._checking) >= MOST_CHECKS:
+            return Verdict.UNCHECKED
+        self._checking.add(client)
         try:
-            with self._turn:
-                remembered = self._remembered(
-                    hashes, digest
-                )  # somebody else may have asked the same meanwhile
-                return remembered or self._checked(hash_, password, digest, exists=known is not None)
+            async with self._turn:
+                remembered = self._remembered(hashes, digest)  # somebody else may have asked meanwhile
+                return remembered or await self._checked(hash_, password, digest, exists=known is not None)
         finally:
-            with self._lock:
-                self._checking.discard(client)
-
-    def close(self) -> None:
-        """Let nobody wait any longer."""
-        self._over.set()
+            self._checking.discard(client)
 
     def _remembered(self, hashes: Mapping[bytes, bytes], digest: bytes) -> Verdict | None:
-        with self._lock:
-            if hashes is not self._hashes:  # the file has changed
-                self._hashes = hashes
-                self._right.clear()
-                self._wrong.clear()
-            if digest in self._right:
-                return Verdict.KNOWN
-            return Verdict.UNKNOWN if digest in self._wrong else None
+        if hashes is not self._hashes:  # the file has changed
+            self._hashes = hashes
+            self._right.clear()
+            self._wrong.clear()
+        if digest in self._right:
+            return Verdict.KNOWN
+        return Verdict.UNKNOWN if digest in self._wrong else None
 
-    def _checked(self, hash_: bytes, password: bytes, digest: bytes, *, exists: bool) -> Verdict:
+    async def _checked(self, hash_: bytes, password: bytes, digest: bytes, *, exists: bool) -> Verdict:
         rest = self._rested_at - time.monotonic()
-        if rest > 0 and self._over.wait(rest):
-            return Verdict.UNCHECKED
+        if rest > 0:
+            await asyncio.sleep(rest)
+        right = await self._thread.run(partial(self._check_now, hash_, password, exists=exists))
+        (self._right if right else self._wrong).add(digest)
+        return Verdict.KNOWN if right else Verdict.UNKNOWN
+
+    def _check_now(self, hash_: bytes, password: bytes, *, exists: bool) -> bool:
         begun = self._cpu_seconds()
         right = self._check(password, hash_) and exists
-        used = self._cpu_seconds() - begun
         if not right:
+            used = self._cpu_seconds() - begun
             self._rested_at = time.monotonic() + used * (1 / STRANGERS_SHARE - 1)
-        with self._lock:
-            (self._right if right else self._wrong).add(digest)
-        return Verdict.KNOWN if right else Verdict.UNKNOWN
+        return right
 
     def _stand_in(self, hashes: Mapping[bytes, bytes], user: bytes) -> bytes:
         # The same one each time, so that its cost tells no more of a user than that of a hash of their own.

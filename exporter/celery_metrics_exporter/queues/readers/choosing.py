@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED
-from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.readers.amqp import AmqpReader
 from celery_metrics_exporter.queues.readers.management import ManagementReader
@@ -31,20 +30,15 @@ def reader_for(
 
     Args:
         broker: where to connect.
-        management_url: of RabbitMQ's management API; None to do without.
+        management_url: of RabbitMQ's management API, if the broker is RabbitMQ; None to do without.
         accepts: whether a queue that is found on the broker may be shown.
         max_queues: most queues of one reading.
 
     Returns:
         The reader; None, with a warning in the log, for a kind of broker that cannot be read.
-
-    Raises:
-        ConfigError: a management API was given for a broker that is not RabbitMQ.
     """
     transport = SUPPORTED.get(broker.scheme)
     if management_url is not None:
-        if transport != "amqp":
-            raise ConfigError("--management-url is RabbitMQ's: drop it for a broker that is not amqp://")
         return ManagementReader(broker, management_url, accepts=accepts, max_queues=max_queues)
     if transport == "amqp":
         return AmqpReader(broker)

@@ -1,0 +1,194 @@
+"""HTTP/1.1 with one client: its bytes become requests, answers become bytes.
+
+h11 knows the protocol; what it lets pass and RFC 9112 does not, or what is too large, is refused here.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import h11
+
+from celery_metrics_exporter.web.stream import READ_BYTES, ClientStream
+
+PLAIN_TEXT = ("Content-Type", "text/plain; charset=utf-8")
+
+_SERVER = "celery-exporter"
+_WRITE_BYTES = 65_536
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What clients may take. Times in seconds.
+
+    ``connections``: of all addresses together, and fewer where the process may open few files. Where more come, the one
+    that has waited longest for a request is cut, once it had ``chance`` to send one. ``answers``: those that are being
+    sent; where there are more, the oldest is cut. ``idle``: between requests, and before the first; longer than usual
+    scrape intervals, so that Prometheus keeps its connection. ``head``: from a request's first byte to its last, and
+    for a TLS handshake. ``answer``: from there until the client has taken its answer. ``stall``: for each 64 KiB of the
+    answer. No page has a use for a body; one of up to ``body_bytes`` is read and forgotten.
+    """
+
+    connections: int = 1024
+    chance: float = 1.0
+    answers: int = 12
+    header_bytes: int = 16_384
+    body_bytes: int = 16_384
+    idle: float = 120.0
+    head: float = 5.0
+    answer: float = 60.0
+    stall: float = 10.0
+
+
+class Request(NamedTuple):
+    """A request without its body. ``headers``: names in lower case, values in Latin-1; ``client``: its IP address."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    client: str
+
+
+class Answer(NamedTuple):
+    """An answer; HEAD gets it without the body. Its length, the server and the date are told besides."""
+
+    status: HTTPStatus
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = (PLAIN_TEXT,)
+
+
+class RefusedRequestError(Exception):
+    """What a client sent is not answered by a page; ``status`` says why."""
+
+    def __init__(self, status: int) -> None:
+        self.status = HTTPStatus(status)
+        super().__init__(self.status.phrase)
+
+
+class HttpConnection:
+    """Reads requests and writes answers, in turn."""
+
+    def __init__(self, stream: ClientStream, limits: Limits, client: str) -> None:
+        self._stream = stream
+        self._limits = limits
+        self._client = client
+        self._http = h11.Connection(h11.SERVER, limits.header_bytes + READ_BYTES)
+        self._is_head = False
+
+    async def receive(self) -> Request:
+        """The next request.
+
+        Raises:
+            RefusedRequestError: the client is to be told, with `refuse`.
+            OSError: the client has nothing to say; TimeoutError: not within the time that it may be idle.
+        """
+        if not self._http.trailing_data[0]:
+            async with asyncio.timeout(self._limits.idle):
+                await self._read()
+        try:
+            async with asyncio.timeout(self._limits.head):
+                return await self._receive()
+        except TimeoutError:
+            raise RefusedRequestError(HTTPStatus.REQUEST_TIMEOUT) from None
+        except h11.RemoteProtocolError as error:
+            raise RefusedRequestError(error.error_status_hint) from error
+
+    async def send(self, answer: Answer, *, last: bool) -> bool:
+        """Write an answer. False: no further request can come. Raises OSError."""
+        chunked = self._http.their_state is h11.SEND_BODY  # a body that was left unread
+        headers = [
+            ("Server", _SERVER),
+            ("Date", formatdate(usegmt=True)),
+            *answer.headers,
+            ("Content-Length", str(len(answer.body))),
+        ]
+        if last or chunked:
+            headers.append(("Connection", "close"))
+        response = h11.Response(status_code=answer.status, reason=answer.status.phrase, headers=headers)
+        await self._write(self._http.send(response))
+        if not self._is_head:
+            self._http.send(h11.Data(answer.body))
+            for start in range(0, len(answer.body), _WRITE_BYTES):
+                await self._write(memoryview(answer.body)[start : start + _WRITE_BYTES])
+        self._http.send(h11.EndOfMessage())
+        if self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+            return False
+        self._http.start_next_cycle()
+        return True
+
+    async def refuse(self, error: RefusedRequestError) -> None:
+        """Tell the client why it is refused. Raises OSError."""
+        await self.send(Answer(error.status, b"" if self._is_head else f"{error}\n".encode()), last=True)
+
+    async def _receive(self) -> Request:
+        while True:
+            self._check_head(self._http.trailing_data[0])
+            event = self._http.next_event()
+            if isinstance(event, h11.Request):
+                break
+            await self._read()
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise RefusedRequestError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+        headers: dict[str, str] = {}
+        for name, value in event.headers:
+            known = headers.get(name.decode())
+            text = value.decode("latin-1")
+            headers[name.decode()] = text if known is None else f"{known}, {text}"
+        request = Request(
+            event.method.decode(), *_path_and_query(event.target.decode()), headers, self._client
+        )
+        if int(headers.get("content-length", "0")) > self._limits.body_bytes:
+            raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if "transfer-encoding" not in headers:
+            await self._skip_body()
+        return request
+
+    def _check_head(self, received: bytes) -> None:
+        """Refuse what h11 accepts: heads that are too large but complete, and lines that end without CR."""
+        head = received.partition(b"\r\n\r\n")[0]
+        self._is_head = head.startswith(b"HEAD ")
+        if len(head) > self._limits.header_bytes:
+            fits = b"\n" in head[: self._limits.header_bytes]
+            raise RefusedRequestError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE if fits else HTTPStatus.REQUEST_URI_TOO_LONG
+            )
+        if _BARE_LINE_FEED.search(head):
+            raise RefusedRequestError(HTTPStatus.BAD_REQUEST)
+
+    async def _skip_body(self) -> None:
+        if self._http.they_are_waiting_for_100_continue:
+            await self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+        while not isinstance(event := self._http.next_event(), h11.EndOfMessage):
+            if event is h11.NEED_DATA:
+                await self._read()
+
+    async def _read(self) -> None:
+        data = await self._stream.read()
+        if not data:
+            raise ConnectionResetError("the client is gone")
+        self._http.receive_data(data)
+
+    async def _write(self, data: bytes | memoryview) -> None:
+        async with asyncio.timeout(self._limits.stall):
+            await self._stream.write(data)
+
+
+def _path_and_query(target: str) -> tuple[str, str]:
+    """Of a request's target in origin or absolute form (RFC 9112, 3.2)."""
+    if target.startswith("/"):
+        path, _, query = target.partition("?")
+        return unquote(path), query
+    try:
+        url = urlsplit(target)
+    except ValueError:
+        raise RefusedRequestError(HTTPStatus.BAD_REQUEST) from None
+    if url.scheme not in {"http", "https"} or not url.netloc:
+        raise RefusedRequestError(HTTPStatus.BAD_REQUEST)
+    return unquote(url.path) or "/", url.query
