@@ -1,7 +1,7 @@
 """The process that publishes the stream: ``python -m benchmarks.publisher``, driven over its standard streams.
 
 It makes every message, says how many they are and which events they hold, waits for an order, publishes, and says how
-many seconds that took, see :mod:`benchmarks.dialogue`.
+many seconds that took, see :mod:`benchmarks.child`.
 
 Its pace is one of two. Without ``--rate`` the consumer always has something to read and never has much: the publisher
 waits while more than :data:`BACKLOG_BYTES` lie in the sockets of the broker. So no consumer waits, and none is so far
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.dialogue import answer
+from benchmarks.child import reply
 from benchmarks.stream import NOMINAL_RATE, Workload, make_stream
 from benchmarks.wire import AmqpWire, RedisWire, Wire
 
@@ -90,14 +90,14 @@ def main() -> None:
     stream = make_stream(workload, time.time() + _PREPARE_SECONDS)
     make_wire = AmqpWire if arguments.url.startswith("amqp") else RedisWire
     wire: Wire = make_wire(arguments.url, stream.messages)
-    answer({"events": stream.events, "messages": len(stream.messages)})
+    reply({"events": stream.events, "messages": len(stream.messages)})
     sys.stdin.readline()
     start = time.monotonic()
     if arguments.rate:
         publish_on_time(wire, [message.at for message in stream.messages])
     else:
         publish_backlog(wire, urlsplit(arguments.url).port or 0)
-    answer(time.monotonic() - start)
+    reply(time.monotonic() - start)
     sys.stdin.readline()  # a broker drops what a connection still holds when that is closed
 
 

@@ -1,7 +1,5 @@
 """The event stream that every consumer gets: made from a seed, so that only its timestamps differ between two runs.
 
-Owns: the workload and its events. Must not know: brokers, consumers.
-
 Source of the facts: ``celery/events/dispatcher.py`` (lists of up to 24 events under ``task.multi``),
 ``celery/worker/request.py``, ``celery/worker/heartbeat.py``, ``celery/app/amqp.py`` (task-sent); fields and their order
 are those of Celery 5.7, as in ``tests/recordings``.

@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client.samples import Sample
 
-from benchmarks.pages import DROPPED, EVENTS, total
+from benchmarks.metrics import DROPPED, EVENTS, total
 from benchmarks.peers import peer_python, versions
 from tests.integration.servers import HOST
 from tests.integration.servers.exporter import REPOSITORY

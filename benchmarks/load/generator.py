@@ -1,4 +1,4 @@
-"""``python -m benchmarks.load.generator``: publishes to Redis at a rate, told by :mod:`benchmarks.dialogue`.
+"""``python -m benchmarks.load.generator``: publishes to Redis at a rate, told by :mod:`benchmarks.child`.
 
 It prepares a block, says how many events are in it, and then publishes for as long as each order says, at its rate in
 events a second; rate 0 is as fast as it can.
@@ -12,7 +12,7 @@ from bisect import bisect_right
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.dialogue import answer, orders
+from benchmarks.child import reply, requests
 from benchmarks.load.block import Block, digits, make_block
 from benchmarks.stream import KINDS, NOMINAL_RATE, Workload
 from benchmarks.wire import redis_command
@@ -79,9 +79,9 @@ def main() -> None:
     )
     block = make_block(workload, time.time())
     generator = Generator(arguments.url, block)
-    answer(block.events[-1])
-    for rate, seconds in orders():
-        answer(generator.publish(float(rate), float(seconds)))
+    reply(block.events[-1])
+    for rate, seconds in requests():
+        reply(generator.publish(float(rate), float(seconds)))
 
 
 if __name__ == "__main__":
