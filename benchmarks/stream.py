@@ -173,7 +173,7 @@ def sent_event(number: int, kind: int, identity: str, at: float) -> Event:
 
 
 def received_event(worker: Worker, sent: Event, at: float) -> Event:
-    """The task-received of a task, of which ``sent`` tells everything."""
+    """The task-received of a task, made of its task-sent."""
     copied = ("uuid", "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires")
     return worker.event("task-received", at, {field: sent[field] for field in copied})
 

@@ -43,7 +43,7 @@ class Block:
 
 def make_block(workload: Workload, start: float, database: str = "0") -> Block:
     """Prepare the messages of a workload, without heartbeats, whose first moment is ``start`` (epoch seconds)."""
-    data, ends, told, ids, ids_until = bytearray(), list[int](), list[int](), list[int](), list[int]()
+    data, ends, counts, ids, ids_until = bytearray(), list[int](), list[int](), list[int](), list[int]()
     events = 0
     for message in make_stream(workload, start).messages:
         if message.routing_key == _HEARTBEAT:
@@ -55,9 +55,9 @@ def make_block(workload: Workload, start: float, database: str = "0") -> Block:
         data += publication
         events += body.count('"timestamp": ')
         ends.append(len(data))
-        told.append(events)
+        counts.append(events)
         ids_until.append(len(ids))
-    return Block(data=data, ends=ends, events=told, ids=ids, ids_until=ids_until)
+    return Block(data=data, ends=ends, events=counts, ids=ids, ids_until=ids_until)
 
 
 def aligned(body: str) -> tuple[str, list[int]]:

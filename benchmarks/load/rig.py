@@ -28,7 +28,7 @@ class Rig:
 
     Attributes:
         version: of the broker.
-        generator: takes orders, see :mod:`benchmarks.load.generator`.
+        generator: takes requests, see :mod:`benchmarks.load.generator`.
     """
 
     folder: Path

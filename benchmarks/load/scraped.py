@@ -21,7 +21,7 @@ RATE: Final = 20_000
 SERIES: Final = 10_000
 _LIST_SIZE: Final = 3
 _TASKS: Final = 20_000
-#: Much oftener than Prometheus would, for there to be many.
+#: Much more often than Prometheus scrapes, to have many.
 _INTERVAL_SECONDS: Final = 0.2
 #: Until the caches are warm and every kind of task has been seen.
 _WARM_UP_SECONDS: Final = 6.0

@@ -1,4 +1,4 @@
-"""How many events a second the exporter stands on one core, with the broker's limits for slow readers at defaults."""
+"""How many events a second the exporter sustains on one core, with the broker's limits for slow readers at defaults."""
 
 import math
 import sys

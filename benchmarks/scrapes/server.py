@@ -36,7 +36,7 @@ class _Fine:
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, required=True)
     filled = FilledRegistry(kinds_for(parser.parse_args().series))

@@ -110,7 +110,7 @@ class Soak:
 
 
 def _paces(arguments: argparse.Namespace) -> list[str]:
-    """What the publisher is told, see :mod:`benchmarks.soak.publisher`."""
+    """The options of the publisher, see :mod:`benchmarks.soak.publisher`."""
     return [f"--{name}={getattr(arguments, name)}" for name in ("rate", "pods", "life")]
 
 

@@ -95,7 +95,7 @@ class RedisBroker:
         return sorted({key.decode() for key in self._client.scan_iter(count=1000)} - ours)
 
     def permanent_leftovers(self) -> list[str]:
-        """See :class:`Broker`; a list for late answers expires."""
+        """See :class:`Broker`; a list for late replies expires."""
         return [key for key in self.leftovers() if self._client.ttl(key) < 0]
 
     def _others(self) -> list[dict[str, str]]:
@@ -103,7 +103,7 @@ class RedisBroker:
 
 
 class AmqpBroker:
-    """RabbitMQ. What is published while nobody is subscribed cannot be told from what is lost."""
+    """RabbitMQ. Events published while nobody is subscribed cannot be distinguished from lost ones."""
 
     holds = True
 

@@ -40,7 +40,7 @@ class Publisher(Protocol):
 
 
 class RedisPublisher:
-    """Redis tells for each message how many got it."""
+    """Redis replies to each message with the number of subscribers that got it."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -72,7 +72,7 @@ class RedisPublisher:
 
 
 class AmqpPublisher:
-    """RabbitMQ tells nothing, so that somebody must hold us while there is no subscriber."""
+    """RabbitMQ does not say who got a message, so publishing must pause while there is no subscriber."""
 
     def __init__(self, url: str) -> None:
         self._wire = AmqpWire(url, ())
@@ -88,7 +88,7 @@ class AmqpPublisher:
 
 
 def main() -> None:
-    """Publish until told to end."""
+    """Publish until the request to end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--rate", type=float, required=True)

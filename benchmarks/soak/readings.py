@@ -1,4 +1,4 @@
-"""What a soak looks at, and whether it stands still."""
+"""The readings of a soak, and the verdict on them: does anything grow, and was every event counted?"""
 
 from __future__ import annotations
 
