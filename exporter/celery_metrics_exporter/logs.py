@@ -22,10 +22,6 @@ from urllib.parse import quote
 from celery_metrics_exporter.errors import one_line
 
 MASK: Final = "***"
-#: Seconds between two log lines of one kind that strangers can cause ...
-THROTTLE_SECONDS: Final = 60.0
-#: ... and how many characters of a stranger's text they show.
-MAX_SHOWN: Final = 200
 _OWN: Final = "celery_metrics_exporter"
 _SHORT: Final = 4
 #: Shortest time between two lines of one kind that a stranger can cause ...
@@ -98,9 +94,9 @@ def hide(secrets: Iterable[str]) -> None:
 
 
 class ThrottledLog:
-    """Warns of what strangers can cause: in short plain lines, of each kind one a minute at most. Thread-safe.
+    """Warns about what strangers can cause, with at most one line per message and minute. Thread-safe.
 
-    A line tells for how many it stands. What is held back is seen at debug.
+    A line says how many warnings it stands for. Warnings in between are logged at debug.
     """
 
     def __init__(self, log: logging.Logger, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -109,10 +105,10 @@ class ThrottledLog:
         self._lock = threading.Lock()
         self._kinds: dict[
             str, tuple[float, int]
-        ] = {}  # message -> when it was logged, how many were held back since
+        ] = {}  # by message: time of its last line, warnings since then
 
     def warning(self, message: str, *, exc_info: bool = False, **details: object) -> None:
-        """Log it, or count it for the next line with this message."""
+        """Log the message, or count it for the next line with this message."""
         now = self._monotonic()
         with self._lock:
             logged, held_back = self._kinds.get(message, (-THROTTLE_SECONDS, 0))
@@ -127,16 +123,16 @@ class ThrottledLog:
 
 
 class OutageLog:
-    """Warns once that something fails, again when it fails for another reason, and tells when it works again."""
+    """Warns when something fails, again when the reason changes, and says when it works again."""
 
     def __init__(
         self, log: logging.Logger, failing: str, working: str | None = None, **details: object
     ) -> None:
         """Args:
-        log: of the module.
-        failing: a message that may follow "still", for the debug lines about the same error.
-        working: the message when that is over; None: nothing is said.
-        details: stand in each line.
+        log: the module's logger.
+        failing: the warning; debug lines about the same error put "still" before it.
+        working: the message after a failure; None for no message.
+        details: fields of each line.
         """
         self._log = log
         self._failing = failing
@@ -145,7 +141,7 @@ class OutageLog:
         self._last_error: str | None = None
 
     def fail(self, error: Exception) -> None:
-        """Log it, unless it is the same as last time."""
+        """Log the error, unless it is the same as last time."""
         text = one_line(error)
         if text == self._last_error:
             self._log.debug("still %s", self._failing, exc_info=error)
@@ -154,7 +150,7 @@ class OutageLog:
         self._log.warning(self._failing, extra=fields(**self._details, error=text))
 
     def recover(self) -> None:
-        """It works, for the first time or again."""
+        """Note that it works, for the first time or again."""
         if self._last_error is not None and self._working is not None:
             self._log.info(self._working, extra=fields(**self._details))
         self._last_error = None
@@ -210,7 +206,7 @@ def _logfmt(value: object, *, quoted: bool) -> str:
 
 
 def _plain(value: object) -> object:
-    """The beginning of a text that anybody may have written, as one plain line; other values as they are."""
+    """The beginning of a stranger's text, as one printable line; other values as they are."""
     if isinstance(value, bool | int | float) or value is None:
         return value
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)

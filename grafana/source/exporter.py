@@ -97,7 +97,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Event lag p95",
-                "95 % of the events in the time range arrived no later than this after their timestamp, by the senders' clocks.",
+                "95 % of the events in the time range arrived within this time, by the senders' clocks.",
                 Query(quantile(0.95, lag, window=RANGE), "lag"),
                 unit=SECONDS,
                 none="no events",
@@ -170,7 +170,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Reconnects",
-                "Subscriptions that were made again, and stuck receivers that were replaced, in the last rate interval.",
+                "Subscriptions made again, and stuck receivers that were replaced, in the last rate interval.",
                 Query(
                     f"sum by (instance) (increase({reconnects}[$__rate_interval]))", "reconnects {{instance}}"
                 ),
@@ -247,7 +247,7 @@ SHEET = Sheet(
             "Detail",
             graph(
                 "Evicted",
-                "Tasks per second that were forgotten before their end: their later events yield no waits and run times.",
+                "Tasks per second that were forgotten before their end; their waits and run times are not measured.",
                 Query(per_second(evicted, "reason"), "{{reason}}"),
                 unit=EVENTS_PER_SECOND,
                 none="none was evicted",
@@ -255,7 +255,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Counted as other",
-                "Times per second that a new label set was counted as other, because its family was full (--max-series).",
+                "New label sets per second that were counted as other, since their family was full (--max-series).",
                 Query(per_second(overflowed, "family"), "{{family}}"),
                 unit=EVENTS_PER_SECOND,
                 none="no family was full",

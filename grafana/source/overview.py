@@ -122,8 +122,8 @@ SHEET = Sheet(
             ),
             figure(
                 "Workers down",
-                "Workers that were lost, for an hour after their last event, and workers that stopped within the last two "
-                "minutes.",
+                "Workers that were lost, for an hour after their last event, and workers that stopped in the last "
+                "two minutes.",
                 Query(f"sum(1 - {up})", "workers"),
                 unit=COUNT,
                 none="no workers known",
@@ -202,7 +202,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Age of the oldest message",
-                "Time since the message at the head of each queue was first known. No line: nothing waits, or it is not known.",
+                "Time since the message at the head of each queue was first known. No line: none waits, or not known.",
                 Query(age(oldest, "queue"), "{{queue}}"),
                 unit=SECONDS,
                 none="nothing waits, or it is not known",
@@ -239,7 +239,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Publications and deliveries",
-                "Messages that clients sent and that workers took, per second. While sent is above received, queues grow.",
+                "Messages that clients sent and workers took, per second. While sent is above received, queues grow.",
                 Query(per_second(chosen("celery_task_sent_total")), "sent"),
                 Query(per_second(chosen("celery_task_received_total")), "received"),
                 unit=MESSAGES_PER_SECOND,

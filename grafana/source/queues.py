@@ -43,7 +43,7 @@ _TO_QUEUE = links.from_series("queue")
 SHEET = Sheet(
     uid=links.QUEUES,
     title="Celery / Queues",
-    description="What waits and since when, which workers take it, when queues will be empty, and the state of the broker.",
+    description="What waits and since when, which workers take it, when queues will be empty; the state of the broker.",
     selection=chosen,
     rows=(
         Row(
@@ -139,7 +139,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Age of the oldest message",
-                "Time since the message at the head was first known. No line: nothing waits, or it is not known.",
+                "Time since the message at the head was first known. No line: none waits, or not known.",
                 Query(age(oldest, "queue"), "{{queue}}"),
                 unit=SECONDS,
                 none="nothing waits, or it is not known",
@@ -166,8 +166,8 @@ SHEET = Sheet(
             ),
             graph(
                 "Empty in",
-                f"Time until the queue is empty, if it continues as in the last {_TREND}. No line: it is empty, constant "
-                "or growing.",
+                f"Time until the queue is empty, if the trend of the last {_TREND} continues. No line: it is empty, "
+                "constant or growing.",
                 Query(_DRAIN, "{{queue}}"),
                 unit=SECONDS,
                 none="no queue becomes shorter",
@@ -227,7 +227,7 @@ SHEET = Sheet(
             "Broker",
             graph(
                 "Unacknowledged by queue",
-                "Messages that workers took and have not acknowledged, where the broker tells it by queue.",
+                "Messages that workers took and have not acknowledged, if the broker tells it by queue.",
                 Query(total(unacked, "queue"), "{{queue}}"),
                 unit=COUNT,
                 none="the broker does not tell",

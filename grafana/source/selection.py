@@ -1,7 +1,7 @@
 """Selectors of the exporter's metrics, filtered by the dashboard's variables.
 
-They are checked against the exporter's catalogue: a metric or a label that does not exist is an error here, not an empty
-panel.
+They are checked against the exporter's catalogue: a metric or a label that does not exist is an error here, not an
+empty panel.
 """
 
 from typing import Final

@@ -155,7 +155,7 @@ SHEET = Sheet(
             "Outcomes",
             graph(
                 "Stages",
-                "Publications, deliveries and starts per second. They differ where messages wait, are lost or are delivered twice.",
+                "Publications, deliveries and starts per second. They differ if messages wait, are lost or come twice.",
                 Query(per_second(sent), "sent"),
                 Query(per_second(received), "received"),
                 Query(per_second(started), "started"),

@@ -55,8 +55,8 @@ SHEET = Sheet(
             ),
             figure(
                 "Down",
-                "Workers that were lost, for an hour after their last event, and workers that stopped within the last two "
-                "minutes.",
+                "Workers that were lost, for an hour after their last event, and workers that stopped in the last "
+                "two minutes.",
                 Query(f"sum(1 - {up})", "workers"),
                 unit=COUNT,
                 none="no workers known",
@@ -64,7 +64,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Lost in the time range",
-                "Workers that sent no events any more without announcing their end; of all workers, not only the chosen ones.",
+                "Lost workers: their events ended without an announcement. All workers count, not only the chosen.",
                 Query(in_range(lost), "workers"),
                 unit=COUNT,
                 none="no exporter",
@@ -80,8 +80,8 @@ SHEET = Sheet(
             ),
             figure(
                 "Missed",
-                "Starts in the time range that workers counted and whose events never arrived: the other figures are too "
-                "low by as much.",
+                "Starts in the time range that workers counted and whose events never arrived. The other figures are "
+                "too low by as much.",
                 Query(in_range(missed), "tasks"),
                 unit=COUNT,
                 none="no workers known",
@@ -89,7 +89,7 @@ SHEET = Sheet(
             ),
             figure(
                 "Largest clock offset",
-                "Largest difference between a worker's clock and ours. Waits and run times of failures are wrong by as much.",
+                "Largest difference between a worker's clock and ours. Waits are wrong by as much.",
                 Query(f"max(abs({offset}))", "offset"),
                 unit=SECONDS,
                 none="no heartbeats",
@@ -100,7 +100,7 @@ SHEET = Sheet(
             "Each worker",
             listing(
                 "Workers",
-                "Every worker that is up, was lost within the last hour, or stopped within the last two minutes.",
+                "Every worker that is up, was lost in the last hour, or stopped in the last two minutes.",
                 Column(title="State", expr=lowest(up, "worker"), unit=PLAIN, words=_STATE),
                 Column(title="Running", expr=total(active, "worker"), unit=COUNT),
                 Column(title="Slots", expr=total(pool, "worker"), unit=COUNT),
@@ -193,7 +193,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Failures",
-                f"Attempts that failed on each worker per second; the {_LINES} highest. If it is one worker, look there.",
+                f"Attempts that failed on each worker per second; the {_LINES} highest. Just one worker: look there.",
                 Query(
                     top(
                         _LINES,
@@ -208,7 +208,7 @@ SHEET = Sheet(
             ),
             graph(
                 "Workers lost",
-                "Workers that sent no events any more without announcing their end, by exporter, in the last rate interval.",
+                "Workers that were lost in the last rate interval, by exporter.",
                 Query(f"sum by (instance) (increase({lost}[$__rate_interval]))", "{{instance}}"),
                 unit=COUNT,
                 none="no exporter",

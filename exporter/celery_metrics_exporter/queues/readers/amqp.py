@@ -71,9 +71,7 @@ class AmqpReader:
         broker: a RabbitMQ.
         timeout: seconds for connecting, and for all answers of a reading.
         """
-        self._broker = broker
-        self._timeout = timeout
-        self._session: AmqpSession | None = None
+        self._session = AmqpSession(broker, timeout)
         self._reading = 0
         self._known: set[str] = set()
         self._refused: dict[str, _RefusedQueue] = {}
@@ -103,9 +101,7 @@ class AmqpReader:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        self._session.close()
 
     def _ask(self, names: set[str]) -> Answers:
         existing = sorted(self._known)
@@ -117,15 +113,7 @@ class AmqpReader:
             existing += _DELAYED
         elif self._delayed_refused.due <= self._reading:
             uncertain.append(_LAST_DELAYED)
-        try:
-            if self._session is None:
-                self._session = AmqpSession(self._broker, self._timeout)
-            return self._session.ask(existing, uncertain)
-        except BaseException:
-            session, self._session = self._session, None
-            if session is not None:
-                session.abandon()
-            raise
+        return self._session.ask(existing, uncertain)
 
     def _update(self, names: set[str], answers: Answers) -> None:
         """Remember which of these queues exist, and when to declare the others again."""

@@ -68,22 +68,22 @@ class Answers:
 
 
 class AmqpSession:
-    """One connection to RabbitMQ, open from the start."""
+    """One connection to RabbitMQ. The first :meth:`ask` opens it, and the next one after a failure."""
 
     def __init__(self, broker: Broker, timeout: float) -> None:
         """Args:
         broker: where to connect.
-        timeout: seconds for connecting (see ``Broker.connect``), and for each :meth:`ask`.
+        timeout: seconds for connecting (see ``Broker.connect``), and again for each :meth:`ask`.
         """
+        self._broker = broker
         self._timeout = timeout
         self._deadline = 0.0
+        self._connection: Any = None
+        self._socket: Any = None
+        self._longest = 0
+        self._width = 0
         self._open: set[int] = set()
         self._buffer = bytearray()
-        self._connection = broker.connect(heartbeat=0, timeout=timeout)
-        connection = self._connection.connection
-        self._socket: Any = connection.sock
-        self._longest: int = connection.frame_max
-        self._width = max(1, min(WIDTH, connection.channel_max - _FIRST))
 
     def ask(self, existing: Iterable[str], uncertain: Iterable[str] = ()) -> Answers:
         """Declare queues passively; all names must be valid (``amqp_frames.queue_name``).
@@ -97,9 +97,43 @@ class AmqpSession:
             uncertain: queues that may be missing.
 
         Raises:
-            OSError: the connection is lost, or the answers took too long.
-            amqp.exceptions.ConnectionError: the broker closed the connection, and said why.
+            OSError: no connection, or the answers took too long.
+            amqp.exceptions.AMQPError: the broker refused or closed the connection, and said why.
         """
+        try:
+            if self._connection is None:
+                self._connect()
+            return self._ask(existing, uncertain)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, if there is one, with a Connection.Close if that can be sent at once."""
+        if self._connection is not None:
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(0)
+                self._socket.send(frames.close(0, spec.Connection.Close))
+            self._abandon()
+
+    def _connect(self) -> None:
+        connection = self._broker.connect(heartbeat=0, timeout=self._timeout)
+        self._socket = connection.connection.sock
+        self._longest = connection.connection.frame_max
+        self._width = max(1, min(WIDTH, connection.connection.channel_max - _FIRST))
+        self._open.clear()
+        self._buffer.clear()
+        self._connection = connection
+
+    def _abandon(self) -> None:
+        """Close the connection, if there is one, without sending anything to the broker, which may be silent."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(0)  # on TLS py-amqp waits until the other side has closed too
+            connection.collect()
+
+    def _ask(self, existing: Iterable[str], uncertain: Iterable[str]) -> Answers:
         self._deadline = time.monotonic() + self._timeout
         answers = Answers()
         waiting, doubtful = deque(existing), deque(uncertain)
@@ -112,19 +146,6 @@ class AmqpSession:
             self._close_additional_channels()
             answers.trips += 1
         return answers
-
-    def close(self) -> None:
-        """Close the connection, with a Connection.Close if that can be sent at once."""
-        with contextlib.suppress(OSError):
-            self._socket.settimeout(0)
-            self._socket.send(frames.close(0, spec.Connection.Close))
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Close the connection without sending anything to the broker, which may be silent."""
-        with contextlib.suppress(OSError):
-            self._socket.settimeout(0)  # on TLS py-amqp waits until the other side has closed too
-        self._connection.collect()
 
     def _next_declares(self, existing: deque[str], uncertain: deque[str]) -> dict[int, deque[str]]:
         """The queues of the next round trip by channel. Without any, channel 2 is opened, which is answered too."""

@@ -19,7 +19,7 @@ from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession
 from celery_metrics_exporter.queues.readers.management_api import ManagementApi
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable
 
     from celery_metrics_exporter.connection.celery_app import Broker
     from celery_metrics_exporter.queues.readers.amqp_session import Answers
@@ -56,11 +56,9 @@ class ManagementReader:
         max_queues: most queues that are shown; wanted ones come first.
         timeout: seconds for connecting to the API and to AMQP each, and for the answers of each.
         """
-        self._broker = broker
         self._accepts = accepts
         self._max_queues = max_queues
-        self._timeout = timeout
-        self._session: AmqpSession | None = None
+        self._session = AmqpSession(broker, timeout)
         settings: Any = broker.app.connection_for_read(url=broker.url)  # not connected, only read
         password = settings.password
         self._api = ManagementApi(
@@ -90,7 +88,7 @@ class ManagementReader:
         round_trip = time.monotonic() - began
         shown = [listed[name] for name in self._names(wanted, listed.values())]
         delayed = [queue for queue in listed.values() if _DELAYED.fullmatch(queue.name)]
-        answers = self._ask(queue.name for queue in (*shown, *delayed) if _may_be_declared(queue))
+        answers = self._session.ask(queue.name for queue in (*shown, *delayed) if _may_be_declared(queue))
         queues = {name: _MISSING for name in wanted if name not in listed}
         for queue in shown:
             facts = _facts(queue, answers)
@@ -100,9 +98,7 @@ class ManagementReader:
 
     def close(self) -> None:
         """Close the connection, if there is one."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        self._session.close()
 
     def _names(self, wanted: Collection[str], listed: Iterable[ListedQueue]) -> list[str]:
         """The names of the queues to show: wanted ones first, then the others in alphabetical order."""
@@ -114,17 +110,6 @@ class ManagementReader:
 
     def _is_shown(self, queue: ListedQueue) -> bool:
         return not queue.exclusive and not is_internal(queue.name) and self._accepts(queue.name)
-
-    def _ask(self, names: Iterator[str]) -> Answers:
-        try:
-            if self._session is None:
-                self._session = AmqpSession(self._broker, self._timeout)
-            return self._session.ask(names)
-        except BaseException:
-            session, self._session = self._session, None
-            if session is not None:
-                session.abandon()
-            raise
 
 
 def _may_be_declared(queue: ListedQueue) -> bool:
