@@ -67,9 +67,7 @@ class LocalPod:
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, as `kubectl exec` would."""
-        return preloaded.run(
-            [*COMMAND, *args], env=clean_environment(self.env), cwd=self._folder, timeout=60
-        )
+        return preloaded.run([*COMMAND, *args], env=clean_environment(self.env), cwd=self._folder, timeout=60)
 
     def start(self) -> ServerProcess:
         """Start the container."""

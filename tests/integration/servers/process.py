@@ -73,7 +73,9 @@ class ServerProcess:
         env = dict(os.environ if self._env is None else self._env)
         with self.log.open("ab") as log:
             if is_preloaded(self.argv):
-                self._process = Preloaded(self.argv, env=env, cwd=self._cwd, stdout=log.fileno(), stderr=log.fileno())
+                self._process = Preloaded(
+                    self.argv, env=env, cwd=self._cwd, stdout=log.fileno(), stderr=log.fileno()
+                )
                 return
             self._process = subprocess.Popen(
                 self.argv,
