@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.server import WebServer
 from tests.serving import (
     LOOPBACK,
@@ -85,7 +86,7 @@ def test_stop_in_spite_of_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     path = WebFiles.create(tmp_path).write(users("alice"))
     before = set(threading.enumerate())
-    server = WebServer(LOOPBACK, registry_of(Big()), FixedStatus(), config_file=str(path))
+    server = WebServer(LOOPBACK, registry_of(Big()), FixedStatus(), config_file=WebConfigFile(str(path)))
     server.start()
     login = b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YWxpY2U6eA==\r\n\r\n"
     with raw_client(url_of(server), login):

@@ -9,7 +9,7 @@ import urllib.request
 from base64 import b64encode
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import amqp
@@ -18,6 +18,7 @@ from tests.integration.servers.certificates import Certificates
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
 from tests.integration.servers.requirements import RABBITMQ_BIN
+from tests.waiting import wait_for
 
 _START_S = 90.0
 _STOP_S = 30.0
@@ -112,8 +113,11 @@ class RabbitMQ:
         assert done.returncode == 0, f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def api(self, method: str, path: str, body: object = None) -> object:
-        """Call the management plugin's HTTP API, for example ``api("GET", "queues/%2F")``; returns its JSON."""
+    def api(self, method: str, path: str, body: object = None, *, reason: str | None = None) -> object:
+        """Call the management plugin's HTTP API, for example ``api("GET", "queues/%2F")``; returns its JSON.
+
+        ``reason`` is told to whoever loses a connection by it.
+        """
         request = urllib.request.Request(
             f"http://{HOST}:{self.management_port}/api/{path}",
             method=method,
@@ -121,6 +125,7 @@ class RabbitMQ:
             headers={
                 "Authorization": f"Basic {b64encode(f'{_USER}:{_PASSWORD}'.encode()).decode()}",
                 "Content-Type": "application/json",
+                **({"X-Reason": reason} if reason else {}),
             },
         )
         with urllib.request.urlopen(request, timeout=_REQUEST_S) as response:  # noqa: S310 - see above
@@ -137,6 +142,22 @@ class RabbitMQ:
     def delete_vhost(self, vhost: str) -> None:
         """Remove a virtual host with its queues; its connections are closed."""
         self.api("DELETE", f"vhosts/{quote(vhost, safe='')}")
+
+    def queues(self, vhost: str) -> list[str]:
+        """The names of a virtual host's queues."""
+        found: Any = self.api("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true")
+        return [each["name"] for each in found]
+
+    def close_connections(self, vhost: str, *, number: int, reason: str | None = None) -> None:
+        """Close all connections to a virtual host, as soon as the management plugin knows of so many."""
+
+        def names() -> list[str]:
+            found: Any = self.api("GET", f"vhosts/{quote(vhost, safe='')}/connections")
+            return [each["name"] for each in found]
+
+        wait_for(lambda: len(names()) >= number, timeout=_REQUEST_S, what=f"connections to {vhost}")
+        for name in names():
+            self.api("DELETE", f"connections/{quote(name, safe='')}", reason=reason)
 
     def add_user(self, user: str, password: str) -> None:
         """Create a user who may do nothing yet."""
