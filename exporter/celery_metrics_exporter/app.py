@@ -122,8 +122,8 @@ class Exporter:
         self._receiver = receiver
         self._sweeps = (delivery.sweep, pipeline.dispatcher.sweep, survey.sweep)
         self._stopping = threading.Event()
-        #: Gets an item when all is over. A signal handler may put one whatever it interrupts; an Event's lock could be held
-        #: by the very thread that the handler runs in.
+        #: Gets an item when all is over. A signal handler may put one whatever it interrupts; an Event has a lock that
+        #: the interrupted thread itself may hold.
         self._over: SimpleQueue[None] = SimpleQueue()
         self._asked = False
         activities: dict[str, _Activity | None] = {
