@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import celery
@@ -120,7 +121,9 @@ class Exporter:
         self._receiver = receiver
         self._sweeps = (monitor.sweep, pipeline.dispatcher.sweep, survey.sweep)
         self._stopping = threading.Event()
-        self._over = threading.Event()
+        #: Gets an item when all is over. A signal handler may put one whatever it interrupts; an Event has a lock that
+        #: the interrupted thread itself may hold.
+        self._over: SimpleQueue[None] = SimpleQueue()
         self._asked = False
         activities: dict[str, _Activity | None] = {
             "remote control": control,
@@ -179,19 +182,19 @@ class Exporter:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.start()
-        self._over.wait()
+        self._over.get()
         self.stop()
         return 0 if self._asked else 1
 
     def _on_signal(self, *_: object) -> None:
         self._asked = True
-        self._over.set()
+        self._over.put(None)
 
     def _receive(self) -> None:
         try:
             self._receiver.run()
         finally:
-            self._over.set()
+            self._over.put(None)
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):

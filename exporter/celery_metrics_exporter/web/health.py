@@ -1,6 +1,6 @@
 """What ``/-/healthy``, ``/-/ready`` and the status page tell.
 
-Owns: the two verdicts; what the page shows is only handed on. Healthy is about this process alone: an outage of the
+What the page shows is only handed on. Healthy is about this process alone: an outage of the
 broker must not get it restarted, which would lose its counters. Ready says whether events flow.
 """
 

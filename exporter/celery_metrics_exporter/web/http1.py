@@ -112,12 +112,12 @@ class HttpConnection:
         if last or chunked:
             headers.append(("Connection", "close"))
         response = h11.Response(status_code=answer.status, reason=answer.status.phrase, headers=headers)
-        await self._write(self._http.send(response))
-        if not self._is_head:
-            self._http.send(h11.Data(answer.body))
-            for start in range(0, len(answer.body), _WRITE_BYTES):
-                await self._write(memoryview(answer.body)[start : start + _WRITE_BYTES])
+        head = self._http.send(response)
+        body = b"" if self._is_head else self._http.send(h11.Data(answer.body))
         self._http.send(h11.EndOfMessage())
+        await self._write(head + body[:_WRITE_BYTES])
+        for start in range(_WRITE_BYTES, len(body), _WRITE_BYTES):
+            await self._write(memoryview(body)[start : start + _WRITE_BYTES])
         if self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             return False
         self._http.start_next_cycle()

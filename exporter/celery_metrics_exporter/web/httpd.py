@@ -22,7 +22,7 @@ from celery_metrics_exporter.web.stream import ClientStream
 
 __all__ = ("HttpServer", "Limits", "Page")
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Page: TypeAlias = Callable[[Request], Awaitable[Answer]]
 _Task: TypeAlias = "asyncio.Task[None]"
@@ -45,7 +45,7 @@ class HttpServer:
         self._open: set[_Task] = set()
         self._waiting: dict[_Task, float] = {}  # for a request, and since when; the longest waiting first
         self._sending: dict[_Task, None] = {}  # an answer; the oldest first
-        self._tell_no_room = SparingLog(_log, logging.ERROR, "connections cannot be accepted")
+        self._tell_no_room = SparingLog(log, logging.ERROR, "connections cannot be accepted")
 
     async def run(self, listening: Sequence[socket.socket], grace: float) -> None:
         """Serve until ``stop``; then answers under way have ``grace`` seconds, and the end as many at most."""
@@ -104,7 +104,7 @@ class HttpServer:
         self._waiting.pop(task, None)
         self._sending.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a connection ended by an unexpected error", exc_info=error)
+            log.error("a connection ended by an unexpected error", exc_info=error)
 
     async def _serve(self, sock: socket.socket, client: str) -> None:
         try:
@@ -117,7 +117,7 @@ class HttpServer:
                 finally:
                     stream.farewell()
         except OSError as error:
-            _log.debug("connection lost", extra=fields(client=client, error=error))
+            log.debug("connection lost", extra=fields(client=client, error=error))
 
     async def _converse(self, stream: ClientStream, client: str) -> None:
         """Answer request after request. Raises OSError when the client is gone, or has to go."""
@@ -140,15 +140,15 @@ class HttpServer:
                     goes_on = await http.send(answer, last=self._stopping.is_set())
                     self._sending.pop(me, None)
         except RefusedRequestError as error:
-            _log.debug("request refused", extra=fields(client=client, reason=error, detail=error.__cause__))
+            log.debug("request refused", extra=fields(client=client, reason=error, detail=error.__cause__))
             await http.refuse(error)
         await stream.linger()
 
     async def _answer(self, request: Request) -> Answer:
         try:
             return await self._page(request)
-        except Exception as error:  # noqa: BLE001 - a page that fails costs its client one answer, and nothing else
-            _log.error("%s failed: %s", request.path, error, exc_info=True)
+        except Exception as error:  # a page that fails costs its clients one answer, and nothing else
+            log.exception("%s failed: %s", request.path, error)  # noqa: TRY401 - told in the line, too
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal server error\n")
 
 
