@@ -1,11 +1,11 @@
 # For a newcomer: `make demo` and `make test` are enough; nothing has to be activated or installed before.
-# DEMO_ARGS="--duration 30", TEST_ARGS="-k task", TEST_PROCESSES=0 (one after the other), BENCH_ARGS="--table redis-3",
+# DEMO_ARGS="--duration 30", TEST_ARGS="-k task", TEST_PROCESSES=0 (one test after the other), BENCH_ARGS="--table redis-3",
 # PYTHON=python3.12 change what is run.
 
 PYTHON ?= python3
 DEMO_ARGS ?=
 TEST_ARGS ?=
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 4
 BENCH_ARGS ?=
 SOAK_SECONDS ?= 600
 SOAK_ARGS ?=
@@ -20,7 +20,7 @@ RENDER := code=$$?; $(BIN)/python -m benchmarks.render; exit $$code
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test lint format docs screenshots dashboards chart bench soak fuzz recordings image image-check package clean
+.PHONY: help .venv demo test test-slow lint format docs screenshots dashboards chart bench soak fuzz recordings image image-check package clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,17 @@ help: ## Say what can be made
 demo: .venv/stamp-demo ## Run a broker, workers, a workload and the exporter on http://localhost:9808
 	@$(BIN)/celery-exporter demo $(DEMO_ARGS)
 
-test: .venv/stamp-dev ## Run all tests; installs RabbitMQ, Prometheus, Chromium and others when the machine lets it
+# Each process takes whole files, the longest first (tests/conftest.py): they share servers that are dear to start.
+PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test: .venv/stamp-dev ## Run the tests; installs RabbitMQ, Prometheus, Chromium and others when the machine lets it
 	@scripts/install-backends
 	@scripts/install-helm
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(TEST_ARGS)
+	@$(PYTEST) -m "not slow" $(TEST_ARGS)
+
+test-slow: .venv/stamp-dev ## Run the second tier of tests: the README's commands, alerts from end to end
+	@scripts/install-backends
+	@$(PYTEST) -m slow $(TEST_ARGS)
 
 lint: .venv/stamp-dev ## Check style (ruff), types (mypy) and layers (import-linter)
 	$(BIN)/ruff check .

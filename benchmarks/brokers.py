@@ -1,4 +1,4 @@
-"""The brokers over which the stream goes, and who is subscribed there. Owns: servers for benchmarks."""
+"""The brokers over which the stream goes, and who is subscribed there."""
 
 import urllib.error
 from collections.abc import Callable, Iterator

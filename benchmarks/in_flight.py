@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from benchmarks.dialogue import Dialogue, answer
+from benchmarks.child import ChildProcess, reply
 from benchmarks.pipelines import make_pipeline
 from benchmarks.results import Result
 from benchmarks.stream import KINDS, WORKERS, Worker, received_event, sent_event
@@ -35,8 +35,8 @@ _MEGABYTE = 1e6
 
 def measure(settings: Settings) -> Result:
     """Measure it in a fresh process."""
-    with Dialogue.started("benchmarks.in_flight", "--tasks", settings.in_flight) as process:
-        return Result(facts=process.answer())
+    with ChildProcess.started("benchmarks.in_flight", "--tasks", settings.in_flight) as process:
+        return Result(facts=process.read_reply())
 
 
 def measure_here(tasks: int) -> dict[str, int | float]:
@@ -83,7 +83,7 @@ def main() -> None:
     """Print what was measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.in_flight", description=__doc__)
     parser.add_argument("--tasks", type=int, default=1_000_000)
-    answer(measure_here(parser.parse_args().tasks))
+    reply(measure_here(parser.parse_args().tasks))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The process that publishes the stream: ``python -m benchmarks.publisher``, driven over its standard streams.
+"""``python -m benchmarks.publisher``: the process that publishes the stream.
 
-It makes every message, says how many they are and which events they hold, waits for an order, publishes, and says how
-many seconds that took, see :mod:`benchmarks.dialogue`.
+It makes every message, replies with their number and the events in them, waits for a request, publishes, and replies
+with the seconds that this took, see :mod:`benchmarks.child`.
 
 Its pace is one of two. Without ``--rate`` the consumer always has something to read and never has much: the publisher
 waits while more than :data:`BACKLOG_BYTES` lie in the sockets of the broker. So no consumer waits, and none is so far
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.dialogue import answer
+from benchmarks.child import reply
 from benchmarks.stream import NOMINAL_RATE, Workload, make_stream
 from benchmarks.wire import AmqpWire, RedisWire, Wire
 
 #: Some 800 messages of three events: a third of a second's work for the slowest consumer, ten looks for the fastest.
 BACKLOG_BYTES: Final = 1024 * 1024
-#: The timestamps of the stream begin this long after the start: as long as everybody needs to be ready.
+#: The timestamps of the stream begin this long after the start: as long as publisher and consumer need to be ready.
 _PREPARE_SECONDS: Final = 4.0
 _PAUSE_SECONDS: Final = 0.002
 
@@ -90,14 +90,14 @@ def main() -> None:
     stream = make_stream(workload, time.time() + _PREPARE_SECONDS)
     make_wire = AmqpWire if arguments.url.startswith("amqp") else RedisWire
     wire: Wire = make_wire(arguments.url, stream.messages)
-    answer({"events": stream.events, "messages": len(stream.messages)})
+    reply({"events": stream.events, "messages": len(stream.messages)})
     sys.stdin.readline()
     start = time.monotonic()
     if arguments.rate:
         publish_on_time(wire, [message.at for message in stream.messages])
     else:
         publish_backlog(wire, urlsplit(arguments.url).port or 0)
-    answer(time.monotonic() - start)
+    reply(time.monotonic() - start)
     sys.stdin.readline()  # a broker drops what a connection still holds when that is closed
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark may be told on the command line."""
+"""The settings of a benchmark, as given on the command line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

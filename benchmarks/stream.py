@@ -1,7 +1,5 @@
 """The event stream that every consumer gets: made from a seed, so that only its timestamps differ between two runs.
 
-Owns: the workload and its events. Must not know: brokers, consumers.
-
 Source of the facts: ``celery/events/dispatcher.py`` (lists of up to 24 events under ``task.multi``),
 ``celery/worker/request.py``, ``celery/worker/heartbeat.py``, ``celery/app/amqp.py`` (task-sent); fields and their order
 are those of Celery 5.7, as in ``tests/recordings``.
@@ -175,7 +173,7 @@ def sent_event(number: int, kind: int, identity: str, at: float) -> Event:
 
 
 def received_event(worker: Worker, sent: Event, at: float) -> Event:
-    """The task-received of a task, of which ``sent`` tells everything."""
+    """The task-received of a task, made of its task-sent."""
     copied = ("uuid", "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires")
     return worker.event("task-received", at, {field: sent[field] for field in copied})
 

@@ -10,8 +10,8 @@ from typing import Final
 from tests.integration.servers import group_members
 
 _TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
-#: A process rests when it used no more than this share of a core ...
-_RESTING_SHARE: Final = 0.05
+#: A process is idle when it used no more than this share of a core ...
+_IDLE_SHARE: Final = 0.05
 #: ... in each of this many looks in a row, this many seconds apart.
 _LOOKS: Final = 3
 _LOOK_SECONDS: Final = 0.4
@@ -55,8 +55,8 @@ def _status(pid: int, name: str) -> int:
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-def wait_for_rest(group: int, *, timeout: float, alive: Callable[[], bool]) -> bool:
-    """Wait until a group of processes has nothing more to do; False if it never rests, or ends."""
+def wait_until_idle(group: int, *, timeout: float, alive: Callable[[], bool]) -> bool:
+    """Wait until a group of processes has nothing more to do; False if it never becomes idle, or ends."""
     deadline = time.monotonic() + timeout
     looks, before = 0, cpu_seconds(group)
     while looks < _LOOKS:
@@ -64,6 +64,6 @@ def wait_for_rest(group: int, *, timeout: float, alive: Callable[[], bool]) -> b
             return False
         time.sleep(_LOOK_SECONDS)
         now = cpu_seconds(group)
-        looks = looks + 1 if now - before <= _RESTING_SHARE * _LOOK_SECONDS else 0
+        looks = looks + 1 if now - before <= _IDLE_SHARE * _LOOK_SECONDS else 0
         before = now
     return True

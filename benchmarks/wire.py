@@ -34,7 +34,7 @@ class Wire(Protocol):
 
 
 class RedisWire:
-    """PUBLISHes as kombu's Redis transport does, and asks the server not to answer."""
+    """PUBLISHes as kombu's Redis transport does, and asks the server not to reply."""
 
     def __init__(self, url: str, messages: Sequence[Message]) -> None:
         parts = urlsplit(url)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests import preloaded
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parent.parent
@@ -21,15 +22,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def run(*args: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run(
-        [*COMMAND, *args],
-        cwd=ROOT,
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return preloaded.run([*COMMAND, *args], cwd=ROOT, env=environment(env), timeout=60)
 
 
 class Running:

@@ -3,11 +3,46 @@
 import os
 import signal
 from collections import Counter
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import settings
 
 from tests.integration.servers import require
+
+#: The files that take longest, the longest first: one that comes last would keep a single process busy in the end.
+#: `--durations` tells how long; an order that is no longer quite true costs seconds only.
+_LONGEST: Final = (
+    "integration/faults/test_matrix.py",
+    "test_properties.py",
+    "integration/test_celery_command.py",
+    "integration/test_event_queue_messages.py",
+    "integration/truth/test_truth.py",
+    "integration/test_queues.py",
+    "test_hostile.py",
+    "integration/test_wakeup.py",
+    "fuzz/test_fuzz.py",
+    "integration/test_transports_tls.py",
+    "integration/test_doctor_rights.py",
+    "integration/test_doctor_workers.py",
+    "integration/test_event_queue.py",
+    "integration/test_transports.py",
+    "integration/test_servers.py",
+    "integration/test_unreachable_stop.py",
+    "integration/test_stop.py",
+    "demo/test_demo.py",
+    "integration/test_app_tasks.py",
+    "helm/test_matrix.py",
+    "alerts/test_rules.py",
+    "cli/test_main.py",
+    "test_bounds.py",
+    "helm/test_running.py",
+    "helm/test_rules.py",
+    "integration/test_app_settings.py",
+    "exposition/test_scrapes.py",
+    "browser/test_live.py",
+)
 
 # Examples may take long on a busy machine; a hang is what the tests' own timeout finds.
 # In CI the examples are the same in every run; elsewhere each run tries others.
@@ -17,6 +52,12 @@ settings.load_profile("patient")
 # A shell starts background jobs with SIGINT ignored; the processes of tests would inherit that and outlive Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take longest first; `make test` gives them to its processes in this order."""
+    places = {Path(__file__).parent / name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.config.config import Config
-from celery_metrics_exporter.events.delivery_monitor import Delivery
-from celery_metrics_exporter.events.stream_state import Subscription
+from celery_metrics_exporter.events.delivery_monitor import DeliveryMonitor
+from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts, WorkerFacts
 from celery_metrics_exporter.pipeline import Declared, Pipeline
 from celery_metrics_exporter.status_page.survey import Survey
@@ -49,9 +49,9 @@ class Bench:
     ) -> None:
         self.time = FakeTime(start)
         clock = self.time.clock()
-        self.subscription = Subscription(clock)
+        self.subscription = StreamState(clock)
         if connected:
-            self.subscription.up()
+            self.subscription.mark_connected()
         config = Config(broker_url="memory://", **settings)
         self.pipeline = Pipeline(
             config,
@@ -65,10 +65,10 @@ class Bench:
         self.asked_for_events = 0
         self.asked_for_inspection = 0
         self.control_error: str | None = None
-        self.delivery = Delivery(
+        self.monitor = DeliveryMonitor(
             self.subscription,
             clock,
-            heard=self.pipeline.sources.exporter.heard,
+            received=self.pipeline.sources.exporter.received,
             renew=lambda _reason: None,
             prober=None,
         )
@@ -110,7 +110,7 @@ class Bench:
 
     def answer(self, worker: str = "w@h", **facts: Any) -> None:
         """Let a worker answer."""
-        self.pipeline.informed([WorkerFacts(worker, **facts)])
+        self.pipeline.apply_answers([WorkerFacts(worker, **facts)])
 
     def feed(self, *events: Any) -> None:
         """Feed events (dicts), one message each; a list is one message with several."""
@@ -120,7 +120,7 @@ class Bench:
     def wait(self, seconds: float) -> None:
         """Let time pass, and sweep at its end."""
         self.time.elapsed += seconds
-        for part in (self.delivery, self.pipeline.dispatcher, self.survey):
+        for part in (self.monitor, self.pipeline.dispatcher, self.survey):
             part.sweep()
 
     def text(self) -> str:

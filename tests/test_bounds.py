@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from celery_metrics_exporter.clock import Moment
+from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.events.types import TaskStarted
 from celery_metrics_exporter.tasks import attribution, inflight, ledger
 from celery_metrics_exporter.tasks.attempt import MAX_PAST
@@ -85,7 +85,7 @@ def test_what_waits_is_settled_when_it_is_too_much(monkeypatch: pytest.MonkeyPat
 def test_a_full_table_makes_room_quickly() -> None:
     """Each task beyond the limit costs about what one below it does, however many have left already."""
     limit = 40_000
-    table = Inflight(Moment(FakeTime().clock()), max_tasks=limit)
+    table = Inflight(BatchClock(FakeTime().clock()), max_tasks=limit)
     seconds = []
     for turn in range(4):
         events = [TaskStarted(f"{turn}-{n}", T0, "w@h") for n in range(limit // 2)]

@@ -1,4 +1,4 @@
-"""What is compared: each consumer as its users run it, and how it tells what it has counted."""
+"""What is compared: each consumer as its users run it, and where its metrics show what it has counted."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Final
 
 from prometheus_client.samples import Sample
 
-from benchmarks.pages import DROPPED, EVENTS, total
+from benchmarks.metrics import DROPPED, EVENTS, total
 from benchmarks.peers import peer_python, versions
 from tests.integration.servers import HOST
 from tests.integration.servers.exporter import REPOSITORY
@@ -23,7 +23,7 @@ OURS: Final = "celery-exporter (ours)"
 DANIHODOVIC: Final = "danihodovic/celery-exporter"
 RAW: Final = "client library, nothing decoded"
 
-#: Numbers of events by type, by whatever a consumer tells apart.
+#: Numbers of events by type, or by what a consumer distinguishes.
 Counts = Mapping[str, int]
 
 
@@ -67,8 +67,8 @@ def ours(receiver: str = "auto") -> Consumer:
 
 def checkout(folder: Path) -> Consumer:
     """The exporter of another checkout of this project, of this or an older layout, in its own environment."""
-    modules = ("celery_metrics_exporter", "exporter")
-    module = next(name for name in modules if (folder / "exporter" / name).is_dir() or name == "exporter")
+    package = "celery_metrics_exporter"
+    module = package if (folder / "exporter" / package).is_dir() else "exporter"
     return _exporter(f"the checkout in {folder}", folder / ".venv" / "bin" / "python", module)
 
 
@@ -147,7 +147,7 @@ def raw_client() -> Consumer:
     )
 
 
-#: Everybody that can be compared, by the name on the command line.
+#: All consumers that can be compared, by the name on the command line.
 CONSUMERS: Final[Mapping[str, Callable[[], Consumer]]] = {
     "ours": ours,
     "ours-kombu": lambda: ours("kombu"),

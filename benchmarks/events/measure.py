@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.brokers import Broker
-from benchmarks.dialogue import Dialogue
+from benchmarks.child import ChildProcess
 from benchmarks.events.consumers import Consumer, Counts, Published
-from benchmarks.pages import samples
-from benchmarks.usage import cpu_seconds, peak_memory, wait_for_rest
+from benchmarks.metrics import samples
+from benchmarks.usage import cpu_seconds, peak_memory, wait_until_idle
 from tests.integration.servers import HOST, ServerProcess, free_port
 from tests.integration.servers.exporter import clean_environment
 from tests.waiting import wait_for
@@ -19,7 +19,7 @@ from tests.waiting import wait_for
 _START_SECONDS: Final = 30.0
 #: How long after the last message a consumer may still be busy with the stream.
 _CATCH_UP_SECONDS: Final = 90.0
-#: How long its metrics may need, after it came to rest, to show all of it.
+#: How long its metrics may need, once it is idle, to show all of it.
 _SHOW_SECONDS: Final = 6.0
 
 
@@ -60,16 +60,16 @@ class Run:
 def run_once(consumer: Consumer, broker: Broker, shape: Shape, folder: Path) -> Run:
     """Measure one consumer with one stream."""
     with _publishing(broker, shape) as publisher, _consuming(consumer, broker, folder) as running:
-        published = Published(**publisher.answer())
+        published = Published(**publisher.read_reply())
         before = cpu_seconds(running.process.pid)
-        seconds: float = publisher.order("publish")
-        rested = running.wait_for_rest(_CATCH_UP_SECONDS)
+        seconds: float = publisher.request("publish")
+        idle = running.wait_until_idle(_CATCH_UP_SECONDS)
         cpu = cpu_seconds(running.process.pid) - before
         memory = peak_memory(running.process.pid)
-        if rested:
-            failure = running.lacks(consumer.expected(published))
+        if idle:
+            failure = running.missing(consumer.expected(published))
         else:
-            failure = f"it never came to rest: {running.process.describe()}"
+            failure = f"it never became idle: {running.process.describe()}"
         return Run(cpu=cpu, events=published.total, seconds=seconds, memory=memory, failure=failure)
 
 
@@ -92,12 +92,12 @@ class _Running:
     process: ServerProcess
     port: int
 
-    def wait_for_rest(self, timeout: float) -> bool:
+    def wait_until_idle(self, timeout: float) -> bool:
         """Wait until it has nothing more to do."""
-        return wait_for_rest(self.process.pid, timeout=timeout, alive=lambda: self.process.running)
+        return wait_until_idle(self.process.pid, timeout=timeout, alive=lambda: self.process.running)
 
-    def lacks(self, expected: Counts) -> str:
-        """Say what its metrics lack; empty if nothing."""
+    def missing(self, expected: Counts) -> str:
+        """Say which events its metrics lack; empty if none."""
         deadline = time.monotonic() + _SHOW_SECONDS
         while True:
             counted = self.consumer.counted(samples(f"http://{HOST}:{self.port}/metrics"))
@@ -113,7 +113,7 @@ class _Running:
 
 @contextmanager
 def _consuming(consumer: Consumer, broker: Broker, folder: Path) -> Iterator[_Running]:
-    """Run a consumer; it is subscribed and rests when this is entered."""
+    """Run a consumer; it is subscribed and idle when the context begins."""
     others = broker.subscribers()
     port = free_port()
     process = ServerProcess(
@@ -128,7 +128,7 @@ def _consuming(consumer: Consumer, broker: Broker, folder: Path) -> Iterator[_Ru
         process.wait_until(
             lambda: broker.subscribers() > others, timeout=_START_SECONDS, what=f"events for {consumer.name}"
         )
-        running.wait_for_rest(_START_SECONDS)
+        running.wait_until_idle(_START_SECONDS)
         yield running
     finally:
         process.stop()
@@ -138,12 +138,12 @@ def _consuming(consumer: Consumer, broker: Broker, folder: Path) -> Iterator[_Ru
 
 
 @contextmanager
-def _publishing(broker: Broker, shape: Shape) -> Iterator[Dialogue]:
+def _publishing(broker: Broker, shape: Shape) -> Iterator[ChildProcess]:
     """Let a publisher prepare the stream, see :mod:`benchmarks.publisher`."""
     options = [f"--tasks={shape.tasks}", f"--list-size={shape.list_size}"]
     if shape.rate:
         options.append(f"--rate={shape.rate}")
     if not shape.sent:
         options.append("--unsent")
-    with Dialogue.started("benchmarks.publisher", broker.url, *options) as publisher:
+    with ChildProcess.started("benchmarks.publisher", broker.url, *options) as publisher:
         yield publisher

@@ -1,1 +1,1 @@
-"""The exporter under load on one core: what it stands over Redis, and how soon it answers a scrape meanwhile."""
+"""The exporter under load on one core: the rate of events that it sustains over Redis, and how soon it is scraped."""

@@ -1,7 +1,5 @@
 """Prepared publications for Redis that can be sent over and over, each time about other tasks.
 
-Owns: where in the bytes an id stands. Must not know: pace, sockets.
-
 To make so many messages anew costs more than to receive them. So a block of them is prepared once, and before it is
 sent again three digits of every id are written over: one write of four bytes each, for base64 turns three bytes into
 four characters wherever their place is a multiple of three. Spaces before an id in its JSON bring it to such a place.
@@ -26,12 +24,12 @@ _HEARTBEAT: Final = "worker.heartbeat"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """Messages joined.
+    """Messages, joined.
 
     Attributes:
         data: all of them.
         ends: where each ends in ``data``.
-        events: how many have been told by the end of each.
+        events: number of events up to the end of each message.
         ids: where the digits stand that tell one lap's ids from another's, in order.
         ids_until: how many of ``ids`` lie before the end of each message.
     """
@@ -45,7 +43,7 @@ class Block:
 
 def make_block(workload: Workload, start: float, database: str = "0") -> Block:
     """Prepare the messages of a workload, without heartbeats, whose first moment is ``start`` (epoch seconds)."""
-    data, ends, told, ids, ids_until = bytearray(), list[int](), list[int](), list[int](), list[int]()
+    data, ends, counts, ids, ids_until = bytearray(), list[int](), list[int](), list[int](), list[int]()
     events = 0
     for message in make_stream(workload, start).messages:
         if message.routing_key == _HEARTBEAT:
@@ -57,9 +55,9 @@ def make_block(workload: Workload, start: float, database: str = "0") -> Block:
         data += publication
         events += body.count('"timestamp": ')
         ends.append(len(data))
-        told.append(events)
+        counts.append(events)
         ids_until.append(len(ids))
-    return Block(data=data, ends=ends, events=told, ids=ids, ids_until=ids_until)
+    return Block(data=data, ends=ends, events=counts, ids=ids, ids_until=ids_until)
 
 
 def aligned(body: str) -> tuple[str, list[int]]:

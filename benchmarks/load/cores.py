@@ -1,4 +1,4 @@
-"""Which processes run on which core: the exporter has one for itself, everybody else shares another."""
+"""Which processes run on which core: the exporter has one for itself, all others share another."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ def pin(pid: int, core: int) -> None:
 
 @contextmanager
 def two_cores() -> Iterator[tuple[int, int]]:
-    """The exporter's core and that of everybody else, this process among them until the context ends."""
+    """The exporter's core and that of all others, this process among them until the context ends."""
     mine = os.sched_getaffinity(0)
     others, exporters, *_ = [*sorted(mine), *sorted(mine)]  # twice the same one, where there is but one
     pin(os.getpid(), others)

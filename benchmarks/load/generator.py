@@ -1,7 +1,7 @@
-"""``python -m benchmarks.load.generator``: publishes to Redis at a rate, told by :mod:`benchmarks.dialogue`.
+"""``python -m benchmarks.load.generator``: publishes prepared events to Redis at a rate.
 
-It prepares a block, says how many events are in it, and then publishes for as long as each order says, at its rate in
-events a second; rate 0 is as fast as it can.
+It replies with the number of events in its block; then each request (see :mod:`benchmarks.child`) is a rate in events a
+second and the seconds to publish for. Rate 0 is as fast as it can.
 """
 
 import argparse
@@ -12,18 +12,18 @@ from bisect import bisect_right
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.dialogue import answer, orders
+from benchmarks.child import reply, requests
 from benchmarks.load.block import Block, digits, make_block
 from benchmarks.stream import KINDS, NOMINAL_RATE, Workload
 from benchmarks.wire import redis_command
 
-#: Messages at most in one call of the system.
+#: Messages at most in one system call.
 _CHUNK: Final = 200
 _PAUSE_SECONDS: Final = 0.001
 
 
 class Generator:
-    """Publishes a block in laps over one connection, which asks the server not to answer."""
+    """Publishes a block in laps over one connection, on which the server does not reply."""
 
     def __init__(self, url: str, block: Block) -> None:
         address = urlsplit(url)
@@ -67,7 +67,7 @@ class Generator:
 
 
 def main() -> None:
-    """Publish until told to end."""
+    """Publish on request, until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--tasks", type=int, required=True)
@@ -79,9 +79,9 @@ def main() -> None:
     )
     block = make_block(workload, time.time())
     generator = Generator(arguments.url, block)
-    answer(block.events[-1])
-    for rate, seconds in orders():
-        answer(generator.publish(float(rate), float(seconds)))
+    reply(block.events[-1])
+    for rate, seconds in requests():
+        reply(generator.publish(float(rate), float(seconds)))
 
 
 if __name__ == "__main__":

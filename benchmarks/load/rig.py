@@ -1,7 +1,4 @@
-"""Valkey with its limits at their defaults, a generator and an exporter of ours, each where it belongs.
-
-Owns: how they are started, what Valkey tells of the subscriber. Must not know: what is asked of them.
-"""
+"""Valkey with its limits at their defaults, a generator and our exporter, each on its core."""
 
 import time
 from collections.abc import Iterator
@@ -10,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.dialogue import Dialogue
+from benchmarks.child import ChildProcess
 from benchmarks.load.cores import pin, two_cores
-from benchmarks.pages import DROPPED, EVENTS, samples, total
-from benchmarks.usage import wait_for_rest
+from benchmarks.metrics import DROPPED, EVENTS, samples, total
+from benchmarks.usage import wait_until_idle
 from tests.integration.servers import ExporterProcess, Valkey
 from tests.waiting import wait_for
 
 _START_SECONDS: Final = 30.0
-_REST_SECONDS: Final = 10.0
+_IDLE_SECONDS: Final = 10.0
 #: How long the count of events may stand still before no more are waited for.
 _STILL_SECONDS: Final = 3.0
 _LOOK_SECONDS: Final = 0.2
@@ -31,7 +28,7 @@ class Rig:
 
     Attributes:
         version: of the broker.
-        generator: takes orders, see :mod:`benchmarks.load.generator`.
+        generator: takes requests, see :mod:`benchmarks.load.generator`.
     """
 
     folder: Path
@@ -39,16 +36,16 @@ class Rig:
     server: Valkey
     client: Any
     version: str
-    generator: Dialogue
+    generator: ChildProcess
 
     @contextmanager
     def exporter(self, *options: str) -> Iterator[ExporterProcess]:
-        """Run one; it is subscribed and rests when this is entered."""
+        """Run one; it is subscribed and idle when the context begins."""
         folder = self.folder / f"exporter-{time.monotonic_ns()}"
         with ExporterProcess(folder, ["--broker-url", self.server.url, *options]) as exporter:
             pin(exporter.pid, self.core)
             wait_for(self.subscribers, timeout=_START_SECONDS, what="a subscription")
-            wait_for_rest(exporter.pid, timeout=_REST_SECONDS, alive=lambda: exporter.process.running)
+            wait_until_idle(exporter.pid, timeout=_IDLE_SECONDS, alive=lambda: exporter.process.running)
             yield exporter
         wait_for(lambda: not self.subscribers(), timeout=_START_SECONDS, what="an exporter to be gone")
 
@@ -70,14 +67,16 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, *options: object) -> Iterator[Rig]:
+def start_rig(folder: Path, *options: object) -> Iterator[Rig]:
     """Start broker and generator, which takes these options."""
     with ExitStack() as stack:
         exporters, others = stack.enter_context(two_cores())
         server = stack.enter_context(Valkey(folder / "broker"))
         client = stack.enter_context(server.client())
-        generator = stack.enter_context(Dialogue.started("benchmarks.load.generator", server.url, *options))
-        generator.answer()
+        generator = stack.enter_context(
+            ChildProcess.started("benchmarks.load.generator", server.url, *options)
+        )
+        generator.read_reply()
         for pid in (server.pid, generator.pid):
             pin(pid, others)
         version = f"Valkey {client.info('server')['valkey_version']}"

@@ -10,8 +10,8 @@ from statistics import median
 from typing import Final
 from urllib.parse import urlsplit
 
-from benchmarks.load.rig import counted, rig
-from benchmarks.pages import samples
+from benchmarks.load.rig import counted, start_rig
+from benchmarks.metrics import samples
 from benchmarks.results import Result, Table, Value
 from benchmarks.scrapes.filling import kinds_for
 from benchmarks.scrapes.measure import fetch
@@ -21,7 +21,7 @@ RATE: Final = 20_000
 SERIES: Final = 10_000
 _LIST_SIZE: Final = 3
 _TASKS: Final = 20_000
-#: Much oftener than Prometheus would, for there to be many.
+#: Much more often than Prometheus scrapes, to have many.
 _INTERVAL_SECONDS: Final = 0.2
 #: Until the caches are warm and every kind of task has been seen.
 _WARM_UP_SECONDS: Final = 6.0
@@ -67,13 +67,13 @@ def measure(settings: Settings) -> Result:
     latencies: dict[str, list[float]] = {name: [] for name in _ASKED}
     with (
         tempfile.TemporaryDirectory(prefix="celery-exporter-bench-") as folder,
-        rig(Path(folder), f"--tasks={_TASKS}", f"--list-size={_LIST_SIZE}", f"--kinds={kinds}") as place,
-        place.exporter() as exporter,
+        start_rig(Path(folder), f"--tasks={_TASKS}", f"--list-size={_LIST_SIZE}", f"--kinds={kinds}") as rig,
+        rig.exporter() as exporter,
     ):
-        cut_off = place.cut_off()
-        published = place.generator.order(RATE, _WARM_UP_SECONDS)["events"]
+        cut_off = rig.cut_off()
+        published = rig.generator.request(RATE, _WARM_UP_SECONDS)["events"]
         done: dict[str, float] = {}
-        publishing = threading.Thread(target=lambda: done.update(place.generator.order(RATE, seconds)))
+        publishing = threading.Thread(target=lambda: done.update(rig.generator.request(RATE, seconds)))
         publishing.start()
         port, began = urlsplit(exporter.url).port or 0, time.monotonic()
         ways = list(_ASKED)
@@ -86,12 +86,12 @@ def measure(settings: Settings) -> Result:
         return result(
             latencies,
             {
-                "broker": place.version,
+                "broker": rig.version,
                 "events/s": RATE,
                 "in lists of": _LIST_SIZE,
                 "series": len(samples(exporter.url)),
                 "s that the generator was late, at the most": done["late"],
                 "events not counted": published - counted(exporter, published),
-                "connections ended": place.lost(exporter, cut_off),
+                "connections ended": rig.lost(exporter, cut_off),
             },
         )

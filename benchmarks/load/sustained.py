@@ -1,4 +1,4 @@
-"""How many events a second the exporter stands on one core, with the broker's limits for slow readers at defaults."""
+"""How many events a second the exporter sustains on one core, with the broker's limits for slow readers at defaults."""
 
 import math
 import sys
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.dialogue import Dialogue
+from benchmarks.child import ChildProcess
 from benchmarks.load.cores import pin
-from benchmarks.load.rig import Rig, counted, rig
+from benchmarks.load.rig import Rig, counted, start_rig
 from benchmarks.results import Result, Table, Value
 from benchmarks.settings import Settings
 from benchmarks.usage import cpu_seconds
@@ -110,19 +110,19 @@ def measure(list_size: int, settings: Settings) -> Result:
     offers: list[Offer] = []
     with (
         tempfile.TemporaryDirectory(prefix="celery-exporter-bench-") as folder,
-        rig(Path(folder), f"--tasks={_TASKS}", f"--list-size={list_size}") as place,
+        start_rig(Path(folder), f"--tasks={_TASKS}", f"--list-size={list_size}") as rig,
     ):
-        limit = _limit(place)
+        limit = _limit(rig)
         print(f"lists of {list_size}: up to {limit:,.0f} events a second can be offered", file=sys.stderr)
         for rate in settings.rates or RATES:
             for _ in range(_TRIES):
-                offers.append(_offer(place, rate, settings.seconds))
+                offers.append(_offer(rig, rate, settings.seconds))
                 print(f"lists of {list_size}: {offers[-1]}", file=sys.stderr)
                 if offers[-1].sustained:
                     break
             else:
                 break
-    return result(place.version, limit, offers)
+    return result(rig.version, limit, offers)
 
 
 def result(broker: str, limit: float, offers: Sequence[Offer]) -> Result:
@@ -137,20 +137,20 @@ def result(broker: str, limit: float, offers: Sequence[Offer]) -> Result:
     )
 
 
-def _limit(place: Rig) -> float:
-    with Dialogue.started("benchmarks.load.sink", place.server.url) as sink:
-        pin(sink.pid, place.core)
-        wait_for(place.subscribers, timeout=10.0, what="a subscription")
-        done = place.generator.order(0, _LIMIT_SECONDS)
+def _limit(rig: Rig) -> float:
+    with ChildProcess.started("benchmarks.load.sink", rig.server.url) as sink:
+        pin(sink.pid, rig.core)
+        wait_for(rig.subscribers, timeout=10.0, what="a subscription")
+        done = rig.generator.request(0, _LIMIT_SECONDS)
     return float(done["events"] / done["seconds"])
 
 
-def _offer(place: Rig, rate: int, seconds: float) -> Offer:
-    with place.exporter() as exporter:
-        cut_off, used = place.cut_off(), cpu_seconds(exporter.pid)
-        with _watched(place) as waiting:
-            done = place.generator.order(rate, seconds)
-            left = place.waiting_bytes()
+def _offer(rig: Rig, rate: int, seconds: float) -> Offer:
+    with rig.exporter() as exporter:
+        cut_off, used = rig.cut_off(), cpu_seconds(exporter.pid)
+        with _watched(rig) as waiting:
+            done = rig.generator.request(rate, seconds)
+            left = rig.waiting_bytes()
         cpu = cpu_seconds(exporter.pid) - used
         published = int(done["events"])
         return Offer(
@@ -162,18 +162,18 @@ def _offer(place: Rig, rate: int, seconds: float) -> Offer:
             cpu=cpu,
             waiting=max([*waiting, left]),
             left=left,
-            lost=place.lost(exporter, cut_off),
+            lost=rig.lost(exporter, cut_off),
         )
 
 
 @contextmanager
-def _watched(place: Rig) -> Iterator[list[int]]:
+def _watched(rig: Rig) -> Iterator[list[int]]:
     """Look at what the broker holds, now and then, until the context ends."""
     over, found = threading.Event(), list[int]()
 
     def look() -> None:
         while not over.wait(_LOOK_SECONDS):
-            found.append(place.waiting_bytes())
+            found.append(rig.waiting_bytes())
 
     looking = threading.Thread(target=look)
     looking.start()

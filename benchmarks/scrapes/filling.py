@@ -16,7 +16,7 @@ _FEW, _MORE = 20, 120
 _SURPLUS = 1.03
 
 
-class Filled:
+class FilledRegistry:
     """A pipeline that has seen so many kinds of tasks.
 
     Attributes:
@@ -49,6 +49,6 @@ class Filled:
 
 def kinds_for(series: int) -> int:
     """How many kinds of tasks give so many series, or a few more."""
-    few, more = Filled(_FEW).series(), Filled(_MORE).series()
+    few, more = FilledRegistry(_FEW).series(), FilledRegistry(_MORE).series()
     kinds = _FEW + (series - few) * (_MORE - _FEW) / (more - few)
     return max(1, math.ceil(kinds * _SURPLUS))

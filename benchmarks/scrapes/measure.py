@@ -8,7 +8,7 @@ from statistics import median
 from time import perf_counter
 from typing import Final
 
-from benchmarks.dialogue import Dialogue
+from benchmarks.child import ChildProcess
 from benchmarks.results import Result, Spread, Table, Value
 from benchmarks.scrapes.formats import FORMATS
 from benchmarks.settings import Settings
@@ -39,13 +39,13 @@ def measure(series: int, settings: Settings) -> Result:
     rounds = settings.rounds or SIZES[series]
     encoders: dict[str, list[tuple[float, float]]] = defaultdict(list)
     scrapes: dict[tuple[str, str], list[tuple[float, float, int]]] = defaultdict(list)
-    with Dialogue.started("benchmarks.scrapes.server", f"--series={series}") as server:
-        greeting = server.answer()
+    with ChildProcess.started("benchmarks.scrapes.server", f"--series={series}") as server:
+        greeting = server.read_reply()
         ports = dict(zip(SERVERS, greeting["ports"], strict=True))
         for number in range(rounds + 1):  # the first fills caches, and does not count
-            server.order("change")
+            server.request("change")
             for each in FORMATS:
-                ours, theirs = server.order("encode", each.name)
+                ours, theirs = server.request("encode", each.name)
                 encoders[each.name].append((ours, theirs))
             for each in FORMATS:
                 for packed in (False, True):
@@ -90,11 +90,11 @@ def _compared(costs: Sequence[tuple[float, float]]) -> tuple[float, float, Sprea
     return ours, theirs, Spread.of([their_cost / our_cost for our_cost, their_cost in costs])
 
 
-def _scrape(server: Dialogue, port: int, accept: str, *, packed: bool) -> tuple[float, float, int]:
+def _scrape(server: ChildProcess, port: int, accept: str, *, packed: bool) -> tuple[float, float, int]:
     headers = {"Accept": accept, "Accept-Encoding": "gzip" if packed else "identity"}
-    used: float = server.order("cpu")
+    used: float = server.request("cpu")
     latency, size = fetch(port, headers)
-    return latency, server.order("cpu") - used, size
+    return latency, server.request("cpu") - used, size
 
 
 def fetch(port: int, headers: Mapping[str, str]) -> tuple[float, int]:

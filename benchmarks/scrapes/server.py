@@ -1,19 +1,20 @@
-"""The process that serves a filled registry twice, by our web server and by prometheus_client's, see
-:mod:`benchmarks.dialogue`: ``python -m benchmarks.scrapes.server``.
+"""``python -m benchmarks.scrapes.server``: serves a registry twice, by our web server and by prometheus_client's.
+
+It takes the requests ``cpu``, ``change`` and ``encode``, see :mod:`benchmarks.child`.
 """
 
 import argparse
 import time
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from prometheus_client import start_http_server
 
-from benchmarks.dialogue import answer, orders
-from benchmarks.scrapes.filling import Filled, kinds_for
+from benchmarks.child import reply, requests
+from benchmarks.scrapes.filling import FilledRegistry, kinds_for
 from benchmarks.scrapes.formats import FORMATS, Encode
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.exposition.text import Encoder
-from celery_metrics_exporter.status_page.snapshot import Setup, Snapshot, SubscriptionView
 from celery_metrics_exporter.web.server import WebServer
 from tests.integration.servers import HOST, free_port
 
@@ -29,21 +30,16 @@ class _Fine:
         """Yes."""
         return True, "fine"
 
-    def overview(self) -> Snapshot:
-        """Nothing: the status page is not measured."""
-        return Snapshot(
-            now=0.0,
-            since=0.0,
-            setup=Setup(version="", broker=""),
-            subscription=SubscriptionView(connected=True),
-        )
+    def overview(self) -> NoReturn:
+        """Refuse: the status page is not measured."""
+        raise NotImplementedError
 
 
 def main() -> None:
-    """Serve until told to end."""
+    """Serve until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, required=True)
-    filled = Filled(kinds_for(parser.parse_args().series))
+    filled = FilledRegistry(kinds_for(parser.parse_args().series))
     ours = WebServer([ListenAddress(HOST, 0)], filled.registry, _Fine())
     ours.start()
     theirs = free_port()
@@ -52,19 +48,19 @@ def main() -> None:
     encoders: dict[str, tuple[Encode, Encode]] = {
         each.name: (choose(each.accept)[0], each.reference) for each in FORMATS
     }
-    answer({"series": filled.series(), "ports": [urlsplit(ours.urls[0]).port, theirs]})
-    for word, *names in orders():
+    reply({"series": filled.series(), "ports": [urlsplit(ours.urls[0]).port, theirs]})
+    for word, *names in requests():
         if word == "cpu":
-            answer(time.process_time())
+            reply(time.process_time())
         elif word == "change":
             filled.change()
-            answer(None)
+            reply(None)
         elif word == "encode":
             (name,) = names
-            answer([_cost(encode, filled) for encode in encoders[name]])
+            reply([_cost(encode, filled) for encode in encoders[name]])
 
 
-def _cost(encode: Encode, filled: Filled) -> float:
+def _cost(encode: Encode, filled: FilledRegistry) -> float:
     began = time.thread_time()
     encode(filled.registry)
     return time.thread_time() - began

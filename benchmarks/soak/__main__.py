@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.dialogue import Dialogue
+from benchmarks.child import ChildProcess
 from benchmarks.events.consumers import LIBRARIES, OURS
-from benchmarks.pages import counted
+from benchmarks.metrics import counted
 from benchmarks.peers import versions
 from benchmarks.render import section, shown
 from benchmarks.results import Result, Table, write
 from benchmarks.soak.brokers import amqp_broker, redis_broker
 from benchmarks.soak.pods import QUEUES, passing_queues
-from benchmarks.soak.readings import COLUMNS, Ending, Reading, judge
+from benchmarks.soak.readings import COLUMNS, Reading, Shutdown, judge
 from benchmarks.soak.watch import take_reading
 from tests.integration.servers import ExporterProcess, why_missing
 from tests.waiting import wait_for
@@ -39,7 +39,7 @@ _PATIENCE: Final = {"valkey": (), "rabbitmq": ("--event-queue-ttl", "10m")}
 class Soak:
     """One run."""
 
-    def __init__(self, broker: Broker, exporter: ExporterProcess, publisher: Dialogue) -> None:
+    def __init__(self, broker: Broker, exporter: ExporterProcess, publisher: ChildProcess) -> None:
         self._broker = broker
         self._exporter = exporter
         self._publisher = publisher
@@ -49,7 +49,7 @@ class Soak:
 
     def run(self, seconds: float, cut_seconds: float) -> None:
         """Publish for so long; the last reading is made when all is counted."""
-        self._publisher.order("go")
+        self._publisher.request("publish")
         print(" | ".join(COLUMNS), flush=True)
         last_row: Reading | None = None
         next_cut = cut_seconds
@@ -59,36 +59,38 @@ class Soak:
             time.sleep(max(0.0, self._began + at - time.monotonic()))
             if at >= next_cut and at < seconds:
                 next_cut += cut_seconds
-                self._cut()
+                self._cut_connections()
             reading = self._read()
             if number % round(_ROW_SECONDS / _READING_SECONDS) == 0:
                 self._print(reading, last_row)
                 last_row = reading
-        self._hold()
+        self._pause()
         last = self._read()
         self._print(last, last_row)
 
-    def end(self) -> Ending:
+    def end(self) -> Shutdown:
         """Stop the exporter."""
         began = time.monotonic()
         code = self._exporter.process.stop()
         seconds = time.monotonic() - began
-        complaints = self._exporter.stderr.count("Traceback")
-        return Ending(code=code, seconds=seconds, leftovers=self._broker.remains(), complaints=complaints)
+        tracebacks = self._exporter.stderr.count("Traceback")
+        return Shutdown(
+            code=code, seconds=seconds, leftovers=self._broker.permanent_leftovers(), tracebacks=tracebacks
+        )
 
-    def _cut(self) -> None:
-        self._hold()
+    def _cut_connections(self) -> None:
+        self._pause()
         self._broker.cut()
         if self._broker.holds:
             wait_for(
                 lambda: not self._broker.subscribed(), timeout=_SETTLE_SECONDS, what="a lost subscription"
             )
             wait_for(self._broker.subscribed, timeout=_SETTLE_SECONDS, what="a subscription made anew")
-        self._publisher.order("go")
+        self._publisher.request("publish")
 
-    def _hold(self) -> None:
-        """Publish no more until everything is counted, or never will be."""
-        published = self._publisher.order("hold")
+    def _pause(self) -> None:
+        """Stop publishing, and wait until everything is counted, or will never be."""
+        published = self._publisher.request("pause")
         deadline = time.monotonic() + _SETTLE_SECONDS
         while counted(self._exporter.url) < published["delivered"] and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
@@ -96,7 +98,9 @@ class Soak:
     def _read(self) -> Reading:
         at = time.monotonic() - self._began
         exporter, publisher = self._exporter, self._publisher
-        reading = take_reading(at, exporter.pid, exporter.url, self._broker, lambda: publisher.order("tell"))
+        reading = take_reading(
+            at, exporter.pid, exporter.url, self._broker, lambda: publisher.request("report")
+        )
         self.readings.append(reading)
         return reading
 
@@ -106,7 +110,7 @@ class Soak:
 
 
 def _paces(arguments: argparse.Namespace) -> list[str]:
-    """What the publisher is told, see :mod:`benchmarks.soak.publisher`."""
+    """The options of the publisher, see :mod:`benchmarks.soak.publisher`."""
     return [f"--{name}={getattr(arguments, name)}" for name in ("rate", "pods", "life")]
 
 
@@ -128,10 +132,10 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="celery-exporter-soak-") as folder,
         _BROKERS[arguments.broker](Path(folder) / "broker") as broker,
-        Dialogue.started("benchmarks.soak.publisher", broker.url, *_paces(arguments)) as publisher,
+        ChildProcess.started("benchmarks.soak.publisher", broker.url, *_paces(arguments)) as publisher,
     ):
-        publisher.order("tell")
-        broker.meet_publisher()
+        publisher.request("report")
+        broker.remember_publisher()
         settings = ["--broker-url", broker.url, *_SETTINGS, *_PATIENCE[arguments.broker]]
         exporter = ExporterProcess(Path(folder) / "exporter", settings)
         try:
@@ -139,13 +143,13 @@ def main() -> int:
             wait_for(broker.subscribed, timeout=_SETTLE_SECONDS, what="a subscription")
             soak = Soak(broker, exporter, publisher)
             soak.run(arguments.seconds, arguments.cut)
-            ending = soak.end()
+            shutdown = soak.end()
         except BaseException:
             print(exporter.process.describe(), file=sys.stderr)
             raise
         finally:
             exporter.kill()
-    findings = judge(soak.readings, ending)
+    findings = judge(soak.readings, shutdown)
     last = soak.readings[-1]
     result = Result(
         facts={
@@ -154,7 +158,7 @@ def main() -> int:
             "seconds": round(last.at),
             "events/s": last.sent / max(last.at, 1.0),
             "workers that came and went": last.names,
-            "answers of workers to the exporter": last.answers,
+            "replies of workers to the exporter": last.replies,
             "seconds between two cuts": arguments.cut,
         },
         tables=[

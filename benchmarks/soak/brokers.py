@@ -1,7 +1,4 @@
-"""The brokers of a soak: how the exporter's connections are cut, which queues there are, what is left behind.
-
-Owns: everything that is asked of a broker's own administration. Must not know: events, the exporter's metrics.
-"""
+"""The brokers of a soak: how the exporter's connections are cut, which queues there are, what is left behind."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import urllib.error
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from benchmarks.soak.answers import MARK
+from benchmarks.soak.remote_control import CONNECTION_NAME
 from benchmarks.wire import EXCHANGE
 from tests.integration.servers import RabbitMQ, Valkey
 from tests.waiting import wait_for
@@ -33,18 +30,18 @@ class Broker(Protocol):
     Attributes:
         url: for the exporter and the publisher.
         version: what runs.
-        holds: nothing may be published from a cut until the exporter is there again.
+        holds: whether publishing must pause from a cut until the exporter is subscribed again.
     """
 
     url: str
     version: str
     holds: bool
 
-    def meet_publisher(self) -> None:
-        """The publisher is connected and the exporter is not: learn who is who."""
+    def remember_publisher(self) -> None:
+        """Remember which connections are the publisher's, while the exporter has none yet."""
 
     def set_queues(self, names: Collection[str]) -> None:
-        """Let there be exactly these queues for tasks, each with some messages."""
+        """Make exactly these queues for tasks exist, each with some messages."""
 
     def cut(self) -> None:
         """Cut all connections of the exporter."""
@@ -53,9 +50,9 @@ class Broker(Protocol):
         """Whether the exporter gets events."""
 
     def leftovers(self) -> list[str]:
-        """What the exporter has made and is there now: keys, or queues and exchanges."""
+        """What the exporter has made and is still there: keys, or queues and exchanges."""
 
-    def remains(self) -> list[str]:
+    def permanent_leftovers(self) -> list[str]:
         """Those of them that will stay for ever."""
 
 
@@ -69,9 +66,9 @@ class RedisBroker:
         self.version = f"Valkey {client.info('server')['valkey_version']}"
         self._client: Any = client
         self._queues: set[str] = set()
-        client.client_setname(MARK.decode())
+        client.client_setname(CONNECTION_NAME.decode())
 
-    def meet_publisher(self) -> None:
+    def remember_publisher(self) -> None:
         """See :class:`Broker`; its connections have a name."""
 
     def set_queues(self, names: Collection[str]) -> None:
@@ -97,16 +94,16 @@ class RedisBroker:
         ours = self._queues | {f"_kombu.binding.{name}" for name in self._queues}
         return sorted({key.decode() for key in self._client.scan_iter(count=1000)} - ours)
 
-    def remains(self) -> list[str]:
-        """See :class:`Broker`; a list for late answers expires."""
+    def permanent_leftovers(self) -> list[str]:
+        """See :class:`Broker`; a list for late replies expires."""
         return [key for key in self.leftovers() if self._client.ttl(key) < 0]
 
     def _others(self) -> list[dict[str, str]]:
-        return [client for client in self._client.client_list() if client["name"] != MARK.decode()]
+        return [client for client in self._client.client_list() if client["name"] != CONNECTION_NAME.decode()]
 
 
 class AmqpBroker:
-    """RabbitMQ. What is published while nobody is subscribed cannot be told from what is lost."""
+    """RabbitMQ. Events published while nobody is subscribed cannot be distinguished from lost ones."""
 
     holds = True
 
@@ -119,7 +116,7 @@ class AmqpBroker:
         self._exchanges = self._names("exchanges")
         self._ours: set[str] = set()
 
-    def meet_publisher(self) -> None:
+    def remember_publisher(self) -> None:
         """See :class:`Broker`."""
         self._ours = wait_for(self._connections, timeout=_SECONDS, what="the publisher's connection")
 
@@ -153,7 +150,7 @@ class AmqpBroker:
             (self._names("queues") - self._queues) | (self._names("exchanges") - self._exchanges - {EXCHANGE})
         )
 
-    def remains(self) -> list[str]:
+    def permanent_leftovers(self) -> list[str]:
         """See :class:`Broker`; exclusive queues go with their connection, which takes a moment."""
         deadline = time.monotonic() + _FAREWELL_SECONDS
         while (found := self.leftovers()) and time.monotonic() < deadline:

@@ -1,6 +1,4 @@
-"""A cluster as its events tell of it: workers that come and go under new names, tasks of every fate.
-
-Owns: who lives, what happens, and the messages that tell of it. Must not know: brokers, the exporter.
+"""A cluster as its events show it: workers that come and go under new names, and tasks of every lifecycle.
 
 Source of the facts: ``celery/events/dispatcher.py`` (lists of up to 24 events under ``task.multi``),
 ``celery/worker/heartbeat.py``, ``celery/worker/request.py``, ``celery/app/amqp.py`` (task-sent).
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from benchmarks.soak.fates import FATES, SHARES, Happening, Task
+from benchmarks.soak.lifecycles import LIFECYCLES, WEIGHTS, PlannedEvent, Task
 from benchmarks.stream import HEARTBEAT_SECONDS, Event, Message
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ PASSING_QUEUES: Final = tuple(f"tenant-{number}" for number in range(12))
 PASSING_AT_ONCE: Final = 4
 PASSING_SECONDS: Final = 20.0
 TASKS_OF_TENANTS: Final = 5
-#: Of the workers, those that say goodbye; the others vanish in the middle of their work.
+#: Share of the workers that send worker-offline; the others vanish in the middle of their work.
 GRACEFUL: Final = 0.5
 _LIST: Final = 24
 _SEED: Final = 20261123
@@ -65,13 +63,13 @@ class Pod:
 
 
 class Cluster:
-    """Yields what a cluster tells, slice by slice.
+    """Yields the events of a cluster, slice by slice.
 
     Attributes:
         pods: that live now, by name.
         names: of workers so far.
-        events: that were told, by type.
-        start: epoch seconds of the first moment; later when everything has stood still for a while.
+        events: number of events so far, by type.
+        start: epoch seconds of the first moment; moved after a pause.
     """
 
     def __init__(self, *, rate: float, pods: int, life: float) -> None:
@@ -91,21 +89,21 @@ class Cluster:
         self._planned = 0.0
         self._tasks = 0
         self._order = 0
-        self._due: list[tuple[float, int, Happening, Task]] = []
+        self._due: list[tuple[float, int, PlannedEvent, Task]] = []
 
     def until(self, at: float) -> Iterator[tuple[Message, int]]:
-        """Go on to a moment; yields the messages on the way and the number of events in each."""
+        """Advance to a moment; yields the messages up to it, with the number of events in each."""
         yield from self._deaths(at)
         yield from self._births(at)
         self._plan(at)
-        yield from self._told(at)
+        yield from self._due_events(at)
         yield from self._heartbeats(at)
 
     def _deaths(self, at: float) -> Iterator[tuple[Message, int]]:
         for pod in [pod for pod in self.pods.values() if pod.until <= at]:
             del self.pods[pod.name]
             if pod.graceful:
-                yield self._single(pod, "worker-offline", at, self._vitals(pod))
+                yield self._single(pod, "worker-offline", at, self._heartbeat_fields(pod))
 
     def _births(self, at: float) -> Iterator[tuple[Message, int]]:
         chance, first = self._chance, not self.names
@@ -117,17 +115,17 @@ class Cluster:
             beat = at + chance.uniform(0.0, HEARTBEAT_SECONDS)
             pod = self.pods[name] = Pod(name, 1 + chance.getrandbits(15), at + life, graceful, beat)
             self.names += 1
-            yield self._single(pod, "worker-online", at, self._vitals(pod))
+            yield self._single(pod, "worker-online", at, self._heartbeat_fields(pod))
 
     def _heartbeats(self, at: float) -> Iterator[tuple[Message, int]]:
         for pod in self.pods.values():
             if pod.next_beat <= at:
                 pod.next_beat += HEARTBEAT_SECONDS
                 self._planned += 1
-                yield self._single(pod, "worker-heartbeat", at, self._vitals(pod))
+                yield self._single(pod, "worker-heartbeat", at, self._heartbeat_fields(pod))
 
     def _plan(self, at: float) -> None:
-        """Publish as many tasks as the rate leaves room for; their lives are known from here on."""
+        """Publish as many tasks as the rate leaves room for; all their events are planned here."""
         chance, live = self._chance, list(self.pods.values())
         passing = passing_queues(at)
         while self._planned < self._rate * at:
@@ -136,32 +134,32 @@ class Cluster:
             queue = chance.choice(passing) if tenant else QUEUES[number % len(QUEUES)]
             identity = str(uuid.UUID(int=chance.getrandbits(128), version=4))
             pod, other = chance.choice(live), chance.choice(live)
-            fate = chance.choices(FATES, SHARES)[0]
+            lifecycle = chance.choices(LIFECYCLES, WEIGHTS)[0]
             task = Task(self._tasks, identity, f"shop.tasks.step_{number:03}", queue, pod.name, other.name)
             self._tasks += 1
-            for happening in fate(chance):
+            for event in lifecycle(chance):
                 self._order += 1
-                heappush(self._due, (at + happening.after, self._order, happening, task))
+                heappush(self._due, (at + event.after, self._order, event, task))
                 self._planned += 1
 
-    def _told(self, at: float) -> Iterator[tuple[Message, int]]:
+    def _due_events(self, at: float) -> Iterator[tuple[Message, int]]:
         due, full = self._due, []
         while due and due[0][0] <= at:
-            moment, _, happening, task = heappop(due)
-            fields = happening.fields(task, self.start + moment)
-            if happening.kind == "task-sent":
+            moment, _, event, task = heappop(due)
+            fields = event.fields(task, self.start + moment)
+            if event.kind == "task-sent":
                 self.events["task-sent"] += 1
                 text = msgspec.json.encode(fields).decode()
                 yield Message(at, "task.sent", str(fields["hostname"]), text), 1
                 continue
-            pod = self.pods.get(task.workers[happening.worker])
+            pod = self.pods.get(task.workers[event.worker])
             if pod is None:
                 self._planned -= 1  # it died, and its tasks with it
                 continue
-            if happening.kind == "task-started":
+            if event.kind == "task-started":
                 pod.processed += 1
-            self.events[happening.kind] += 1
-            pod.buffer.append(pod.event(happening.kind, self.start + moment, fields))
+            self.events[event.kind] += 1
+            pod.buffer.append(pod.event(event.kind, self.start + moment, fields))
             if len(pod.buffer) == 1:
                 full.append(pod)
             if len(pod.buffer) == _LIST:
@@ -179,7 +177,7 @@ class Cluster:
         event = pod.event(kind, self.start + at, fields)
         return Message(at, kind.replace("-", "."), pod.name, msgspec.json.encode(event).decode()), 1
 
-    def _vitals(self, pod: Pod) -> Event:
+    def _heartbeat_fields(self, pod: Pod) -> Event:
         return {
             "freq": HEARTBEAT_SECONDS,
             "active": 1,

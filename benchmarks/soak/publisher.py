@@ -1,8 +1,7 @@
-"""The process that publishes what a cluster tells: ``python -m benchmarks.soak.publisher``.
+"""``python -m benchmarks.soak.publisher``: the process that publishes the events of a cluster.
 
-It is driven over its standard streams: each line of orders (``go``, ``hold``, ``tell``, ``end``) is answered by a line
-of JSON that says how much was published up to then. Each slice of time is made while the one before is on its way,
-and sent when it is over.
+Each request (``publish``, ``pause``, ``report``, ``end``; see :mod:`benchmarks.child`) is replied to with how much was
+published up to then. Each slice of time is prepared while the one before is being sent, and sent when it is over.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from urllib.parse import urlsplit
 
 import hiredis
 
-from benchmarks.dialogue import answer
-from benchmarks.soak.answers import MARK, Answers
+from benchmarks.child import reply
 from benchmarks.soak.pods import Cluster
+from benchmarks.soak.remote_control import CONNECTION_NAME, RemoteControl
 from benchmarks.wire import AmqpWire, redis_command, redis_publication
 
 if TYPE_CHECKING:
@@ -30,18 +29,18 @@ if TYPE_CHECKING:
 _SLICE_SECONDS: Final = 0.05
 
 
-class Outlet(Protocol):
+class Publisher(Protocol):
     """A connection to a broker."""
 
     def publish(self, messages: Sequence[tuple[Message, int]]) -> int:
         """Publish messages that hold so many events each; returns the events for which there was a subscriber."""
 
-    def live(self, names: Iterable[str]) -> int:
-        """Let these workers answer questions; returns how many they have answered."""
+    def serve(self, names: Iterable[str]) -> int:
+        """Let these workers reply to remote control commands; returns the number of replies so far."""
 
 
-class RedisOutlet:
-    """Redis tells for each message how many got it."""
+class RedisPublisher:
+    """Redis replies to each message with the number of subscribers that got it."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -49,20 +48,20 @@ class RedisOutlet:
         self._database = parts.path.strip("/") or "0"
         self._socket = socket.create_connection(self._address)
         self._reader = hiredis.Reader()
-        self._replies(redis_command(b"CLIENT", b"SETNAME", MARK), 1)
-        self._answers = Answers(self._address, self._database)
+        self._read_replies(redis_command(b"CLIENT", b"SETNAME", CONNECTION_NAME), 1)
+        self._remote_control = RemoteControl(self._address, self._database)
 
     def publish(self, messages: Sequence[tuple[Message, int]]) -> int:
-        """See :class:`Outlet`."""
+        """See :class:`Publisher`."""
         data = b"".join(redis_publication(message, self._database) for message, _ in messages)
-        replies = self._replies(data, len(messages))
+        replies = self._read_replies(data, len(messages))
         return sum(events for (_, events), takers in zip(messages, replies, strict=True) if takers)
 
-    def live(self, names: Iterable[str]) -> int:
-        """See :class:`Outlet`."""
-        return self._answers.step(names)
+    def serve(self, names: Iterable[str]) -> int:
+        """See :class:`Publisher`."""
+        return self._remote_control.serve(names)
 
-    def _replies(self, data: bytes, number: int) -> list[object]:
+    def _read_replies(self, data: bytes, number: int) -> list[object]:
         self._socket.sendall(data)
         replies: list[object] = []
         while len(replies) < number:
@@ -72,24 +71,24 @@ class RedisOutlet:
         return replies
 
 
-class AmqpOutlet:
-    """RabbitMQ tells nothing, so that somebody must hold us while there is no subscriber."""
+class AmqpPublisher:
+    """RabbitMQ does not say who got a message, so publishing must pause while there is no subscriber."""
 
     def __init__(self, url: str) -> None:
         self._wire = AmqpWire(url, ())
 
     def publish(self, messages: Sequence[tuple[Message, int]]) -> int:
-        """See :class:`Outlet`."""
+        """See :class:`Publisher`."""
         self._wire.send(b"".join(self._wire.encode(message) for message, _ in messages))
         return sum(events for _, events in messages)
 
-    def live(self, names: Iterable[str]) -> int:  # noqa: ARG002 - they stay silent
-        """See :class:`Outlet`."""
+    def serve(self, names: Iterable[str]) -> int:  # noqa: ARG002 - they never reply
+        """See :class:`Publisher`."""
         return 0
 
 
 def main() -> None:
-    """Publish until told to end."""
+    """Publish until the request to end."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--rate", type=float, required=True)
@@ -97,20 +96,20 @@ def main() -> None:
     parser.add_argument("--life", type=float, required=True)
     arguments = parser.parse_args()
     amqp = urlsplit(arguments.url).scheme.startswith("amqp")
-    outlet: Outlet = AmqpOutlet(arguments.url) if amqp else RedisOutlet(arguments.url)
+    publisher: Publisher = AmqpPublisher(arguments.url) if amqp else RedisPublisher(arguments.url)
     cluster = Cluster(rate=arguments.rate, pods=arguments.pods, life=arguments.life)
-    counts = {"sent": 0, "delivered": 0, "answers": 0, "names": 0, "late": 0.0}
+    counts = {"sent": 0, "delivered": 0, "replies": 0, "names": 0, "late": 0.0}
     began, at, going = time.monotonic(), 0.0, False
     while True:
-        order = _order(0.0 if going else None)
-        if order == "go" and not going:
+        request = _next_request(0.0 if going else None)
+        if request == "publish" and not going:
             began, going = time.monotonic() - at, True
             cluster.start = time.time() - at
-        elif order == "hold":
+        elif request == "pause":
             going = False
-        if order:
-            answer(counts)
-        if order == "end":
+        if request:
+            reply(counts)
+        if request == "end":
             return
         if going:
             at += _SLICE_SECONDS
@@ -118,14 +117,14 @@ def main() -> None:
             pause = began + at - time.monotonic()
             counts["late"] = max(0.0, -pause)
             time.sleep(max(0.0, pause))
-            counts["delivered"] += outlet.publish(messages)
+            counts["delivered"] += publisher.publish(messages)
             counts["sent"] += sum(events for _, events in messages)
-            counts["answers"] = outlet.live(cluster.pods)
+            counts["replies"] = publisher.serve(cluster.pods)
             counts["names"] = cluster.names
 
 
-def _order(timeout: float | None) -> str:
-    """The next order; empty if there is none in time."""
+def _next_request(timeout: float | None) -> str:
+    """The next request; empty if there is none in time."""
     if not select.select([sys.stdin], [], [], timeout)[0]:
         return ""
     return sys.stdin.readline().strip() or "end"

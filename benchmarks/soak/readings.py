@@ -1,4 +1,4 @@
-"""What a soak looks at, and whether it stands still."""
+"""The readings of a soak, and the verdict on them: does anything grow, and was every event counted?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reading:
         series: samples on the metrics page.
         scrape: seconds that reading it took.
         in_flight, evicted, workers, reconnects: by the exporter's metrics.
-        names, answers: of workers so far, and of theirs to remote control.
+        names, replies: numbers of workers so far, and of their replies to remote control commands.
     """
 
     at: float
@@ -52,7 +52,7 @@ class Reading:
     workers: int
     reconnects: int
     names: int
-    answers: int
+    replies: int
 
     def row(self, before: Reading | None) -> list[float]:
         """The figures of :data:`COLUMNS`; CPU and lag are those since the reading before."""
@@ -74,7 +74,7 @@ class Reading:
             self.evicted,
             self.workers,
             self.names,
-            self.answers,
+            self.replies,
             self.reconnects,
         ]
 
@@ -97,7 +97,7 @@ COLUMNS: Final = {
     "evicted": ",",
     "workers up": ",",
     "seen": ",",
-    "answers": ",",
+    "replies": ",",
     "reconnects": ",",
 }
 
@@ -111,14 +111,20 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How the exporter ended: its exit code, the seconds that it took, what will stay on the broker
-    for ever, the tracebacks that it wrote."""
+class Shutdown:
+    """How the exporter ended.
+
+    Attributes:
+        code: of its exit.
+        seconds: that it took.
+        leftovers: that will stay on the broker for ever.
+        tracebacks: that it logged.
+    """
 
     code: int | None
     seconds: float
     leftovers: Sequence[str]
-    complaints: int
+    tracebacks: int
 
 
 def megabytes_a_minute(readings: Sequence[Reading]) -> float:
@@ -132,14 +138,14 @@ def megabytes_a_minute(readings: Sequence[Reading]) -> float:
 def grows(figures: Sequence[int]) -> bool:
     """Whether even the lowest figure of the last quarter is above the highest of the second one.
 
-    What comes and goes, such as the files of a connection that is being made anew, does not count as growth; one file
-    or thread that is lost every two minutes of ten does.
+    What comes and goes, such as the files of a connection during a reconnect, does not count as growth; one file or
+    thread that leaks every two minutes of ten does.
     """
     quarter = max(1, len(figures) // 4)
     return min(figures[-quarter:]) > max(figures[quarter : 2 * quarter] or figures[:1])
 
 
-def judge(readings: Sequence[Reading], ending: Ending) -> list[Finding]:
+def judge(readings: Sequence[Reading], shutdown: Shutdown) -> list[Finding]:
     """Say what held and what did not."""
     half = readings[len(readings) // 2 :]
     slope, last = megabytes_a_minute(half), readings[-1]
@@ -168,12 +174,13 @@ def judge(readings: Sequence[Reading], ending: Ending) -> list[Finding]:
             f"({last.sent - last.delivered:,} more fell into {last.reconnects} gaps)",
         ),
         Finding(
-            ending.code == 0 and ending.seconds < STOP_SECONDS,
-            f"stop: exit code {ending.code} after {ending.seconds:.1f} s",
+            shutdown.code == 0 and shutdown.seconds < STOP_SECONDS,
+            f"stop: exit code {shutdown.code} after {shutdown.seconds:.1f} s",
         ),
         Finding(
-            not ending.leftovers, f"left on the broker for ever: {', '.join(ending.leftovers) or 'nothing'}"
+            not shutdown.leftovers,
+            f"left on the broker for ever: {', '.join(shutdown.leftovers) or 'nothing'}",
         ),
-        Finding(not ending.complaints, f"tracebacks in the log: {ending.complaints}"),
+        Finding(not shutdown.tracebacks, f"tracebacks in the log: {shutdown.tracebacks}"),
     ]
     return findings

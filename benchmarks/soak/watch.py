@@ -1,7 +1,4 @@
-"""Reads everything that a soak looks at: /proc, the metrics page, the broker.
-
-Owns: how a reading is made. Must not know: what it should be.
-"""
+"""Takes a reading of everything that a soak watches: /proc, the metrics page, the broker."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.pages import text
+from benchmarks.metrics import text
 from benchmarks.soak.readings import Reading
 from benchmarks.usage import cpu_seconds, held_memory
 
@@ -78,5 +75,5 @@ def take_reading(
         workers=int(totals.get("celery_worker_up", 0)),
         reconnects=int(totals["celery_exporter_receiver_reconnects_total"]),
         names=int(published["names"]),
-        answers=int(published["answers"]),
+        replies=int(published["replies"]),
     )

@@ -1,7 +1,6 @@
-"""The only wiring: a configuration becomes a running exporter.
+"""The exporter: made from a configuration, with its connections, threads and web server; started and stopped.
 
-Owns: receiver, sampler, remote control, pipeline and web server, threads, signals, shutdown. Knows everything, decides
-nothing.
+Everything that needs a connection or a thread is wired here, what needs neither in ``pipeline``.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import signal
 import threading
 import time
 from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import celery
@@ -23,8 +23,8 @@ from celery_metrics_exporter.connection.celery_app import broker_of
 from celery_metrics_exporter.control.commands import CommandSchedule
 from celery_metrics_exporter.control.probe import reaches
 from celery_metrics_exporter.control.remote import RemoteControl
-from celery_metrics_exporter.events.delivery_monitor import Delivery
-from celery_metrics_exporter.events.stream_state import Subscription
+from celery_metrics_exporter.events.delivery_monitor import DeliveryMonitor
+from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.logs import Redaction, fields
 from celery_metrics_exporter.pipeline import Declared, Pipeline
 from celery_metrics_exporter.queues.readers.choosing import reader_for
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two sweeps: attribution, expiry and the loss of workers are at most this late.
+#: Time between two sweeps; attribution, expiry and the detection of lost workers may be late by as much.
 SWEEP_SECONDS: Final = 0.25
-#: Seconds that a stop waits for receiver, sampler and remote control together to leave the broker in good order.
+#: Longest wait of a stop for receiver, sampler and remote control together to close their connections.
 LEAVE_SECONDS: Final = 2.5
 
 
@@ -53,16 +53,16 @@ class _Activity(Protocol):
         """Work until told to stop."""
 
     def stop(self) -> None:
-        """Let ``run`` return soon."""
+        """Make ``run`` return soon."""
 
 
 class Exporter:
-    """One exporter: made from a configuration, started, stopped. Not to be started twice.
+    """One exporter; it can be started once.
 
     Attributes:
-        secrets: what no log line may show, also what the application of --app brought along.
+        secrets: what no log line may show, including the secrets of the application of --app.
         registry: every family that is served.
-        survey: looks at everything, for the status page.
+        survey: makes the snapshots for the status page.
     """
 
     def __init__(self, config: Config, app: Any = None, *, serve: bool = True) -> None:
@@ -71,7 +71,7 @@ class Exporter:
         Args:
             config: what users set.
             app: the application that ``config.app`` names, if that is loaded already.
-            serve: whether there is a web server; without one nothing listens, and the rest is the same.
+            serve: whether to serve HTTP; without it nothing listens, and everything else works.
         """
         clock = Clock()
         broker = broker_of(config, app)
@@ -80,10 +80,10 @@ class Exporter:
         web_config = WebConfigFile(config.web_config_file) if serve and config.web_config_file else None
 
         schedule = _schedule(config, clock)
-        subscription = Subscription(clock, redact=redact, on_up=schedule.wake)
+        stream = StreamState(clock, redact=redact, on_connected=schedule.wake)
         pipeline = Pipeline(
             config,
-            subscription,
+            stream,
             schedule,
             clock,
             libraries={"celery": str(celery.__version__), "kombu": str(kombu.__version__)},
@@ -91,13 +91,13 @@ class Exporter:
             web_config_holds=None if web_config is None else web_config.holds,
         )
 
-        receiver = _receiver(config, broker, subscription, pipeline)
+        receiver = _receiver(config, broker, stream, pipeline)
         sampler = _sampler(config, broker, pipeline)
-        control = RemoteControl(broker, schedule, pipeline.informed) if config.remote_control else None
-        delivery = Delivery(
-            subscription,
+        control = RemoteControl(broker, schedule, pipeline.apply_answers) if config.remote_control else None
+        monitor = DeliveryMonitor(
+            stream,
             clock,
-            heard=pipeline.sources.exporter.heard,
+            received=pipeline.sources.exporter.received,
             renew=receiver.renew,
             prober=schedule if control is not None and reaches(config.event_queue.routing_key) else None,
         )
@@ -119,9 +119,11 @@ class Exporter:
             collector(registry=self.registry)
         self._plan = plan
         self._receiver = receiver
-        self._sweeps = (delivery.sweep, pipeline.dispatcher.sweep, survey.sweep)
+        self._sweeps = (monitor.sweep, pipeline.dispatcher.sweep, survey.sweep)
         self._stopping = threading.Event()
-        self._over = threading.Event()
+        #: Gets an item when all is over. A signal handler may put one whatever it interrupts; an Event has a lock that
+        #: the interrupted thread itself may hold.
+        self._over: SimpleQueue[None] = SimpleQueue()
         self._asked = False
         activities: dict[str, _Activity | None] = {
             "remote control": control,
@@ -137,24 +139,24 @@ class Exporter:
         )
         self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
 
-        status = ExporterStatus(subscription, (*self._threads, self._sweeping), survey.look)
+        status = ExporterStatus(stream, (*self._threads, self._sweeping), survey.look)
         self._web = _web_server(config, pipeline, status, web_config) if serve else None
         self._telemetry_path = config.telemetry_path
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """Where it serves, e.g. ``("http://localhost:9808",)``; once started."""
+        """Where it serves, such as ``("http://localhost:9808",)``; empty before the start."""
         return () if self._web is None else self._web.urls
 
     def start(self) -> None:
-        """Serve and receive. Raises ListenError if an address cannot be had; nothing runs then."""
+        """Start everything. Raises ListenError if an address cannot be used; nothing runs then."""
         if self._web is not None:
             self._web.start()
         if self._plan.queues:
             log.info("tasks of the application", extra=fields(tasks=len(self._plan.queues)))
         if self._plan.error is not None:
             log.warning(
-                "not all tasks of the application are known before they are seen: a module cannot be imported",
+                "some tasks of the application are not shown before they run: cannot import a module",
                 extra=fields(error=self._plan.error),
             )
         for url in self.urls:
@@ -163,7 +165,7 @@ class Exporter:
             thread.start()
 
     def stop(self) -> None:
-        """Leave the broker, then close the sockets: the last scrape sees the last event. Takes less than 5 s."""
+        """Disconnect from the broker, then stop serving: the last scrape shows every event. Takes less than 5 s."""
         for activity in self._activities.values():
             activity.stop()
         until = time.monotonic() + LEAVE_SECONDS
@@ -176,23 +178,23 @@ class Exporter:
         log.info("stopped")
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until nothing can be received any more; returns the exit code."""
+        """Run until SIGTERM or SIGINT, or until the receiver gives up; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self.start()
-        self._over.wait()
+        self._over.get()
         self.stop()
         return 0 if self._asked else 1
 
     def _on_signal(self, *_: object) -> None:
         self._asked = True
-        self._over.set()
+        self._over.put(None)
 
     def _receive(self) -> None:
         try:
             self._receiver.run()
         finally:
-            self._over.set()
+            self._over.put(None)
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):
@@ -217,19 +219,19 @@ def _schedule(config: Config, clock: Clock) -> CommandSchedule:
     )
 
 
-def _receiver(config: Config, broker: Broker, subscription: Subscription, pipeline: Pipeline) -> Watchdog:
+def _receiver(config: Config, broker: Broker, stream: StreamState, pipeline: Pipeline) -> Watchdog:
     return Watchdog(
         broker.name,
         pipeline.dispatcher,
-        subscription,
+        stream,
         partial(
             receiver_for,
             broker,
             routing_key=config.event_queue.routing_key,
             universal=config.receiver == "kombu",
         ),
-        on_restart=subscription.restarted,
-        # Each address of a failover list, each Sentinel may take its time.
+        on_restart=stream.count_restart,
+        # Each address of a failover list and each Sentinel may need as much.
         patience=PATIENCE_SECONDS * (broker.url.count(";") + 1),
     )
 

@@ -1,4 +1,4 @@
-"""Where the time comes from. Injected everywhere, so that tests rule it."""
+"""Where the time comes from: injected everywhere, so that tests control it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Clock:
     monotonic: Callable[[], float] = time.monotonic
 
 
-class Moment:
-    """When that came which is handled now: one reading of both clocks for all events of a body, or for one sweep.
+class BatchClock:
+    """The time at which the current batch was received: one reading of both clocks for all its events.
 
-    Whoever writes event state shares one; the dispatcher reads the clocks into it.
+    Everything that writes event state shares one. The dispatcher reads the clocks for each batch and each sweep.
 
     Attributes:
         wall: epoch seconds.
@@ -36,6 +36,6 @@ class Moment:
         self.read()
 
     def read(self) -> None:
-        """It is now."""
+        """Read both clocks."""
         self.wall = self._read_wall()
         self.monotonic = self._read_monotonic()

@@ -1,7 +1,6 @@
-"""From bodies and facts to metric families, without a broker or a socket: what ``app`` runs, and what tests and
-benchmarks feed.
+"""The pipeline from bodies and facts to metric families, without a broker or a socket.
 
-Owns: how collectors, correlation and dispatch are put together.
+``app`` runs it; tests and benchmarks feed it directly.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from celery_metrics_exporter import __version__
-from celery_metrics_exporter.clock import Moment
+from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.collectors import (
     ExporterCollector,
     Guard,
@@ -38,18 +37,18 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.clock import Clock
     from celery_metrics_exporter.collectors.worker import Requests
     from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.events.stream_state import StreamState
     from celery_metrics_exporter.facts import BrokerFacts, WorkerFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What an application tells of itself before any event comes.
+    """What is known before the first event, from the settings of the Celery application.
 
     Attributes:
-        queues: those of the application of --app, as good as --queue.
-        default_queue: looked for on the broker at first, though nobody may have named it.
-        tasks: those of the application of --app, shown from the start, each with the queue of its route.
+        queues: the queues of the application of --app; they are shown like those of --queue.
+        default_queue: shown if the broker has it, even if nothing else names it.
+        tasks: the tasks of the application of --app, which are shown from the start; by name the queue of the route.
     """
 
     queues: tuple[str, ...] = ()
@@ -58,18 +57,18 @@ class Declared:
 
 
 class Pipeline:
-    """Feed ``dispatcher``, give facts, read ``registry``.
+    """Event state, collectors and dispatcher, put together.
 
     Attributes:
-        dispatcher: the sink for bodies; its ``sweep`` is due every quarter of a second or so.
-        registry: serves every family of the exporter.
+        dispatcher: the sink for bodies; its ``sweep`` is due every quarter of a second.
+        registry: has every family of the exporter.
         sources: the state behind the families, for the status page.
     """
 
     def __init__(
         self,
         config: Config,
-        subscription: Subscription,
+        stream: StreamState,
         requests: Requests,
         clock: Clock,
         *,
@@ -79,21 +78,21 @@ class Pipeline:
     ) -> None:
         """Args:
         config: what users set.
-        subscription: state of the receiver.
-        requests: told what is to be asked of workers.
+        stream: the state of the event stream.
+        requests: takes what is to be asked of workers.
         clock: the time.
         libraries: versions of celery and kombu, for ``celery_exporter_build_info``.
-        declared: what the application tells.
-        web_config_holds: whether the file of --web.config.file as it stands is in force; None without one.
+        declared: what is known before the first event.
+        web_config_holds: whether the current content of --web.config.file is in force; None without a file.
         """
-        # A series with its time of creation beside each counter: twice the lines, and nothing that Prometheus 2 reads.
+        # A series with the time of creation for each counter would double the lines; Prometheus 2 does not read it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
-        now = Moment(clock)
+        now = BatchClock(clock)
         inflight = Inflight(now, max_tasks=config.max_in_flight)
         versions = {"version": __version__, "python": platform.python_version(), **libraries}
-        exporter = ExporterCollector(subscription, inflight, now, versions=versions)
+        exporter = ExporterCollector(stream, inflight, now, versions=versions)
         self._roster = roster = Roster(
-            subscription,
+            stream,
             clock,
             now,
             timeout=config.worker_timeout,
@@ -111,7 +110,7 @@ class Pipeline:
             max_queues=config.max_series,
             on_overflow=lambda: exporter.overflowed("celery_queue"),
         )
-        self._movements = movements = Movements(subscription, max_queues=config.max_series)
+        self._movements = movements = Movements(stream, max_queues=config.max_series)
         self._tasks = tasks = TaskCollector(
             inflight,
             roster,
@@ -142,7 +141,7 @@ class Pipeline:
         serving = ServingCollector(web_config_holds)
         self.registry.register(Guard((tasks, workers, queue, exporter, serving), clock))
         self.sources = Sources(
-            subscription=subscription,
+            subscription=stream,
             exporter=exporter,
             tasks=tasks,
             queues=queue,
@@ -155,7 +154,7 @@ class Pipeline:
         """Whether a queue of this name may be shown."""
         return self._known.accepts(name)
 
-    def informed(self, facts: Iterable[WorkerFacts]) -> None:
+    def apply_answers(self, facts: Iterable[WorkerFacts]) -> None:
         """Take the answers of workers. May be called from any thread."""
         with self.dispatcher.writing():
             for answer in facts:
@@ -163,7 +162,7 @@ class Pipeline:
                 self._known.note(answer.queues or ())
 
     def wanted(self) -> tuple[str, ...]:
-        """The names of the queues to look at. May be called from any thread."""
+        """The names of the queues to read. May be called from any thread."""
         with self.dispatcher.writing():
             self._known.note(self._movements.queues())
             return self._known.wanted()
@@ -173,11 +172,11 @@ class Pipeline:
         with self.dispatcher.writing():
             self._known.found(name for name, queue in facts.queues.items() if queue.exists)
             received = self._tasks.received_by_queue()
-            # A queue that a route gave is a guess: good enough for a label, not for first in, first out.
+            # A queue from a route is a guess: good enough for a label, but not for the age of messages.
             guessed, self._routed = self._tasks.routed != self._routed, self._tasks.routed
             self._movements.sample(received, heard_all=self._roster.all_send_events() and not guessed)
             self._queues.on_sample(facts)
 
     def sampling_failed(self, error: str) -> None:
-        """The broker could not be read; ``error`` in one line. May be called from any thread."""
+        """Note that the broker could not be read; ``error`` in one line. May be called from any thread."""
         self._queues.on_failure(error)

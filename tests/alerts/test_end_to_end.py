@@ -22,6 +22,8 @@ from tests.integration.servers.alertmanager import Alert
 from tests.integration.servers.exporter import REPOSITORY, clean_environment
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 APP = "tests.alerts.faulty_app"
 PATIENCE_S = 60.0
 FAST = ("--worker-timeout", "4s", "--sample-interval", "1s", "--inspect-interval", "1s")

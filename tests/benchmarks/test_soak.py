@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.soak.pods import Cluster
-from benchmarks.soak.readings import COLUMNS, Ending, Reading, grows, judge, megabytes_a_minute
+from benchmarks.soak.readings import COLUMNS, Reading, Shutdown, grows, judge, megabytes_a_minute
 from benchmarks.soak.watch import page_figures
 from celery_metrics_exporter.events.decode import decode
 from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable
@@ -30,9 +30,9 @@ CALM = Reading(
     workers=5,
     reconnects=2,
     names=9,
-    answers=30,
+    replies=30,
 )
-GOOD_END = Ending(code=0, seconds=0.4, leftovers=(), complaints=0)
+GOOD_END = Shutdown(code=0, seconds=0.4, leftovers=(), tracebacks=0)
 
 
 def minutes(**changes: int) -> list[Reading]:
@@ -47,7 +47,7 @@ def minutes(**changes: int) -> list[Reading]:
     ]
 
 
-def complaints(readings: list[Reading], ending: Ending = GOOD_END) -> list[str]:
+def complaints(readings: list[Reading], ending: Shutdown = GOOD_END) -> list[str]:
     """What the verdict does not like."""
     return [finding.text for finding in judge(readings, ending) if not finding.good]
 
@@ -80,7 +80,7 @@ def test_growth_is_found(figure: str, step: int, words: str) -> None:
         ({"code": 1}, "stop: exit code 1"),
         ({"seconds": 5.1}, "stop: exit code 0 after 5.1 s"),
         ({"leftovers": ("a", "b")}, "left on the broker for ever: a, b"),
-        ({"complaints": 2}, "tracebacks in the log: 2"),
+        ({"tracebacks": 2}, "tracebacks in the log: 2"),
     ],
 )
 def test_bad_end_is_found(changes: dict[str, object], words: str) -> None:

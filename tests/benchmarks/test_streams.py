@@ -10,8 +10,8 @@ from hiredis import Reader
 from prometheus_client.samples import Sample
 
 from benchmarks.load.block import LAPS, Block, aligned, digits, make_block
-from benchmarks.pages import total
-from benchmarks.scrapes.filling import Filled, kinds_for
+from benchmarks.metrics import total
+from benchmarks.scrapes.filling import FilledRegistry, kinds_for
 from benchmarks.stream import KINDS, Workload, make_stream
 from celery_metrics_exporter.events.decode import decode
 from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable
@@ -121,7 +121,7 @@ def test_ids_are_brought_to_multiples_of_three() -> None:
 
 def test_registry_has_about_as_many_series_as_wanted() -> None:
     """As many kinds of tasks are chosen, and a change leaves their number as it is, but for rare exceptions."""
-    filled = Filled(kinds_for(1000))
+    filled = FilledRegistry(kinds_for(1000))
     before = filled.series()
     assert before == pytest.approx(1000, rel=0.1)
     filled.change()

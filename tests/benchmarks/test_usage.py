@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from benchmarks.dialogue import Dialogue
+from benchmarks.child import ChildProcess
 from benchmarks.load.cores import pin, two_cores
 from benchmarks.usage import cpu_seconds, held_memory, peak_memory
 
@@ -45,7 +45,7 @@ def test_cores_are_given_and_taken_back() -> None:
     before = os.sched_getaffinity(0)
     with (
         two_cores() as (exporters, others),
-        Dialogue.started("benchmarks.scrapes.server", "--series=0") as child,
+        ChildProcess.started("benchmarks.scrapes.server", "--series=0") as child,
     ):
         assert os.sched_getaffinity(0) == {others}
         pin(child.pid, exporters)
@@ -55,11 +55,11 @@ def test_cores_are_given_and_taken_back() -> None:
 
 def test_dialogue_gives_orders_and_takes_answers() -> None:
     """A process of ours answers in order; one that has ended is told by its name."""
-    with Dialogue.started("benchmarks.scrapes.server", "--series=0") as server:
-        greeting = server.answer()
+    with ChildProcess.started("benchmarks.scrapes.server", "--series=0") as server:
+        greeting = server.read_reply()
         assert greeting["series"] > 0
         began = time.monotonic()
-        ours, theirs = server.order("encode", "text")
+        ours, theirs = server.request("encode", "text")
         assert 0 < ours + theirs <= time.monotonic() - began
         with pytest.raises(RuntimeError, match=r"benchmarks\.scrapes\.server ended"):
-            server.order("encode", "no such format")
+            server.request("encode", "no such format")

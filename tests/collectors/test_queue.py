@@ -164,9 +164,9 @@ def test_no_age_by_counting_when_departures_may_have_been_missed(why: str) -> No
         bench.sample(q=consumed)
         bench.wait(5)
     if why == "deaf":
-        bench.subscription.down("cut")
+        bench.subscription.mark_disconnected("cut")
         bench.wait(1)
-        bench.subscription.up()
+        bench.subscription.mark_connected()
     elif why == "events off":
         bench.answer(events_enabled=False)
     elif why == "unattributed":

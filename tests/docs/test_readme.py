@@ -22,6 +22,8 @@ from tests.integration.servers import RabbitMQ, Valkey, require
 from tests.integration.servers.exporter import clean_environment
 from tests.integration.servers.process import ServerProcess
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     command

@@ -7,12 +7,12 @@ import pytest
 
 from celery_metrics_exporter.events.delivery_monitor import (
     ANSWER_SECONDS,
-    RENEWAL_PAUSES,
+    RENEWAL_PAUSE_SECONDS,
     SILENCE_SECONDS,
-    Delivery,
+    DeliveryMonitor,
     Prober,
 )
-from celery_metrics_exporter.events.stream_state import Subscription
+from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.web.health import ExporterStatus
 from tests.pipeline import T0, Bench, FakeTime, worker_event
 
@@ -33,22 +33,22 @@ class Stage:
 
     def __init__(self, *, prober: bool = True) -> None:
         self.time = FakeTime()
-        self.subscription = Subscription(self.time.clock())
-        self.heard = 0
+        self.subscription = StreamState(self.time.clock())
+        self.received = 0
         self.probes: list[bool] = []
         self.renewals: list[str] = []
         self.publishes = self.resubscribes = True
         stage: Prober | None = self if prober else None
-        self.delivery = Delivery(
+        self.monitor = DeliveryMonitor(
             self.subscription,
             self.time.clock(),
-            heard=lambda: self.heard,
+            received=lambda: self.received,
             renew=self.renew,
             prober=stage,
         )
-        self.subscription.up()
+        self.subscription.mark_connected()
 
-    def request_probe(self, told: Delivery, *, anew: bool) -> None:
+    def request_probe(self, told: DeliveryMonitor, *, anew: bool) -> None:
         """Send it."""
         self.probes.append(anew)
         if self.publishes:
@@ -58,18 +58,18 @@ class Stage:
         """Subscribe anew."""
         self.renewals.append(reason)
         if self.resubscribes:
-            self.subscription.down(reason)
-            self.subscription.up()
+            self.subscription.mark_disconnected(reason)
+            self.subscription.mark_connected()
 
     def pass_(self, seconds: float) -> None:
         """Let time pass, with its looks."""
         for _ in range(round(seconds / LOOK)):
             self.time.elapsed += LOOK
-            self.delivery.sweep()
+            self.monitor.sweep()
 
     def delivering(self) -> bool | None:
         """What the subscription says."""
-        return self.subscription.state().delivering
+        return self.subscription.read().delivering
 
     @property
     def ready(self) -> tuple[bool, str]:
@@ -88,7 +88,7 @@ def test_events_are_evidence_enough(stage: Stage) -> None:
     assert stage.delivering() is None
     for _ in range(10):
         stage.pass_(SILENCE_SECONDS - 1)
-        stage.heard += 1
+        stage.received += 1
     assert stage.delivering() is True
     assert stage.probes == []
     assert stage.ready == (True, "receiving events")
@@ -102,7 +102,7 @@ def test_silence_is_broken(stage: Stage) -> None:
     assert stage.probes == [False]
     stage.pass_(ANSWER_SECONDS / 2)
     assert stage.probes == [False, False]
-    stage.heard += 1
+    stage.received += 1
     stage.pass_(ANSWER_SECONDS)
     assert stage.delivering() is True
     assert stage.renewals == []
@@ -111,27 +111,27 @@ def test_silence_is_broken(stage: Stage) -> None:
 def test_deafness_is_found_and_ended(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     """Without an answer we are deaf: that is said once, the receiver subscribes anew, and is asked again at once."""
     caplog.set_level(logging.INFO)
-    stage.heard += 1
+    stage.received += 1
     stage.pass_(1)
     stage.resubscribes = False
     stage.pass_(SILENCE_SECONDS + ANSWER_SECONDS)
-    reason = "no event for 25 s, not even 2 of our own"
+    reason = "no event for 25 s, not even our own probes (2 sent)"
     assert stage.ready == (False, f"connected but nothing arrives: {reason}")
     assert stage.delivering() is False
     stage.pass_(2 * LOOK)
-    assert stage.renewals == [f"nothing arrived: {reason}"]
-    stage.subscription.down(stage.renewals[0])
-    assert stage.ready == (False, f"not receiving events: nothing arrived: {reason}")
+    assert stage.renewals == [f"subscribing again: {reason}"]
+    stage.subscription.mark_disconnected(stage.renewals[0])
+    assert stage.ready == (False, f"not receiving events: subscribing again: {reason}")
     stage.pass_(1)
-    stage.subscription.up()
+    stage.subscription.mark_connected()
     assert stage.ready[0] is False
     stage.pass_(LOOK)
     assert stage.probes[-1] is True
-    stage.heard += 1
+    stage.received += 1
     stage.pass_(LOOK)
     assert stage.ready == (True, "receiving events")
     assert [record.getMessage() for record in caplog.records] == [
-        "connected but nothing arrives, subscribing anew",
+        "connected, but no events arrive: subscribing again",
         "events arrive again",
     ]
 
@@ -145,10 +145,10 @@ def test_lasting_deafness(stage: Stage, caplog: pytest.LogCaptureFixture) -> Non
             stage.pass_(LOOK)
         moments.append(stage.time.elapsed)
     gaps = [later - earlier for earlier, later in pairwise(moments)]
-    expected = [*RENEWAL_PAUSES[1:], *RENEWAL_PAUSES[-1:] * 3]
+    expected = [*RENEWAL_PAUSE_SECONDS[1:], *RENEWAL_PAUSE_SECONDS[-1:] * 3]
     assert [gap - ANSWER_SECONDS for gap in gaps] == pytest.approx(expected, abs=4 * LOOK)
     assert len(caplog.records) == 1
-    stage.heard += 1
+    stage.received += 1
     stage.pass_(LOOK)
     assert stage.delivering() is True
     stage.pass_(SILENCE_SECONDS + ANSWER_SECONDS + 2 * LOOK)
@@ -159,31 +159,31 @@ def test_lasting_deafness(stage: Stage, caplog: pytest.LogCaptureFixture) -> Non
 def test_nobody_who_may_send(refused: bool) -> None:
     """Without probes silence proves nothing: nobody is called deaf, and what was known is known no more."""
     stage = Stage(prober=refused)
-    stage.heard += 1
+    stage.received += 1
     stage.publishes = False
     stage.pass_(SILENCE_SECONDS + LOOK)
-    stage.delivery.refused()
+    stage.monitor.refused()
     assert stage.delivering() is (True if refused else None)
     stage.pass_(600)
     assert stage.delivering() is None
     assert stage.ready == (True, "receiving events")
     assert len(stage.probes) == refused
-    stage.subscription.down("lost")
-    stage.subscription.up()
+    stage.subscription.mark_disconnected("lost")
+    stage.subscription.mark_connected()
     stage.pass_(SILENCE_SECONDS + LOOK)
     assert len(stage.probes) == 2 * refused  # the rights may have changed
 
 
 def test_a_broker_that_cannot_be_asked(stage: Stage) -> None:
     """A probe that is not published, or not yet, proves nothing either; it is tried again after a while."""
-    stage.heard += 1
+    stage.received += 1
     stage.publishes = False
     stage.pass_(SILENCE_SECONDS + ANSWER_SECONDS)
     assert stage.delivering() is True
     stage.pass_(10 * ANSWER_SECONDS)
     assert stage.probes == [False]
     for count in range(2, 5):
-        stage.delivery.failed()
+        stage.monitor.failed()
         stage.pass_(ANSWER_SECONDS - LOOK)
         assert len(stage.probes) == count - 1
         stage.pass_(2 * LOOK)
@@ -198,11 +198,11 @@ def test_what_cannot_be_published_makes_nobody_silent(stage: Stage) -> None:
     heard = stage.time.clock().monotonic()
     stage.pass_(SILENCE_SECONDS)
     assert stage.subscription.silence(heard) == SILENCE_SECONDS
-    stage.delivery.failed()
+    stage.monitor.failed()
     stage.pass_(100)
     assert stage.subscription.silence(heard) == LOOK  # until the first look
-    assert stage.subscription.state().disconnected_seconds == 0
-    stage.heard += 1
+    assert stage.subscription.read().disconnected_seconds == 0
+    stage.received += 1
     stage.pass_(LOOK)
     stage.pass_(5)
     assert stage.subscription.silence(heard) == 5
@@ -213,42 +213,42 @@ def test_a_frozen_process_calls_nobody_deaf(stage: Stage) -> None:
     stage.pass_(SILENCE_SECONDS)
     assert stage.probes == [False]
     stage.time.elapsed += 3600
-    stage.delivery.sweep()
+    stage.monitor.sweep()
     assert stage.delivering() is None
-    stage.heard += 1
-    stage.delivery.sweep()
+    stage.received += 1
+    stage.monitor.sweep()
     assert stage.delivering() is True
 
 
 def test_an_outage_is_no_deafness(stage: Stage) -> None:
     """While there is no subscription nothing is asked, and afterwards a silence begins anew."""
-    stage.heard += 1
+    stage.received += 1
     stage.pass_(SILENCE_SECONDS - 1)
-    stage.subscription.down("gone")
+    stage.subscription.mark_disconnected("gone")
     assert stage.delivering() is None
     stage.pass_(300)
-    stage.subscription.up()
+    stage.subscription.mark_connected()
     stage.pass_(SILENCE_SECONDS - LOOK)
     assert stage.probes == []
 
 
 def test_deaf_time_counts_from_the_last_event(stage: Stage) -> None:
     """The gap begins with the last event, lasts until one comes, and lets nobody be declared dead."""
-    stage.heard += 1
+    stage.received += 1
     stage.pass_(LOOK)
     heard = 1000 + stage.time.elapsed
     stage.pass_(SILENCE_SECONDS + ANSWER_SECONDS)
-    assert stage.subscription.state().disconnected_seconds == SILENCE_SECONDS + ANSWER_SECONDS
+    assert stage.subscription.read().disconnected_seconds == SILENCE_SECONDS + ANSWER_SECONDS
     stage.pass_(1000)
-    assert stage.subscription.state().connected
+    assert stage.subscription.read().connected
     assert stage.subscription.silence(heard) == 0
-    stage.heard += 1
+    stage.received += 1
     stage.pass_(LOOK)
-    gap = stage.subscription.state().disconnected_seconds
+    gap = stage.subscription.read().disconnected_seconds
     assert gap == SILENCE_SECONDS + ANSWER_SECONDS + 1000 + LOOK
     stage.pass_(5)
     assert stage.subscription.silence(heard) == 5
-    assert stage.subscription.state().disconnected_seconds == gap
+    assert stage.subscription.read().disconnected_seconds == gap
 
 
 def test_what_is_shown() -> None:
@@ -263,12 +263,12 @@ def test_what_is_shown() -> None:
     assert bench.value("celery_exporter_event_lag_seconds_count") == 0
     assert bench.value("celery_exporter_last_event_timestamp_seconds") is None
     assert bench.samples("celery_worker_up") == {}
-    bench.subscription.deaf("nothing", since=0)
+    bench.subscription.mark_not_delivering("nothing", since=0)
     assert bench.value(DELIVERING) == 0
     bench.feed(worker_event("heartbeat"))
     bench.wait(LOOK)
     assert bench.value(DELIVERING) == 1
-    bench.subscription.down("lost")
+    bench.subscription.mark_disconnected("lost")
     assert bench.value(DELIVERING) is None
 
 
@@ -276,5 +276,5 @@ def test_restarts_are_counted() -> None:
     """A receiver that took the place of a stuck one shows."""
     bench = Bench()
     assert bench.value("celery_exporter_receiver_restarts_total") == 0
-    bench.subscription.restarted()
+    bench.subscription.count_restart()
     assert bench.value("celery_exporter_receiver_restarts_total") == 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from celery_metrics_exporter.clock import Moment
+from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.events.dispatch import Dispatcher
 from celery_metrics_exporter.events.handlers import HandlerTable
@@ -38,7 +38,7 @@ def test_handlers_get_their_type_in_order() -> None:
     table.on(events.TaskStarted, lambda event: seen.append(f"first {event.uuid}"))
     table.on(events.TaskStarted, lambda event: seen.append(f"second {event.uuid}"))
     table.on(events.UnknownEvent, lambda event: seen.append(event.type))
-    Dispatcher(table, Drops(), Moment(FakeTime().clock())).feed(
+    Dispatcher(table, Drops(), BatchClock(FakeTime().clock())).feed(
         wire([task("started", "a"), received("b"), {"type": "custom"}])
     )
     assert seen == ["first a", "second a", "custom"]
@@ -54,7 +54,7 @@ def test_a_broken_handler_costs_one_event(caplog: pytest.LogCaptureFixture) -> N
     drops, time, table = Drops(), FakeTime(), HandlerTable()
     table.on(events.TaskStarted, broken)
     table.on(events.TaskStarted, lambda event: seen.append(event.uuid))
-    dispatcher = Dispatcher(table, drops, Moment(time.clock()))
+    dispatcher = Dispatcher(table, drops, BatchClock(time.clock()))
     for _ in range(100):
         dispatcher.feed(wire(task("started")))
     assert drops.reasons == ["handler_error"] * 100
@@ -75,7 +75,7 @@ def test_a_broken_batch_handler_costs_itself(caplog: pytest.LogCaptureFixture) -
     drops, table = Drops(), HandlerTable()
     table.on_batch(broken)
     table.on_batch(lambda batch: seen.append(len(batch)))
-    dispatcher = Dispatcher(table, drops, Moment(FakeTime().clock()))
+    dispatcher = Dispatcher(table, drops, BatchClock(FakeTime().clock()))
     dispatcher.feed_all([wire(task("started", "a")), wire([task("started", "b"), received("c")])])
     dispatcher.feed(b"nonsense")
     assert seen == [3]
@@ -90,7 +90,7 @@ def test_sweeps_are_handled_in_order() -> None:
     """Each handler of sweeps has its turn, under the lock of the event state, at the time of the sweep."""
     seen: list[tuple[str, float]] = []
     time, table = FakeTime(), HandlerTable()
-    now = Moment(time.clock())
+    now = BatchClock(time.clock())
     table.on_sweep(lambda: seen.append(("first", now.wall)))
     table.on_sweep(lambda: seen.append(("second", now.wall)))
     dispatcher = Dispatcher(table, Drops(), now)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from tests import preloaded
 from tests.helm.chart import Object, container, of_kind
 from tests.integration.servers import HOST, ServerProcess
 from tests.integration.servers.exporter import COMMAND, clean_environment
@@ -66,15 +67,7 @@ class LocalPod:
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end, as `kubectl exec` would."""
-        return subprocess.run(
-            [*COMMAND, *args],
-            env=clean_environment(self.env),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=self._folder,
-        )
+        return preloaded.run([*COMMAND, *args], env=clean_environment(self.env), cwd=self._folder, timeout=60)
 
     def start(self) -> ServerProcess:
         """Start the container."""

@@ -16,8 +16,6 @@ pytestmark = pytest.mark.needs("helm")
 
 FILES = ("settings", "exporter", "workers", "queues", "tasks")
 SWITCHES = ("celery-exporter", "celery-broker", "celery-workers", "celery-queues", "celery-tasks")
-#: The unit tests with a file of rules of the user, and that file.
-OVERRIDES = {"listed.yaml", "overrides.rules.yaml"}
 _RECORDS = re.compile(r"celery:[a-z_]+(?::[a-z0-9_]+)*")
 
 Group = dict[str, Any]
@@ -62,7 +60,7 @@ def write_rules(groups: list[Group], folder: Path) -> None:
 
 
 def test_default_rules_are_those_of_the_repository() -> None:
-    """Group for group and rule for rule, unchanged: texts keep their braces."""
+    """Group for group and rule for rule, unchanged, so that promtool's unit tests of these files hold for the chart."""
     assert rendered() == [group for name in FILES for group in source(name)]
 
 
@@ -73,16 +71,6 @@ def test_promtool_accepts_the_rendered_rules(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(one(template("everything"), "PrometheusRule")["spec"]), encoding="utf-8")
     checked = promtool("check", "rules", "--lint=all", "--lint-fatal", file)
     assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-@pytest.mark.needs("prometheus")
-def test_the_alert_tests_hold_for_rendered_rules(tmp_path: Path) -> None:
-    """promtool's unit tests of grafana/alerts, run on what the chart renders; those of overrides follow below."""
-    write_rules(rendered(), tmp_path)
-    tests = {path.name for path in (tmp_path / "tests").glob("*.yaml")}
-    tested = promtool("test", "rules", *(tmp_path / "tests" / name for name in sorted(tests - OVERRIDES)))
-    assert tested.returncode == 0, tested.stdout
-    assert tests > OVERRIDES
 
 
 @pytest.mark.needs("prometheus")

@@ -4,6 +4,7 @@ A fixture whose backend is not installed skips its test, or fails it under ``CI=
 ``needs("rabbitmq")`` says the same for a test that starts servers itself.
 """
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from tests.integration.servers import (
     Sentinels,
     Valkey,
     require,
+    shared_rabbitmq,
 )
 
 
@@ -49,9 +51,12 @@ def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
 
 @pytest.fixture(scope="session")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
-    """The run's RabbitMQ server; a test that pauses or stops it starts one of its own instead."""
+    """The RabbitMQ server of the run, of all its processes: to be neither paused nor stopped; a front can be."""
     require("rabbitmq")
-    with RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as server:
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with shared_rabbitmq(folder / "rabbitmq") as server:
         yield server
 
 

@@ -35,5 +35,5 @@ if __name__ == "__main__":
     if Hanging.times:
         vars(choosing).update(RedisSubscription=Hanging)
         vars(app).update(PATIENCE_SECONDS=PATIENCE_S)
-    vars(delivery).update(SILENCE_SECONDS=0.5, ANSWER_SECONDS=1.5, RENEWAL_PAUSES=(0.0, 1.0))
+    vars(delivery).update(SILENCE_SECONDS=0.5, ANSWER_SECONDS=1.5, RENEWAL_PAUSE_SECONDS=(0.0, 1.0))
     sys.exit(cli.main())

@@ -44,12 +44,12 @@ class Received:
         """Keep a loss."""
         self.drops.append((reason, detail))
 
-    def up(self) -> None:
+    def mark_connected(self) -> None:
         """Count a subscription."""
         self.connections += 1
         self.connected = True
 
-    def down(self, error: str | None, *, since: float | None = None) -> None:
+    def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
         """Keep the reason."""
         self.connected = False
         self.errors.append(error)

@@ -52,7 +52,7 @@ def test_the_server_closes_the_connection(rabbitmq: RabbitMQ, rabbitmq_vhost: Vh
         received.wait_up()
         send(rabbitmq_vhost)
         received.wait_for_types("worker-heartbeat")
-        rabbitmq.ctl("close_all_connections", "--vhost", rabbitmq_vhost.name, "by hand")
+        rabbitmq.close_connections(rabbitmq_vhost.name, number=1, reason="by hand")
         received.wait_up(connections=2, timeout=20)
         assert "by hand" in str(received.errors)
         send(rabbitmq_vhost)
@@ -132,7 +132,7 @@ def test_a_stop_in_the_middle_of_a_message(rabbitmq: RabbitMQ, rabbitmq_vhost: V
     assert received.errors == ["stopped"]
     assert {event["type"] for event in received.events} == {"worker-heartbeat"}
     wait_for(
-        lambda: "celeryev" not in rabbitmq.ctl("list_queues", "--vhost", rabbitmq_vhost.name, "name"),
+        lambda: not rabbitmq.queues(rabbitmq_vhost.name),
         timeout=10,
         what="a virtual host without an event queue",
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import preloaded
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
 from tests.integration.nowhere import broker_of_complaint, nowhere
@@ -26,15 +27,7 @@ PASSWORD = "known-to-nobody"
 
 def celery(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `celery` to its end."""
-    return subprocess.run(
-        [*CELERY, *arguments],
-        cwd=REPOSITORY,
-        env=clean_environment(env),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return preloaded.run([*CELERY, *arguments], cwd=REPOSITORY, env=clean_environment(env), timeout=60)
 
 
 def refusal(*arguments: str, env: Mapping[str, str] | None = None) -> str:

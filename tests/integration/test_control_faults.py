@@ -12,6 +12,7 @@ from celery_metrics_exporter.control import WorkerFacts
 from celery_metrics_exporter.control.remote import RemoteControl
 from tests.integration.asking import PidboxNode, asking
 from tests.integration.conftest import Vhost
+from tests.integration.faults.front import Front
 from tests.integration.servers import RabbitMQ, Valkey
 from tests.waiting import wait_for
 
@@ -24,7 +25,7 @@ BACK = "workers can be asked again"
 class Freezer:
     """A broker of either kind: its URL, and what happens to it."""
 
-    def __init__(self, url: str, server: Valkey | RabbitMQ, drop: Callable[[RemoteControl], None]) -> None:
+    def __init__(self, url: str, server: Valkey | Front, drop: Callable[[RemoteControl], None]) -> None:
         self.url = url
         self.server = server
         self.drop = drop
@@ -40,34 +41,37 @@ class Freezer:
 
 
 @pytest.fixture(params=["redis", "amqp"])
-def broker(request: pytest.FixtureRequest) -> Freezer:
-    """A broker for this test alone; its URL is that of the user ``asker``."""
+def broker(request: pytest.FixtureRequest) -> Iterator[Freezer]:
+    """A broker for this test alone; its URL is that of the user ``questioner``."""
     if request.param == "redis":
         valkey: Valkey = request.getfixturevalue("valkey")
         with valkey.client() as client:
-            client.execute_command("ACL", "SETUSER", "asker", "on", ">letmein", "~*", "&*", "+@all")
+            client.execute_command("ACL", "SETUSER", "questioner", "on", ">letmein", "~*", "&*", "+@all")
 
         def kill(_remote: RemoteControl) -> None:
             with valkey.client() as client:
-                assert client.execute_command("CLIENT", "KILL", "USER", "asker")
+                assert client.execute_command("CLIENT", "KILL", "USER", "questioner")
 
-        return Freezer(valkey.url.replace("://", "://asker:letmein@"), valkey, kill)
+        yield Freezer(valkey.url.replace("://", "://questioner:letmein@"), valkey, kill)
+        return
     rabbitmq: RabbitMQ = request.getfixturevalue("rabbitmq")
     vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
-    rabbitmq.add_user("asker", "letmein")
-    rabbitmq.set_permissions(vhost.name, "asker")
+    rabbitmq.add_user("questioner", "letmein")
+    rabbitmq.set_permissions(vhost.name, "questioner")
 
     def cut(remote: RemoteControl) -> None:
         # The management plugin takes seconds to learn whose connections there are.
         remote._mailbox._connection.connection.transport.sock.shutdown(SHUT_RDWR)
 
-    return Freezer(rabbitmq.vhost_url(vhost.name, user="asker", password="letmein"), rabbitmq, cut)
+    url = rabbitmq.vhost_url(vhost.name, user="questioner", password="letmein")
+    with Front(rabbitmq.port) as front:
+        yield Freezer(url.replace(f":{rabbitmq.port}/", f":{front.port}/"), front, cut)
 
 
 def _guest(broker: Freezer) -> str:
     """The URL of another user of the same broker."""
     other = "" if isinstance(broker.server, Valkey) else "guest:guest@"
-    return broker.url.replace("asker:letmein@", other)
+    return broker.url.replace("questioner:letmein@", other)
 
 
 def test_an_idle_connection_that_is_dropped(broker: Freezer, caplog: pytest.LogCaptureFixture) -> None:

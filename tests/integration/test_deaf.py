@@ -64,7 +64,7 @@ def _wait_until_heard(exporter: ExporterProcess) -> None:
 
 
 def _check_deafness_was_told_once(exporter: ExporterProcess) -> None:
-    for line in ('msg="connected but nothing arrives, subscribing anew"', 'msg="events arrive again"'):
+    for line in ('msg="connected, but no events arrive: subscribing again"', 'msg="events arrive again"'):
         assert exporter.stderr.count(line) == 1, exporter.stderr
 
 

@@ -105,12 +105,12 @@ def test_rabbitmq(
     rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:
     """The user of the documentation suffices, and leaves no queue, exchange or binding behind."""
-    rabbitmq.add_user("celery-exporter", PASSWORD)
-    rabbitmq.set_permissions(rabbitmq_vhost.name, "celery-exporter", **rabbitmq_rights())
+    rabbitmq.add_user("least", PASSWORD)
+    rabbitmq.set_permissions(rabbitmq_vhost.name, "least", **rabbitmq_rights())
     settings = {"broker_url": rabbitmq_vhost.url}
     worker = start_worker(APP, pool="solo", env=environment(settings), arguments=LIVELY)
     before = _topology(rabbitmq, rabbitmq_vhost)
-    url = rabbitmq.vhost_url(rabbitmq_vhost.name, user="celery-exporter", password=PASSWORD)
+    url = rabbitmq.vhost_url(rabbitmq_vhost.name, user="least", password=PASSWORD)
     exporter = start_exporter("0", "--broker-url", url, "--sample-interval", "500ms", command=IMPATIENT)
     check(exporter, worker, rabbitmq_vhost.url)
     exporter.stop()

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.integration.conftest import Vhost
+from tests.integration.faults.front import Front
 from tests.integration.known_tasks import application
 from tests.integration.servers import ExporterProcess, RabbitMQ, Valkey
 from tests.waiting import wait_for
@@ -17,16 +19,16 @@ _LIMIT_S = 0.1
 
 
 @pytest.fixture(params=["redis", "amqp"])
-def broker(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Valkey | RabbitMQ]:
-    """A broker that may be frozen."""
+def broker(request: pytest.FixtureRequest) -> Iterator[tuple[str, Valkey | Front]]:
+    """The URL of a broker, and what is frozen for it."""
     if request.param == "redis":
-        yield request.getfixturevalue("valkey")
+        valkey: Valkey = request.getfixturevalue("valkey")
+        yield valkey.url, valkey
         return
-    request.getfixturevalue("rabbitmq")  # skips or fails where there is none
-    with RabbitMQ(tmp_path_factory.mktemp("frozen-rabbitmq")) as server:
-        yield server
+    rabbitmq: RabbitMQ = request.getfixturevalue("rabbitmq")
+    vhost: Vhost = request.getfixturevalue("rabbitmq_vhost")
+    with Front(rabbitmq.port) as front:
+        yield vhost.url.replace(str(rabbitmq.port), str(front.port)), front
 
 
 def latencies(exporter: ExporterProcess) -> list[float]:
@@ -40,20 +42,21 @@ def latencies(exporter: ExporterProcess) -> list[float]:
     return sorted(found)
 
 
-def test_a_frozen_broker(broker: Valkey | RabbitMQ, start_exporter: StartExporter) -> None:
+def test_a_frozen_broker(broker: tuple[str, Valkey | Front], start_exporter: StartExporter) -> None:
     """Scrapes stay fast, the families of queues go when they are stale, the broker is down; all comes back."""
-    client = application({"broker_url": broker.url})
+    url, server = broker
+    client = application({"broker_url": url})
     with client.connection_for_write() as connection:
         for _ in range(3):
             client.send_task("known.add", (1, 1), connection=connection)
-    exporter = start_exporter("--broker-url", broker.url, "--sample-interval", "1s")
+    exporter = start_exporter("--broker-url", url, "--sample-interval", "1s")
 
     def shown() -> tuple[float | None, float | None]:
         return exporter.value("celery_broker_up"), exporter.value("celery_queue_length", queue="celery")
 
     wait_for(lambda: shown() == (1, 3), timeout=15, what=lambda: f"the queue: {exporter.text()}")
     usual = latencies(exporter)[-2]
-    broker.pause()
+    server.pause()
     try:
         wait_for(
             lambda: shown() == (0, None),
@@ -64,7 +67,7 @@ def test_a_frozen_broker(broker: Valkey | RabbitMQ, start_exporter: StartExporte
         # The second longest of a hundred is the 99th percentile; a machine that is slow anyway has its own measure.
         assert latencies(exporter)[-2] < max(_LIMIT_S, 3 * usual)
     finally:
-        broker.resume()
+        server.resume()
     wait_for(
         lambda: shown() == (1, 3), timeout=30, what=lambda: f"the queue again: {exporter.process.describe()}"
     )

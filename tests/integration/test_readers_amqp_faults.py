@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 from amqp.exceptions import ConnectionError as AmqpConnectionError
@@ -14,9 +13,9 @@ from celery_metrics_exporter.queues.readers.amqp import AmqpReader
 from tests.integration.amqp_queues import AmqpQueues, broker, error_of, ignoring_unclosed_sockets
 from tests.integration.conftest import Vhost
 from tests.integration.cutting_front import CuttingFront
-from tests.integration.servers import HOST, Certificates, RabbitMQ, free_port, group_members
+from tests.integration.faults.front import Front
+from tests.integration.servers import HOST, Certificates, RabbitMQ, free_port
 from tests.integration.servers.tls_front import TlsFront
-from tests.waiting import wait_for
 
 TIMEOUT = 1.0
 #: Seconds in which whatever waits for that timeout, twice while connecting, has to be back.
@@ -34,20 +33,13 @@ def vhost(rabbitmq_vhost: Vhost) -> Vhost:
 
 
 @contextmanager
-def frozen(rabbitmq: RabbitMQ) -> Iterator[None]:
-    """Freeze the broker meanwhile; it is the run's own, which others find again as it was."""
-    rabbitmq.pause()
+def frozen(front: Front) -> Iterator[None]:
+    """Freeze the broker meanwhile."""
+    front.pause()
     try:
-        wait_for(lambda: _stands_still(rabbitmq.pid), timeout=5, what="a frozen broker")
         yield
     finally:
-        rabbitmq.resume()
-
-
-def _stands_still(group: int) -> bool:
-    # The signal reaches one thread, which stops the others a moment later: meanwhile they may answer.
-    tasks = (task for pid in group_members(group) for task in Path(f"/proc/{pid}/task").glob("*/stat"))
-    return all(task.read_text().rpartition(")")[2].split()[0] in "TZ" for task in tasks)
+        front.resume()
 
 
 def through(port: int, rabbitmq: RabbitMQ, vhost: Vhost) -> str:
@@ -67,33 +59,38 @@ def expect_timeout(reader: AmqpReader) -> None:
 
 def test_frozen_broker(rabbitmq: RabbitMQ, vhost: Vhost) -> None:
     """A broker that freezes fails every reading in time, also those that have to connect first."""
-    reader = AmqpReader(broker(vhost.url), timeout=TIMEOUT)
-    assert reader.read(["mail"]).queues == MAIL
-    with frozen(rabbitmq):
-        expect_timeout(reader)
-        expect_timeout(reader)
-    assert reader.read(["mail"]).queues == MAIL
-    with frozen(rabbitmq):
-        began = time.monotonic()
-        reader.close()
-        assert time.monotonic() - began < TIMEOUT
+    with Front(rabbitmq.port) as front:
+        reader = AmqpReader(broker(through(front.port, rabbitmq, vhost)), timeout=TIMEOUT)
+        assert reader.read(["mail"]).queues == MAIL
+        with frozen(front):
+            expect_timeout(reader)
+            expect_timeout(reader)
+        assert reader.read(["mail"]).queues == MAIL
+        with frozen(front):
+            began = time.monotonic()
+            reader.close()
+            assert time.monotonic() - began < TIMEOUT
 
 
 def test_frozen_broker_with_tls(rabbitmq: RabbitMQ, vhost: Vhost, certificates: Certificates) -> None:
     """The same with TLS, whose farewell would wait for the other side."""
     port = free_port()
-    front = TlsFront(rabbitmq.port, certificates.server_context(), port=port)
+    tls = TlsFront(rabbitmq.port, certificates.server_context(), port=port)
     try:
-        settings = broker(through(port, rabbitmq, vhost).replace("amqp:", "amqps:"))
-        settings.app.conf.broker_use_ssl = {"ca_certs": str(certificates.ca_file), "server_hostname": HOST}
-        reader = AmqpReader(settings, timeout=TIMEOUT)
-        assert reader.read(["mail"]).queues == MAIL
-        with frozen(rabbitmq):
-            expect_timeout(reader)
-        assert reader.read(["mail"]).queues == MAIL
-        reader.close()
+        with Front(port) as front:
+            settings = broker(through(front.port, rabbitmq, vhost).replace("amqp:", "amqps:"))
+            settings.app.conf.broker_use_ssl = {
+                "ca_certs": str(certificates.ca_file),
+                "server_hostname": HOST,
+            }
+            reader = AmqpReader(settings, timeout=TIMEOUT)
+            assert reader.read(["mail"]).queues == MAIL
+            with frozen(front):
+                expect_timeout(reader)
+            assert reader.read(["mail"]).queues == MAIL
+            reader.close()
     finally:
-        front.stop()
+        tls.stop()
 
 
 def test_cut_line(rabbitmq: RabbitMQ, vhost: Vhost) -> None:

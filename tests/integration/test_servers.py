@@ -1,6 +1,5 @@
 """The real servers themselves: each starts, answers, pauses, restarts and leaves no process behind."""
 
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,32 +112,6 @@ def test_virtual_hosts_are_fresh(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> N
         assert connection.connected
     assert rabbitmq.api("GET", f"queues/{rabbitmq_vhost.name}") == []
     assert rabbitmq_vhost.name in rabbitmq.ctl("list_vhosts")
-
-
-@pytest.mark.needs("rabbitmq")
-def test_rabbitmq_with_tls_pauses_and_restarts(tmp_path: Path, certificates: Certificates) -> None:
-    """A RabbitMQ with TLS demands our certificate, keeps silent while paused, restarts and leaves nothing."""
-    credentials = {
-        "ca_certs": str(certificates.ca_file),
-        "certfile": str(certificates.client_cert_file),
-        "keyfile": str(certificates.client_key_file),
-        "cert_reqs": ssl.CERT_REQUIRED,
-    }
-    with RabbitMQ(tmp_path, tls=certificates, verify_client=True) as server:
-        assert server.url.startswith("amqps://")
-        server.add_user("reader", "secret")
-        server.set_permissions("/", "reader", configure="", write="")
-        server.pause()
-        with pytest.raises(OSError, match="timed out"):
-            _amqp_connection(server, ssl=credentials).connect()
-        server.resume()
-        server.stop()
-        server.start()
-        with _amqp_connection(server, ssl=credentials) as connection:
-            assert connection.connected
-        assert "reader" in str(server.api("GET", "permissions"))
-        pids = [server.pid, server.epmd_pid]
-    assert not [member for pid in pids for member in group_members(pid)]
 
 
 def test_prometheus_scrapes_itself(start_prometheus: Callable[..., Prometheus], tmp_path: Path) -> None:

@@ -34,6 +34,21 @@ from celery_metrics_exporter.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
+#: The exporter, told to end at each line of `threading` by which its main thread waits for that, lock or no lock.
+TOLD_WHILE_IT_WAITS = """
+import os, signal, sys, threading
+from celery_metrics_exporter.app import Exporter
+from celery_metrics_exporter.cli.main import main
+def tell(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return tell
+def trace(frame, *_):
+    waits = frame.f_back is not None and frame.f_back.f_code is Exporter.run.__code__
+    return tell if waits and frame.f_code.co_filename == threading.__file__ else None
+sys.settrace(trace)
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 @pytest.fixture
 def full_port() -> Iterator[int]:
@@ -83,6 +98,13 @@ def test_name_server_that_does_not_answer(start_exporter: StartExporter, scheme:
         lambda: "asked for broker.invalid" in exporter.stderr, timeout=10, what="a question for the name"
     )
     assert exporter.value(CONNECTED) == 0
+    stop(exporter)
+
+
+def test_signal_when_the_wait_for_it_begins(start_exporter: StartExporter) -> None:
+    """The handler runs in the thread that waits for it, whatever lock that holds at the moment."""
+    command = (sys.executable, "-c", TOLD_WHILE_IT_WAITS)
+    exporter = start_exporter("--broker-url", "memory://", command=command)
     stop(exporter)
 
 

@@ -93,10 +93,7 @@ def test_nothing_is_left_behind_on_rabbitmq(
     subscription = kind(broker_of(Config(broker_url=rabbitmq_vhost.url)), received)
     subscription.open()
     vhost = rabbitmq_vhost.name
-    assert "celeryev." in rabbitmq.ctl("list_queues", "--vhost", vhost, "name")
+    (queue,) = rabbitmq.queues(vhost)
+    assert queue.startswith("celeryev.")
     subscription.close(clean=clean)
-    wait_for(
-        lambda: "celeryev." not in rabbitmq.ctl("list_queues", "--vhost", vhost, "name"),
-        timeout=10,
-        what="a virtual host without queues",
-    )
+    wait_for(lambda: not rabbitmq.queues(vhost), timeout=10, what="a virtual host without queues")

@@ -2,7 +2,9 @@
 
 import ssl
 from collections.abc import Callable, Iterator
+from functools import partial
 
+import amqp
 import pytest
 import trustme
 
@@ -15,6 +17,7 @@ from tests.integration.servers import (
     ExporterProcess,
     RabbitMQ,
     Valkey,
+    group_members,
     require,
 )
 from tests.serving import fetch
@@ -177,3 +180,29 @@ def test_amqps_holds_the_certificate_against_the_given_name(
     arguments = ("--broker-tls-ca-file", ca_file, "--broker-tls-server-name", "elsewhere.example")
     exporter = start_exporter("--broker-url", tls_rabbitmq.url, *arguments)
     _refused(exporter, "certificate verify failed", "elsewhere.example")
+
+
+def test_the_server_pauses_and_restarts(tls_rabbitmq: RabbitMQ, certificates: Certificates) -> None:
+    """It keeps silent while it is paused; it ends, leaves nothing, and has its users and rights after a new start."""
+    credentials = {
+        "ca_certs": str(certificates.ca_file),
+        "certfile": str(certificates.client_cert_file),
+        "keyfile": str(certificates.client_key_file),
+        "cert_reqs": ssl.CERT_REQUIRED,
+    }
+    connection = partial(
+        amqp.Connection, f"{HOST}:{tls_rabbitmq.port}", "guest", "guest", ssl=credentials, connect_timeout=2
+    )
+    tls_rabbitmq.add_user("reader", "secret")
+    tls_rabbitmq.set_permissions("/", "reader", configure="", write="")
+    tls_rabbitmq.pause()
+    with pytest.raises(OSError, match="timed out"):
+        connection().connect()
+    tls_rabbitmq.resume()
+    pids = [tls_rabbitmq.pid, tls_rabbitmq.epmd_pid]
+    tls_rabbitmq.stop()
+    assert not [member for pid in pids for member in group_members(pid)]
+    tls_rabbitmq.start()
+    with connection() as connected:
+        assert connected.connected
+    assert "reader" in str(tls_rabbitmq.api("GET", "permissions"))

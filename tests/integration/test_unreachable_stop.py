@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.integration.conftest import Vhost
+from tests.integration.faults.front import Front
 from tests.integration.known_counts import wait_until_receiving
 from tests.integration.servers import HOST, ExporterProcess, RabbitMQ, Valkey, free_port
 from tests.waiting import wait_for
@@ -71,14 +72,13 @@ def test_redis_that_hangs(valkey: Valkey, start_exporter: StartExporter) -> None
 def test_rabbitmq_that_hangs(
     rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
 ) -> None:
-    """The same with RabbitMQ: the run's own server, which others find again as it was."""
-    exporter = start_exporter("--broker-url", rabbitmq_vhost.url)
-    wait_until_receiving(exporter)
-    rabbitmq.pause()
-    try:
+    """The same with RabbitMQ."""
+    with Front(rabbitmq.port) as front:
+        url = rabbitmq_vhost.url.replace(str(rabbitmq.port), str(front.port))
+        exporter = start_exporter("--broker-url", url)
+        wait_until_receiving(exporter)
+        front.pause()
         _stop(exporter)
-    finally:
-        rabbitmq.resume()
 
 
 def _established(pid: int, port: int) -> bool:

@@ -25,11 +25,11 @@ class Diary:
 
     entries: list[str] = field(default_factory=list)
 
-    def up(self) -> None:
+    def mark_connected(self) -> None:
         """The link is up."""
         self.entries.append("up")
 
-    def down(self, error: str | None, *, since: float | None = None) -> None:
+    def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
         """The link is down."""
         self.entries.append(f"down: {error}")
 

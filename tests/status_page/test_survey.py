@@ -323,11 +323,11 @@ def test_subscription_keeps_the_last_error() -> None:
     """After a reconnect it is still told why there was one, and how long ago."""
     bench = Bench()
     bench.wait(10)
-    bench.subscription.down("reset by peer")
+    bench.subscription.mark_disconnected("reset by peer")
     bench.wait(5)
     state = look(bench).subscription
     assert (state.connected, state.error, state.lasting, state.unheard) == (False, "reset by peer", 5, 5)
-    bench.subscription.up()
+    bench.subscription.mark_connected()
     bench.wait(3)
     state = look(bench).subscription
     assert (state.connected, state.error, state.lasting, state.reconnects) == (True, None, 3, 1)

@@ -109,6 +109,14 @@ def test_whole_url_is_understood(target: bytes, status: bytes) -> None:
         assert read_until_closed(client).split(b" ", 2)[1] == status
 
 
+def test_upgrade_is_ignored() -> None:
+    """A client that offers another protocol goes on with this one."""
+    request = HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    last = HEAD + b"Connection: close\r\n\r\n"
+    with serving() as server, raw_client(url_of(server), request * 2 + last) as client:
+        assert read_until_closed(client).count(b"HTTP/1.1 200 OK\r\n") == 3
+
+
 def test_unknown_transfer_encoding_is_not_implemented() -> None:
     """How such a body ends is not known: it is refused."""
     request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"

@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
 from celery_metrics_exporter.web.server import WebServer
 from tests.serving import (
@@ -23,6 +25,7 @@ from tests.serving import (
     url_of,
 )
 from tests.waiting import wait_for
+from tests.web_files import WebFiles, users
 
 PATIENT = Limits(head=60.0, answer=60.0, stall=60.0, idle=60)
 HALF_A_HEAD = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "
@@ -67,6 +70,32 @@ def test_answer_under_way_is_finished_at_stop() -> None:
         with connection.getresponse() as response:
             assert b"\nslow 1.0\n" in response.read()
         stopping.join()
+
+
+def test_stop_in_spite_of_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a check of bcrypt that takes long nor the logins that wait for it hold up the end."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def check(_password: bytes, _hash: bytes) -> bool:
+        begun.set()
+        return not go_on.wait(TIMEOUT_S)
+
+    monkeypatch.setattr(
+        "celery_metrics_exporter.web.users.Users.__init__.__kwdefaults__",
+        {"check": check, "cpu_seconds": float},
+    )
+    path = WebFiles.create(tmp_path).write(users("alice"))
+    before = set(threading.enumerate())
+    server = WebServer(LOOPBACK, registry_of(Big()), FixedStatus(), config_file=WebConfigFile(str(path)))
+    server.start()
+    login = b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YWxpY2U6eA==\r\n\r\n"
+    with raw_client(url_of(server), login):
+        assert begun.wait(TIMEOUT_S)
+        started = time.monotonic()
+        server.stop()
+        assert time.monotonic() - started < 2
+        go_on.set()
+    wait_for(lambda: set(threading.enumerate()) <= before, timeout=TIMEOUT_S, what="the end of all threads")
 
 
 def refused(url: str) -> Callable[[], bool]:

@@ -1,6 +1,6 @@
-"""One subject a module: the families and the handlers that feed them stand together.
+"""The metric families and the handlers that feed them: one module for each subject.
 
-``CATALOGUE`` is the explicit table of every family that the exporter can serve; the metrics reference is made from it.
+``CATALOGUE`` lists every family that the exporter can serve; docs/metrics.md is made from it.
 """
 
 from __future__ import annotations

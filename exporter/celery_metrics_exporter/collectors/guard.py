@@ -1,6 +1,6 @@
-"""Runs one collector in a scrape, so that its failure costs its own families and nothing else.
+"""Runs the collectors in a scrape: one that fails loses its own families only.
 
-Owns: ``celery_exporter_collector_success`` and ``celery_exporter_collector_duration_seconds``.
+Owns ``celery_exporter_collector_success`` and ``celery_exporter_collector_duration_seconds``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _SUCCESS = Family(
     "celery_exporter_collector_success",
     "gauge",
-    "1 if the collector worked in this scrape, else 0.",
+    "1 if the collector succeeded in this scrape, else 0.",
     ("collector",),
 )
 _DURATION = Family(
@@ -35,7 +35,7 @@ _DURATION = Family(
 
 
 class Guard:
-    """All collectors of the exporter, as one that never raises."""
+    """All collectors as one that never raises."""
 
     families = (_SUCCESS, _DURATION)
 
@@ -45,13 +45,13 @@ class Guard:
         self._failing: set[str] = set()
 
     def describe(self) -> Iterable[Metric]:
-        """Yield the families without samples: what the registry's filter by ``name[]`` goes by."""
+        """Yield the families without samples: the registry's filter by ``name[]`` needs them."""
         for families in (*(collector.families for collector in self._collectors), self.families):
             for family in families:
                 yield family.described()
 
     def collect(self) -> Iterable[Metric]:
-        """Yield what each collector yields, all of it or nothing, and how that went."""
+        """Yield the families of each collector, all of them or none, then success and duration."""
         success, duration = _SUCCESS.empty(), _DURATION.empty()
         for collector in self._collectors:
             began = self._monotonic()

@@ -1,8 +1,8 @@
-"""Queues and the broker as they are, workers or not: ``celery_queue_*`` and ``celery_broker_*``.
+"""Queues and the broker: ``celery_queue_*`` and ``celery_broker_*``.
 
-Source of facts: samples of the broker (``queues.readers``), joined with task-sent for the age of the oldest message
-and with what workers answer about the queues that they consume. A sample is served while it is fresh; then the families
-are left out, for an old number is worse than none.
+Source of facts: samples of the broker (``queues.readers``), task-sent events for the age of the oldest message, and the
+answers of workers about the queues that they consume. A sample is served while it is fresh; afterwards the families are
+left out, because an old number is worse than none.
 """
 
 from __future__ import annotations
@@ -26,47 +26,50 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.queues.known import KnownQueues
     from celery_metrics_exporter.workers.roster import Roster
 
-#: A sample is fresh for this many intervals.
+#: A sample is fresh for so many intervals.
 FRESH_INTERVALS: Final = 3
 
 _QUEUE = ("queue",)
 _LENGTH = Family(
     "celery_queue_length",
     "gauge",
-    "Messages that wait for a worker, of all priorities, from a sample of the broker.",
+    "Messages that wait for a worker, all priorities together, from a sample of the broker.",
     _QUEUE,
 )
 _PRIORITY_LENGTH = Family(
     "celery_queue_priority_length",
     "gauge",
-    "Messages that wait for a worker, by priority step of a Redis broker; with --queue-priorities.",
+    "Messages that wait for a worker, by priority step of a Redis broker; only with --queue-priorities.",
     ("queue", "priority"),
 )
 _UNACKED = Family(
     "celery_queue_unacked_messages",
     "gauge",
-    "Messages that workers hold, where the broker tells it of each queue (RabbitMQ's management API).",
+    "Messages that workers have not acknowledged, where the broker reports them by queue (RabbitMQ's management API).",
     _QUEUE,
 )
 _CONSUMERS = Family(
-    "celery_queue_consumers", "gauge", "Consumers of the queue, where the broker tells it (RabbitMQ).", _QUEUE
+    "celery_queue_consumers",
+    "gauge",
+    "Consumers of the queue, where the broker reports them (RabbitMQ).",
+    _QUEUE,
 )
 _WORKERS = Family(
     "celery_queue_workers",
     "gauge",
-    "Workers that are up and consume the queue, by their own answers.",
+    "Workers that are up and consume the queue, from their answers to active_queues.",
     _QUEUE,
 )
 _POOL_SIZE = Family(
     "celery_queue_pool_size",
     "gauge",
-    "Tasks that the workers of the queue can run at once, by their own answers.",
+    "Tasks that the workers of the queue can run at once, from their answers to stats.",
     _QUEUE,
 )
 _OLDEST = Family(
     "celery_queue_oldest_message_timestamp_seconds",
     "gauge",
-    "Time since which the message at the head is known: of its task-sent, else of the sample that first showed it.",
+    "Time when the message at the head was first known: of its task-sent, else of the sample that first showed it.",
     _QUEUE,
 )
 _UP = Family(
@@ -75,28 +78,28 @@ _UP = Family(
 _ROUND_TRIP = Family(
     "celery_broker_round_trip_seconds",
     "gauge",
-    "Time from a question to the broker's answer, in the latest sample.",
+    "Time from a request to the broker's answer, in the latest sample.",
 )
 _ALL_UNACKED = Family(
     "celery_broker_unacked_messages",
     "gauge",
-    "Messages that workers hold, in the whole database of a Redis broker; includes those held for their eta.",
+    "Messages that workers have not acknowledged, in the whole database of a Redis broker, also those with an eta.",
 )
 _OLDEST_UNACKED = Family(
     "celery_broker_oldest_unacked_timestamp_seconds",
     "gauge",
-    "Time at which the oldest message that a worker holds was delivered, in the whole database of a Redis broker.",
+    "Time when the oldest unacknowledged message was delivered, in the whole database of a Redis broker.",
 )
 _DELAYED = Family(
     "celery_broker_delayed_messages",
     "gauge",
-    "Messages that RabbitMQ keeps back until their eta, in the queues of Celery's native delayed delivery.",
+    "Messages that RabbitMQ holds back until their eta, in the queues of Celery's native delayed delivery.",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The facts, since when the oldest message of each queue is known, and when it was taken (monotonic)."""
+    """A sample of the broker, since when each queue's oldest message is known, and when it was taken (monotonic)."""
 
     facts: BrokerFacts
     oldest: Mapping[str, float]  # queue -> epoch seconds
@@ -104,7 +107,7 @@ class Sample:
 
 
 class QueueCollector:
-    """Serves the latest sample. Samples are given under the dispatcher's lock."""
+    """Serves the latest sample; ``on_sample`` is called under the dispatcher's lock."""
 
     name = "queue"
     families = (
@@ -134,13 +137,13 @@ class QueueCollector:
         by_priority: bool,
     ) -> None:
         """Args:
-        known: the queues that are shown.
+        known: the queues to show.
         roster: the workers that consume them.
-        movements: what events tell of the queues, brought up to date before each sample is given.
-        clock: ages of samples.
-        sent_at: timestamp of the task-sent of a task's id, None if there was none.
+        movements: messages into and out of the queues, from events; updated before each sample.
+        clock: for the age of samples.
+        sent_at: the timestamp of a task's task-sent, by the task's id; None if there was none.
         interval: seconds between two samples.
-        by_priority: whether to tell lengths by priority too.
+        by_priority: whether to show lengths by priority too.
         """
         self._known = known
         self._roster = roster
@@ -152,12 +155,12 @@ class QueueCollector:
         self._heads: dict[str, Heads] = {}
         self._backlogs: dict[str, Backlog] = {}
         self._sample: Sample | None = None
-        #: Why the broker could not be read, in one line of a library's; None once it could.
+        #: Why the latest sample failed, in one line; None if it succeeded.
         self.error: str | None = None
         self._verdict_by = clock.monotonic() + self._fresh_seconds
 
     def on_sample(self, facts: BrokerFacts) -> None:
-        """Take a sample of the broker."""
+        """Take a sample."""
         now = self._clock.wall()
         consumed = self._roster.consumption()
         oldest = {}
@@ -172,7 +175,7 @@ class QueueCollector:
         self.error = None
 
     def on_failure(self, error: str) -> None:
-        """The broker could not be read; ``error`` says why in one line."""
+        """Note that the broker could not be read; ``error`` is the reason in one line."""
         self.error = error
 
     def _oldest(self, name: str, queue: QueueFacts, now: float, *, is_ours: bool) -> float | None:
@@ -182,13 +185,13 @@ class QueueCollector:
         return self._backlogs.setdefault(name, Backlog()).sample(queue.ready, movement, now)
 
     def fresh(self) -> Sample | None:
-        """The latest sample, unless it is too old to be served."""
+        """The latest sample, or None if it is too old."""
         sample = self._sample
         fresh = sample is not None and self._clock.monotonic() - sample.taken <= self._fresh_seconds
         return sample if fresh else None
 
     def is_broker_up(self) -> bool | None:
-        """Whether the latest sample succeeded and is fresh; None while the first is to come."""
+        """Whether the latest sample succeeded and is fresh; None while the first is pending."""
         if self._sample is None and self.error is None and self._clock.monotonic() <= self._verdict_by:
             return None
         return self.fresh() is not None and self.error is None

@@ -1,7 +1,6 @@
-"""How the metrics themselves are served.
+"""The web configuration: ``celery_exporter_web_config_last_reload_successful``.
 
-Owns: ``celery_exporter_web_config_last_reload_successful``, named after Prometheus' own
-``prometheus_config_last_reload_successful``.
+It is named after Prometheus' own ``prometheus_config_last_reload_successful``.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 _WEB_CONFIG = Family(
     "celery_exporter_web_config_last_reload_successful",
     "gauge",
-    "1 if the file of --web.config.file is in force as it stands, 0 if its last change was refused.",
+    "1 if the current content of --web.config.file is in force, 0 if its last change was refused.",
 )
 
 
@@ -29,7 +28,7 @@ class ServingCollector:
     families = (_WEB_CONFIG,)
 
     def __init__(self, web_config_holds: Callable[[], bool] | None) -> None:
-        """``web_config_holds``: whether the file as it stands is in force; None without a file."""
+        """``web_config_holds``: whether the current content of the file is in force; None without a file."""
         self._web_config_holds = web_config_holds
 
     def collect(self) -> Iterator[Metric]:

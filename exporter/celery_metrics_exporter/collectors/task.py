@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from celery_metrics_exporter.clock import Moment
+    from celery_metrics_exporter.clock import BatchClock
     from celery_metrics_exporter.collectors.task_ledger import Buckets
     from celery_metrics_exporter.events.handlers import HandlerTable
     from celery_metrics_exporter.tasks.attempt import Attempt
@@ -70,7 +70,7 @@ class TaskCollector:
         self,
         inflight: Inflight,
         roster: Roster,
-        now: Moment,
+        now: BatchClock,
         *,
         buckets: Buckets,
         max_series: int,

@@ -1,7 +1,7 @@
 """Workers as their events show them: ``celery_worker_*``, by nodename.
 
-Source of facts: worker-online, -heartbeat and -offline, and that any event of a worker is a sign of life. Whether one
-lives is worked out from the time of receipt by our own clock, never from timestamps of others.
+Source of facts: worker-online, worker-heartbeat and worker-offline; every other event of a worker shows that it is up.
+Whether it is up follows from receipt times by our own clock, never from the sender's timestamps.
 """
 
 from __future__ import annotations
@@ -36,17 +36,15 @@ def _family(kind: Literal["counter", "gauge"], name: str, text: str) -> Family:
 _gauge = partial(_family, "gauge")
 _counter = partial(_family, "counter")
 
-_UP = _gauge("celery_worker_up", "1 while events of the worker come, else 0.")
-_LAST_SEEN = _gauge(
-    "celery_worker_last_seen_timestamp_seconds", "Time at which the latest event of the worker was received."
-)
+_UP = _gauge("celery_worker_up", "1 while the worker sends events, else 0.")
+_LAST_SEEN = _gauge("celery_worker_last_seen_timestamp_seconds", "Receipt time of the worker's latest event.")
 _INFO = Family(
     "celery_worker_info",
     "gauge",
-    "Always 1; what the worker runs, from worker-online and worker-heartbeat.",
+    "Always 1; the worker's software, its version and operating system, from worker-online and worker-heartbeat.",
     ("worker", "version", "software", "system"),
 )
-_ACTIVE = _gauge("celery_worker_active_tasks", "Tasks that run, from worker-heartbeat.")
+_ACTIVE = _gauge("celery_worker_active_tasks", "Tasks that the worker is running, from worker-heartbeat.")
 _PROCESSED = _counter(
     "celery_worker_processed_tasks_total",
     "Tasks started by the worker, from worker-heartbeat, summed over its restarts.",
@@ -54,57 +52,59 @@ _PROCESSED = _counter(
 _TASKS = Family(
     "celery_worker_tasks_total",
     "counter",
-    "Outcomes on the worker, one a task-succeeded, task-failed or task-retried event that counts.",
+    "Task outcomes on the worker: one per task-succeeded, task-failed or task-retried event that ended an attempt.",
     ("worker", "outcome"),
 )
 _MISSED = _counter(
     "celery_worker_missed_tasks_total",
-    "Tasks started by the worker, by two worker-heartbeat events, whose task-started event never came.",
+    "Tasks started by the worker, from two worker-heartbeat events, whose task-started event did not arrive.",
 )
 _LOADS = tuple(
-    _gauge(f"celery_worker_load{minutes}", f"Load average of {minutes} min, from worker-heartbeat.")
+    _gauge(f"celery_worker_load{minutes}", f"Load average over {minutes} min, from worker-heartbeat.")
     for minutes in (1, 5, 15)
 )
 _OFFSET = _gauge(
     "celery_worker_clock_offset_seconds",
-    "Timestamp of worker-heartbeat less the time of its receipt, smoothed.",
+    "Timestamp of worker-heartbeat minus its receipt time, smoothed.",
 )
-_INTERVAL = _gauge("celery_worker_heartbeat_interval_seconds", "Interval announced by worker-heartbeat.")
+_INTERVAL = _gauge("celery_worker_heartbeat_interval_seconds", "Heartbeat interval, from worker-heartbeat.")
 _EVENTS_ENABLED = _gauge(
     "celery_worker_task_events_enabled",
-    "1 if the worker sends task events, 0 if its worker-heartbeat tells of tasks and no task event does.",
+    "1 if the worker sends task events, 0 if its worker-heartbeat reports tasks but no task event arrives.",
 )
 _POOL_SIZE = _gauge(
     "celery_worker_pool_size",
-    "Tasks that the worker can run at once, by its answer to the remote control command stats.",
+    "Tasks that the worker can run at once, from its answer to the remote control command stats.",
 )
 _PREFETCH_LIMIT = _gauge(
     "celery_worker_prefetch_limit",
-    "Messages that the worker holds at most, 0 for no limit, by its answer to the remote control command stats.",
+    "Messages that the worker may hold at once, 0 for no limit, from its answer to the remote control command stats.",
 )
 _QUEUE_INFO = Family(
     "celery_worker_queue_info",
     "gauge",
-    "Always 1; a queue that the worker consumes, by its answer to the remote control command active_queues.",
+    "Always 1; a queue that the worker consumes, from its answer to the remote control command active_queues.",
     ("worker", "queue"),
 )
 _LOST = Family(
-    "celery_worker_lost_total", "counter", "Workers that fell silent without a worker-offline event."
+    "celery_worker_lost_total",
+    "counter",
+    "Workers that stopped sending events without a worker-offline event.",
 )
 
 
 class Requests(Protocol):
-    """Asks workers, soon."""
+    """Takes requests to ask all workers soon."""
 
     def request_events(self) -> None:
-        """Some worker is new, or seems to send no task events: ask all to."""
+        """Ask for task events: some worker is new, or seems to send none."""
 
     def request_inspection(self) -> None:
-        """Some worker is new, or has started anew: ask all about pools and queues."""
+        """Ask about pools and queues: some worker is new, or was restarted."""
 
 
 class WorkerCollector:
-    """Feeds the worker families, and says when tasks of a worker cannot be running any more."""
+    """Feeds the worker families, and reports when a worker's tasks can no longer be running."""
 
     name = "worker"
     families = (
@@ -135,9 +135,9 @@ class WorkerCollector:
     ) -> None:
         """Args:
         roster: the workers.
-        requests: told what is to be asked of workers.
+        requests: takes what is to be asked of workers.
         shows_queue: whether a queue of this name is shown.
-        on_idle: told that nothing runs on a worker (its nodename) that was started before a time (epoch seconds).
+        on_idle: called with (nodename, epoch seconds): no task runs on the worker that was started before this time.
         """
         self._roster = roster
         self._requests = requests
@@ -146,7 +146,7 @@ class WorkerCollector:
         self._on_idle = on_idle
 
     def subscribe(self, table: HandlerTable) -> None:
-        """Name the handlers."""
+        """Register the handlers."""
         table.on(events.WorkerOnline, self.on_online)
         table.on(events.WorkerHeartbeat, self.on_heartbeat)
         table.on(events.WorkerOffline, self.on_offline)
@@ -157,7 +157,7 @@ class WorkerCollector:
         table.on_sweep(self.sweep)
 
     def on_online(self, event: events.WorkerOnline) -> None:
-        """Note it; in a new process nothing runs that was started in an old one."""
+        """Note that the worker is up; nothing runs in a new process that was started in an old one."""
         worker = self._roster.hear(event.hostname)
         if event.pid is not None and event.pid != worker.pid:
             self._on_idle(event.hostname, event.timestamp)
@@ -166,7 +166,7 @@ class WorkerCollector:
         self.on_heartbeat(event)
 
     def on_heartbeat(self, event: events.WorkerHeartbeat) -> None:
-        """Note what it says."""
+        """Note what the worker reports."""
         worker = self._roster.hear(event.hostname)
         worker.presence = Presence.UP
         if event.pid != worker.pid or not worker.processes:
@@ -177,7 +177,7 @@ class WorkerCollector:
         worker.version = clean(event.sw_ver or "")
         worker.system = clean(event.sw_sys or "")
         worker.measure_offset(event.timestamp, worker.last_seen)
-        if event.processed is None:  # the answer to a remote command
+        if event.processed is None:  # the answer to the remote control command heartbeat
             return
         worker.interval = event.freq
         worker.load = event.loadavg
@@ -194,33 +194,33 @@ class WorkerCollector:
             self._requests.request_events()
 
     def on_offline(self, event: events.WorkerOffline) -> None:
-        """Note that it leaves; its last tasks may still end."""
+        """Note that the worker stops; its last tasks may still end."""
         worker = self._roster.hear(event.hostname)
         worker.presence = Presence.OFFLINE
         worker.since = worker.heard
 
     def on_started(self, event: events.TaskStarted) -> None:
-        """Count the start against the worker's own count."""
+        """Count the start, to compare it with the worker's own count."""
         self._roster.of(event.hostname).start(event.pid, event.timestamp)
 
     def on_events(self, batch: Sequence[events.Event]) -> None:
-        """Of the events that came together each one of a task is a sign of life, and of task events."""
+        """Note which workers have sent task events: they are up."""
         for name, number in Counter([event.hostname for event in batch if type(event) in _OF_TASKS]).items():
             self._roster.hear(name).task_events += number
 
     def on_unknown(self, event: events.UnknownEvent) -> None:
-        """A sign of life if a worker sent it; clients send custom events too."""
+        """Note that the sender is up, if it is a known worker; clients send custom events too."""
         if event.hostname in self._roster:
             self._roster.hear(event.hostname)
 
     def on_retimed(self, event: events.Retimed) -> None:
-        """The offset of a clock that is far off is not smoothed: its events came with our time instead."""
+        """Set the clock offset without smoothing: the events themselves now carry our time."""
         if event.hostname in self._roster:
             worker = self._roster.of(event.hostname)
             worker.offset = event.timestamp - worker.last_seen
 
     def sweep(self) -> None:
-        """Find workers that fell silent, and those that said goodbye and were killed over their last tasks."""
+        """Count lost workers, and end the tasks of lost and of forgotten ones."""
         lost, forgotten = self._roster.lose()
         self._lost.inc(len(lost))
         for name in (*lost, *forgotten):

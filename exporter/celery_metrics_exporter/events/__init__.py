@@ -1,1 +1,1 @@
-"""Celery's events: their types, decoding and dispatch, and whether the stream is alive."""
+"""Celery's events: types, decoding, dispatch to handlers, and whether the event stream works."""

@@ -1,7 +1,4 @@
-"""The one place where bodies become events.
-
-Anybody who may publish to the broker can send anything: an event that cannot be read never costs its neighbours.
-"""
+"""Decode the bodies of event messages into typed events; nothing else in the exporter decodes events."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from celery_metrics_exporter.events.types import MAX_NAME, WIRE_NAMES, Event, Un
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Bytes of a lost event that are shown.
+#: Bytes of an undecodable event that the log shows.
 MAX_EXCERPT: Final = 100
 
 _KNOWN = frozenset(WIRE_NAMES.values())
@@ -25,20 +22,20 @@ _decode_event = msgspec.json.Decoder(Event).decode
 _decode_events = msgspec.json.Decoder(list[Event]).decode
 _decode_unknown = msgspec.json.Decoder(UnknownEvent).decode
 
-# RecursionError: msgspec gives up on deep nesting this way (msgspec, ``Py_EnterRecursiveCall`` in its JSON skipper).
-# ValueError: Python makes no int of more than 4300 digits; UnicodeDecodeError is one too.
+# RecursionError: deep nesting (msgspec, ``Py_EnterRecursiveCall`` in its JSON skipper).
+# ValueError: Python refuses integers of more than 4300 digits; UnicodeDecodeError is a ValueError too.
 _ERRORS = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
 def decode(body: bytes) -> Sequence[Event | UnknownEvent | Undecodable]:
-    """Turn the JSON body of one event message into events.
+    """Decode the JSON body of one event message. Never raises.
 
     Args:
         body: one event (an object) or a list of events, as ``task.multi`` messages carry them, in UTF-8.
 
     Returns:
-        The events in their order; where one could not be read, an :class:`Undecodable` stands in its place, so that
-        one bad event never loses its neighbours. An empty list gives nothing. Never raises.
+        The events in their order, with an :class:`Undecodable` in place of each that could not be read; nothing for an
+        empty list.
     """
     try:
         if body[:1] == b"[":
@@ -51,7 +48,7 @@ def decode(body: bytes) -> Sequence[Event | UnknownEvent | Undecodable]:
 
 
 def _decode_apart(body: bytes) -> Iterator[Event | UnknownEvent | Undecodable]:
-    """Decode item by item what did not decode in one go."""
+    """Decode a body item by item."""
     try:
         items = salvage(body)
     except TooManyPartsError as error:
@@ -64,7 +61,7 @@ def _decode_apart(body: bytes) -> Iterator[Event | UnknownEvent | Undecodable]:
 
 
 def _decode_item(item: msgspec.Raw) -> Event | UnknownEvent | Undecodable:
-    short = len(memoryview(item)) <= MAX_NAME  # nothing in it can be cut
+    short = len(memoryview(item)) <= MAX_NAME  # no field of it is too long
     problem: Exception
     try:
         event: Event = _decode_event(item)
@@ -95,7 +92,7 @@ def _convert(item: object, lost: msgspec.Raw) -> Event | UnknownEvent | Undecoda
     kind = None
     if isinstance(item, dict):
         kind = item.get("type")
-        for field in ("name", "queue"):  # labels, whose ends nobody will miss
+        for field in ("name", "queue"):  # they become labels, which may be cut
             value = item.get(field)
             if isinstance(value, str):
                 item[field] = value[:MAX_NAME]

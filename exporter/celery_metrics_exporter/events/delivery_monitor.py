@@ -1,10 +1,8 @@
-"""Whether the subscription that stands delivers anything: connected, but deaf, looks like a quiet day otherwise.
+"""Finds out whether the subscription delivers events: without this, a broken one looks like a quiet day.
 
-Owns: when an event of our own is sent to ourselves, what follows from its silence, and when the receiver subscribes
-anew. Must not know: brokers, how an event is sent or received.
-
-Any event is evidence, ours only breaks a silence. It goes over another connection, that of remote control; without
-the right to send it nothing can be told of a silence, and nothing is.
+Every event is evidence. After a silence the monitor sends a probe, an event of our own, over the connection of remote
+control; if it does not arrive, the receiver has to subscribe again. Where probes cannot be sent, a silence proves
+nothing.
 """
 
 from __future__ import annotations
@@ -19,98 +17,98 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from celery_metrics_exporter.clock import Clock
-    from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.events.stream_state import StreamState
 
 log = logging.getLogger(__name__)
 
-#: Seconds without any event after which one is sent to ourselves ...
+#: Time without any event after which a probe is sent ...
 SILENCE_SECONDS: Final = 15.0
-#: ... and for which it, or any other, may keep us waiting; half way a second one is sent.
+#: ... and for which it, or any other event, may take to arrive; after half of it a second one is sent.
 ANSWER_SECONDS: Final = 10.0
-#: Pauses, in seconds, before the receiver is made to subscribe anew for the first, second, ... and every further time.
-RENEWAL_PAUSES: Final = (0.0, 30.0, 60.0, 120.0, 300.0)
-#: A longer time between two looks does not count as such: the process was frozen, the receiver with it.
-_LONGEST_LOOK: Final = 1.0
+#: Pauses before the receiver subscribes again for the first, second, ... and every further time.
+RENEWAL_PAUSE_SECONDS: Final = (0.0, 30.0, 60.0, 120.0, 300.0)
+#: Longest time between two sweeps that counts: in a longer one the process was frozen, and the receiver with it.
+_MAX_STEP_SECONDS: Final = 1.0
 
 
 class Prober(Protocol):
-    """Sends an event to the exchange that we receive events from."""
+    """Sends events to the exchange from which we receive events."""
 
-    def request_probe(self, told: Delivery, *, anew: bool) -> None:
-        """Send one soon, and tell ``told`` what became of it; ``anew``: over a new connection."""
+    def request_probe(self, told: DeliveryMonitor, *, anew: bool) -> None:
+        """Send a probe soon, and tell ``told`` the result; ``anew``: over a new connection."""
 
 
-class Delivery:
-    """Watches what arrives. :meth:`sweep` is due every quarter of a second or so; the rest comes from any thread."""
+class DeliveryMonitor:
+    """Watches what arrives. :meth:`sweep` is due every quarter of a second; any thread may call the other methods."""
 
     def __init__(
         self,
-        subscription: Subscription,
+        stream: StreamState,
         clock: Clock,
         *,
-        heard: Callable[[], int],
+        received: Callable[[], int],
         renew: Callable[[str], None],
         prober: Prober | None,
     ) -> None:
         """Args:
-        subscription: is told what is found out.
+        stream: is told the results.
         clock: the time.
-        heard: how many events have come so far, good or bad.
-        renew: makes the receiver subscribe anew, for a reason in one line.
-        prober: sends our events; None: nobody may, or they would not come back.
+        received: gives the number of events so far, good or bad.
+        renew: makes the receiver subscribe again, for a reason in one line.
+        prober: sends probes; None if nothing can send them, or they would not arrive.
         """
-        self._subscription = subscription
+        self._stream = stream
         self._monotonic = clock.monotonic
-        self._heard = heard
+        self._received = received
         self._prober = prober
         self._renew = renew
-        self._lock = threading.RLock()  # whoever sends our event may tell at once
-        self._looked = clock.monotonic()
-        self._count = 0
+        self._lock = threading.RLock()  # a prober may tell its result within the request
+        self._swept = clock.monotonic()
+        self._count = 0  # events at the latest sweep
         self._connections = 0
-        self._last = self._looked  # monotonic time of the last evidence, or of a new subscription
-        self._quiet = 0.0  # seconds without evidence, as far as we could have had any
-        self._probes = 0  # sent since the last evidence
-        self._hold = 0.0  # seconds until another may be sent
+        self._last_evidence = self._swept  # monotonic time of the latest event, or of a new subscription
+        self._silence = 0.0  # seconds without evidence, though there could have been
+        self._probes = 0  # published since the latest evidence
+        self._probe_pause = 0.0  # seconds until another may be sent
         self._waiting: float | None = None  # seconds since the first of them was published
-        self._asked = False  # one is on its way to be published
+        self._probe_requested = False
         self._refused = False
         self._renewals = 0
-        self._pause: float | None = None  # seconds until the next renewal
-        self._reason = ""
+        self._renewal_pause: float | None = None  # seconds until the next renewal
+        self._fault = ""
 
     def published(self) -> None:
-        """Our event is with the broker."""
+        """Note that the broker has taken our probe."""
         with self._lock:
-            self._asked = False
+            self._probe_requested = False
             self._probes += 1
             if self._waiting is None:
                 self._waiting = 0.0
 
     def refused(self) -> None:
-        """The broker does not let us send events, or they would not come back; asked again with another connection."""
+        """Note that the broker refuses probes, or would not deliver them; a new subscription tries again."""
         with self._lock:
-            self._asked = False
+            self._probe_requested = False
             self._refused = True
 
     def failed(self) -> None:
-        """It could not be sent: the broker may be away, which is the news of others, or lets nobody publish.
+        """Note that a probe could not be sent: the broker is away, or holds publishers up.
 
-        RabbitMQ does that in a memory or disk alarm: whoever publishes waits, so that silence tells nothing of workers.
+        RabbitMQ holds up every publisher during a memory or disk alarm; silence says nothing about workers then.
         """
         with self._lock:
-            self._asked = False
-            self._hold = ANSWER_SECONDS
-            self._subscription.stalled(since=self._last)
+            self._probe_requested = False
+            self._probe_pause = ANSWER_SECONDS
+            self._stream.mark_stalled(since=self._last_evidence)
 
     def sweep(self) -> None:
-        """Look at what has come, and do what time asks for."""
-        state = self._subscription.state()
+        """Look whether events have arrived, and do what is due."""
+        state = self._stream.read()
         with self._lock:
             now = self._monotonic()
-            step, self._looked = min(now - self._looked, _LONGEST_LOOK), now
-            count = self._heard()
-            came, self._count = count != self._count, count
+            step, self._swept = min(now - self._swept, _MAX_STEP_SECONDS), now
+            count = self._received()
+            arrived, self._count = count != self._count, count
             if not state.connected:
                 self._start_over(now)
                 return
@@ -118,59 +116,59 @@ class Delivery:
                 self._connections = state.connections
                 self._refused = False
                 self._start_over(now)
-            if came:
-                self._take_evidence(now, deaf=state.delivering is False)
+            if arrived:
+                self._take_evidence(now, faulty=state.delivering is False)
             else:
-                self._wait(step, deaf=state.delivering is False)
+                self._wait(step, faulty=state.delivering is False)
 
     def _start_over(self, now: float) -> None:
-        self._last = now
-        self._quiet = self._hold = 0.0
+        self._last_evidence = now
+        self._silence = self._probe_pause = 0.0
         self._probes = 0
         self._waiting = None
-        self._pause = None
+        self._renewal_pause = None
 
-    def _take_evidence(self, now: float, *, deaf: bool) -> None:
+    def _take_evidence(self, now: float, *, faulty: bool) -> None:
         self._start_over(now)
         self._renewals = 0
-        self._subscription.delivers()
-        if deaf:
+        self._stream.mark_delivering()
+        if faulty:
             log.info("events arrive again")
 
-    def _wait(self, step: float, *, deaf: bool) -> None:
-        """Nothing came for another moment."""
-        self._quiet += step
-        self._hold -= step
-        if not deaf and self._waiting is None and self._quiet >= SILENCE_SECONDS + ANSWER_SECONDS:
-            self._subscription.unsure()  # our own event is not even on its way
-        if self._pause is not None:
-            self._pause -= step
-            if self._pause < 0:
-                self._pause = None
-                self._renew(f"nothing arrived: {self._reason}")
+    def _wait(self, step: float, *, faulty: bool) -> None:
+        """Count another ``step`` seconds without events, and do what is due."""
+        self._silence += step
+        self._probe_pause -= step
+        if not faulty and self._waiting is None and self._silence >= SILENCE_SECONDS + ANSWER_SECONDS:
+            self._stream.mark_unknown()  # no probe could be published
+        if self._renewal_pause is not None:
+            self._renewal_pause -= step
+            if self._renewal_pause < 0:
+                self._renewal_pause = None
+                self._renew(f"subscribing again: {self._fault}")
         elif self._waiting is None:
-            if deaf or self._quiet >= SILENCE_SECONDS:
-                self._ask(anew=deaf)
+            if faulty or self._silence >= SILENCE_SECONDS:
+                self._probe(anew=faulty)
         else:
             self._waiting += step
             if self._waiting >= ANSWER_SECONDS:
-                self._find_deaf(known=deaf)
+                self._report_fault(known=faulty)
             elif self._probes == 1 and self._waiting >= ANSWER_SECONDS / 2:
-                self._ask(anew=False)  # the first may have gone to somebody else who reads the same queue
+                self._probe(anew=False)  # another consumer of the same queue may have got the first
 
-    def _ask(self, *, anew: bool) -> None:
+    def _probe(self, *, anew: bool) -> None:
         if self._prober is None or self._refused:
-            self._subscription.unsure()
-        elif not self._asked and self._hold <= 0:
-            self._asked = True
+            self._stream.mark_unknown()
+        elif not self._probe_requested and self._probe_pause <= 0:
+            self._probe_requested = True
             self._prober.request_probe(self, anew=anew)
 
-    def _find_deaf(self, *, known: bool) -> None:
-        self._reason = f"no event for {self._quiet:.0f} s, not even {self._probes} of our own"
+    def _report_fault(self, *, known: bool) -> None:
+        self._fault = f"no event for {self._silence:.0f} s, not even our own probes ({self._probes} sent)"
         self._waiting = None
         self._probes = 0
-        self._subscription.deaf(self._reason, since=self._last)
+        self._stream.mark_not_delivering(self._fault, since=self._last_evidence)
         if not known:
-            log.warning("connected but nothing arrives, subscribing anew", extra=fields(reason=self._reason))
-        self._pause = RENEWAL_PAUSES[min(self._renewals, len(RENEWAL_PAUSES) - 1)]
+            log.warning("connected, but no events arrive: subscribing again", extra=fields(fault=self._fault))
+        self._renewal_pause = RENEWAL_PAUSE_SECONDS[min(self._renewals, len(RENEWAL_PAUSE_SECONDS) - 1)]
         self._renewals += 1

@@ -1,6 +1,6 @@
-"""The path of a body: decoded, each event to its handlers, every loss counted.
+"""The dispatcher: decodes bodies, passes each event to its handlers, and counts every event that is dropped.
 
-Owns: the lock under which event state is written, and the end of every event that does not reach a handler.
+Owns the lock under which event state is written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from celery_metrics_exporter.logs import ThrottledLog
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from celery_metrics_exporter.clock import Moment
+    from celery_metrics_exporter.clock import BatchClock
     from celery_metrics_exporter.events.handlers import HandlerTable
     from celery_metrics_exporter.events.types import AnyEvent, Event
 
@@ -26,24 +26,23 @@ log = logging.getLogger(__name__)
 
 
 class Drops(Protocol):
-    """Counts events that die."""
+    """Counts dropped events."""
 
     def dropped(self, reason: str) -> None:
-        """One more died of ``reason``."""
+        """Count one more."""
 
 
 class Dispatcher:
     """A sink for bodies.
 
-    One thread at a time writes event state: whoever feeds or sweeps holds the lock for a whole body or sweep. Scrapes
-    read without it.
+    One thread at a time writes event state: each batch and each sweep holds the lock. Scrapes read without it.
     """
 
-    def __init__(self, handlers: HandlerTable, drops: Drops, now: Moment) -> None:
+    def __init__(self, handlers: HandlerTable, drops: Drops, now: BatchClock) -> None:
         """Args:
-        handlers: who handles what.
-        drops: counts what dies.
-        now: kept at the time of receipt.
+        handlers: the handlers of all events.
+        drops: counts dropped events.
+        now: is set to the receipt time of each batch.
         """
         self._handlers = handlers
         self._drops = drops
@@ -57,7 +56,7 @@ class Dispatcher:
         self.feed_all((body,))
 
     def feed_all(self, bodies: Iterable[bytes], /) -> None:
-        """Handle the events of several bodies that came together. Never raises."""
+        """Handle the events of several bodies, received together as one batch. Never raises."""
         with self._lock:
             self._now.read()
             self._times.begin()
@@ -65,12 +64,12 @@ class Dispatcher:
             for body in bodies:
                 try:
                     self._handle_all(body, known)
-                except Exception:  # noqa: BLE001 - a bug of ours costs one message, never the stream
+                except Exception:  # noqa: BLE001 - a bug of ours costs one message, not the stream
                     self._drop("handler_error", "message not handled", body[:100], trace=True)
             self._handle_batch(known)
 
     def _handle_all(self, body: bytes, known: list[Event]) -> None:
-        """Let the events of a body be handled, and add those of known types to ``known``."""
+        """Handle the events of a body, and add those with a known type and a plausible time to ``known``."""
         earliest, latest = self._times.earliest, self._times.latest
         handlers_of = self._handlers.by_type.get
         events: Sequence[Any] = decode(body)
@@ -80,7 +79,7 @@ class Dispatcher:
                 for handle in handlers_of(type(event), ()):
                     try:
                         handle(event)
-                    except Exception:  # noqa: BLE001 - a handler's bug costs one event, never the stream
+                    except Exception:  # noqa: BLE001 - a bug in a handler costs it one event, not the stream
                         self._failed(type(event))
                 continue
             odd = True
@@ -117,19 +116,19 @@ class Dispatcher:
         self._drop("handler_error", f"{kind.__name__} not handled", trace=True)
 
     def drop(self, reason: str, detail: str) -> None:
-        """Count a message that could not even be turned into a body."""
+        """Count a message without a usable body."""
         with self.writing():
             self._drop(reason, detail)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """What is held while event state is written from elsewhere."""
+        """Hold the lock, to write event state from elsewhere."""
         with self._lock:
             self._now.read()
             yield
 
     def sweep(self) -> None:
-        """Let the handlers of sweeps do their work."""
+        """Call the handlers of sweeps."""
         with self.writing():
             for handle in self._handlers.of_sweeps:
                 handle()

@@ -1,4 +1,4 @@
-"""Who handles which event: the one door between collectors and the dispatcher."""
+"""The handler table: collectors register their handlers here, the dispatcher calls them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 class HandlerTable:
-    """Handlers by type of event, of events that came together, and of sweeps; each in the order of registration.
+    """The handlers of single events by type, of batches, and of sweeps; all are called in the order of registration.
 
     Attributes:
         by_type: called with each event of a type.
-        of_batches: called with all known events that were fed together, after their handlers.
-        of_sweeps: called whenever the dispatcher sweeps.
+        of_batches: called with all events of a batch, after the handlers of single events; without unknown events.
+        of_sweeps: called in each sweep of the dispatcher.
     """
 
     def __init__(self) -> None:
@@ -25,13 +25,13 @@ class HandlerTable:
         self.of_sweeps: list[Callable[[], None]] = []
 
     def on(self, kind: type[EventT], handler: Callable[[EventT], None], /) -> None:
-        """Let ``handler`` have each event of this type; mypy checks that it takes that type."""
+        """Register a handler of this type of event; mypy checks that it takes this type."""
         self.by_type[kind] = (*self.by_type.get(kind, ()), handler)
 
     def on_batch(self, handler: Callable[[Sequence[Event]], None], /) -> None:
-        """Let ``handler`` have events together: for what can be done for many at a fraction of the cost."""
+        """Register a handler of batches: some work costs a fraction when it is done for many events at once."""
         self.of_batches.append(handler)
 
     def on_sweep(self, handler: Callable[[], None], /) -> None:
-        """Let ``handler`` do the work that time asks for, whether or not events come."""
+        """Register a handler of sweeps, for work that is due at a time, whether or not events arrive."""
         self.of_sweeps.append(handler)

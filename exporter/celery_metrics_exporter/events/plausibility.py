@@ -1,9 +1,9 @@
-"""What becomes of timestamps that cannot be true.
+"""Tells implausible timestamps from plausible ones, and replaces them by the receipt time.
 
-An event may be late (a durable queue keeps it while the exporter is away), and clocks of workers are hours off where a
-time zone was mistaken. A timestamp within a day ahead of our clock and thirty days behind it is the sender's and stays:
-times of one sender belong together, and a repeated event is known by it. One beyond is no time at which anything
-happened, and would stand in a gauge for years. The event did happen, so it counts at its receipt, and a line of log
+Events may be late (a durable queue keeps them while the exporter is down), and a wrong time zone puts a sender's clock
+hours off. So a timestamp up to a day ahead of our clock and up to thirty days behind it stays as it is: intervals
+between times of one sender are right, and repeated events are recognised by their timestamp. A timestamp beyond that is
+no time at which a task ran, and would stay in a gauge for years. Its event still counts, at receipt time, and the log
 names the sender.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from celery_metrics_exporter.clock import Moment
+    from celery_metrics_exporter.clock import BatchClock
     from celery_metrics_exporter.events.types import Event
     from celery_metrics_exporter.logs import ThrottledLog
 
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 MAX_AHEAD_SECONDS: Final = 24 * 3600.0
 #: ... and behind it.
 MAX_BEHIND_SECONDS: Final = 30 * 24 * 3600.0
-#: Between two events that come together, so that they stay apart and in order.
+#: Added from one replaced timestamp of a batch to the next, so that they stay distinct and in order.
 _APART_SECONDS: Final = 1e-6
 
 
 class Plausibility:
-    """Judges the timestamps of events that came together.
+    """Which timestamps are plausible for the current batch.
 
     Attributes:
-        earliest: timestamps above this ...
-        latest: ... and below this are the sender's.
+        earliest: plausible timestamps are later than this ...
+        latest: ... and earlier than this.
     """
 
     __slots__ = ("_apart", "_log", "_now", "earliest", "latest")
 
-    def __init__(self, now: Moment, log: ThrottledLog) -> None:
+    def __init__(self, now: BatchClock, log: ThrottledLog) -> None:
         self._now = now
         self._log = log
         self.begin()
 
     def begin(self) -> None:
-        """Judge what came just now."""
+        """Start a new batch, received now."""
         now = self._now.wall
         self.earliest, self.latest = now - MAX_BEHIND_SECONDS, now + MAX_AHEAD_SECONDS
         self._apart = 0.0
 
     def retime(self, event: Event) -> Event:
-        """The same event at the time of its receipt."""
+        """Return the event with its receipt time, and log its sender."""
         self._apart += _APART_SECONDS
         self._log.warning(
-            "implausible timestamp, the event is counted at its receipt",
+            "event with an implausible timestamp, counted at receipt time",
             sender=event.hostname,
             timestamp=event.timestamp,
         )

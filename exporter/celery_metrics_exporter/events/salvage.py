@@ -1,7 +1,4 @@
-"""From a body that does not decode in one go to its items, so that one that is broken does not cost the others.
-
-Owns: which JSON and what other than JSON is taken apart, and how much of it. Must not know: events.
-"""
+"""Split a body that does not decode as a whole into its items, so that a broken item does not cost the others."""
 
 from __future__ import annotations
 
@@ -14,12 +11,12 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Values in a body; 16 MB of ``[{},{},`` would take a gigabyte as objects. So many events in 16 MB have fewer.
+#: Most values in a body: 16 MB of ``[{},{},`` would take a gigabyte as objects. 16 MB of real events hold fewer.
 MAX_PARTS: Final = 1_000_000
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
-# Up to the next sign that structures JSON; a string is passed whole, whether or not it ends. Possessive: what did not
-# match must not be tried in another way.
+# Matches up to the next bracket or comma outside of strings; a string may lack its end. The quantifiers are possessive:
+# no backtracking on hostile input.
 _next_sign = re.compile(rb'(?:[^"\[\]{},]++|"(?:[^"\\]++|\\.)*+"?)*+([\[\]{},])', re.DOTALL).match
 
 
@@ -28,18 +25,18 @@ class TooManyPartsError(Exception):
 
 
 def salvage(body: bytes) -> Iterable[msgspec.Raw]:
-    """Take a body apart.
+    """Split a body.
 
     Args:
         body: an object, or a list, in whatever state.
 
     Returns:
-        The body itself, or the items of the list, which may be no JSON.
+        The body itself if it is an object, or the items of the list, each of which may be invalid JSON.
 
     Raises:
-        TooManyPartsError: it holds too many values to take them apart.
-        ValueError, RecursionError: it is no JSON, nor what Python's own ``json`` takes besides: a
-            byte order mark, UTF-16.
+        TooManyPartsError: it holds more than ``MAX_PARTS`` values.
+        ValueError, RecursionError: not even Python's own ``json`` can read it, which accepts a byte order mark and
+            UTF-16.
     """
     if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_PARTS:
         raise TooManyPartsError(f"more than {MAX_PARTS} parts")
@@ -59,7 +56,7 @@ def salvage(body: bytes) -> Iterable[msgspec.Raw]:
 
 
 def _cut(body: bytes) -> Iterator[msgspec.Raw]:
-    """Cut a list at its commas, whatever stands between them, as long as its brackets come in pairs."""
+    """Cut a list at its commas, whatever is between them, as long as its brackets are balanced."""
     depth = 0
     start = at = body.index(b"[") + 1
     while found := _next_sign(body, at):

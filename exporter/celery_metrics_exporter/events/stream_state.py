@@ -1,7 +1,7 @@
-"""The state of the event subscription: whether it stands and delivers, since when, and how long we were deaf.
+"""The state of the event stream: whether events can be received, since when, and for how long they could not.
 
-Owns: what ``/-/ready``, the receiver metrics and the liveness of workers need to know of the receiver. The receiver
-and who watches it report, everybody else reads. Must not know: brokers, events, metrics.
+``/-/ready``, the receiver metrics and the liveness of workers are derived from it. The receiver and the delivery
+monitor change it, everybody else reads it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscriptionState:
-    """One consistent reading; durations in seconds, texts already free of secrets.
+class StreamReading:
+    """The state at one moment; durations in seconds, texts without secrets.
 
     Attributes:
-        connected: whether a subscription stands.
-        connections: how many have stood so far.
-        disconnected_seconds: for which none stood, or nothing came through it.
-        last_error: why there is none.
-        delivering: whether something came through it lately; None while that is not known.
-        deafness: what is known instead of that.
-        restarts: receivers that took the place of one that was stuck.
-        lasting: seconds for which something can be heard, or cannot.
-        past_error: the latest ``last_error`` of all, which a connection does not end ...
-        past_error_age: ... and how many seconds ago it was told.
+        connected: whether there is a subscription.
+        connections: number of subscriptions so far.
+        disconnected_seconds: total time without a subscription that delivers, since the exporter started.
+        last_error: why there is no subscription.
+        delivering: whether the subscription delivers events; None while that is unknown.
+        fault: why the subscription is known to deliver nothing.
+        restarts: number of stuck receivers that were replaced.
+        lasting: time for which events have been receivable, or not receivable.
+        past_error: the latest ``last_error``, which a new subscription does not reset ...
+        past_error_age: ... and the time since then.
     """
 
     connected: bool
@@ -38,47 +38,47 @@ class SubscriptionState:
     disconnected_seconds: float
     last_error: str | None
     delivering: bool | None = None
-    deafness: str | None = None
+    fault: str | None = None
     restarts: int = 0
     lasting: float = 0.0
     past_error: str | None = None
     past_error_age: float = 0.0
 
 
-class Subscription:
-    """Counts connections and the seconds without one that delivers. Thread-safe."""
+class StreamState:
+    """Counts subscriptions, and the time without one that delivers. Thread-safe."""
 
     def __init__(
         self,
         clock: Clock,
         *,
         redact: Callable[[str], str] = str,
-        on_up: Callable[[], None] = lambda: None,
+        on_connected: Callable[[], None] = lambda: None,
     ) -> None:
         """Args:
         clock: the time.
-        redact: takes the secrets out of error texts.
-        on_up: told of each subscription that stands, by the thread that reports it.
+        redact: removes the secrets from error texts.
+        on_connected: called after each new subscription, by the receiver's thread.
         """
         self._redact = redact
-        self._on_up = on_up
+        self._on_connected = on_connected
         self._monotonic = clock.monotonic
         self._lock = threading.Lock()
-        self._since = clock.monotonic()  # of hearing, or of not hearing
-        self._heard_since = self._since  # of the current or last time of hearing
+        self._changed = clock.monotonic()  # when events became receivable, or stopped being so
+        self._receiving_since = self._changed  # start of the current, or else the latest, time of receiving
         self._connected = False
         self._connections = 0
-        self._deaf_seconds = 0.0
+        self._disconnected_seconds = 0.0  # without the current time of not receiving
         self._last_error: str | None = None
         self._past_error: str | None = None
-        self._past_error_at = self._since
+        self._past_error_at = self._changed
         self._delivering: bool | None = None
-        self._deafness: str | None = None
+        self._fault: str | None = None
         self._restarts = 0
         self._stalled_since: float | None = None
 
-    def up(self) -> None:
-        """A subscription stands."""
+    def mark_connected(self) -> None:
+        """Note that the broker has confirmed a subscription."""
         with self._lock:
             if self._connected:
                 return
@@ -86,110 +86,114 @@ class Subscription:
             self._connections += 1
             self._last_error = None
             if self._delivering is not False:
-                self._hear()
-        self._on_up()
+                self._start_receiving()
+        self._on_connected()
 
-    def down(self, error: str | None, *, since: float | None = None) -> None:
-        """It does not stand any more, or still none does; ``error`` says why in one line.
+    def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
+        """Note that there is no subscription any more, or still none.
 
-        ``since``: the monotonic time at which it was last heard, if it is known to have been dead from then on.
+        Args:
+            error: the reason in one line.
+            since: monotonic time of the last delivery, where the loss was found out late.
         """
         with self._lock:
             self._last_error = None if error is None else self._redact(error)
             if self._last_error is not None:
                 self._past_error = self._last_error
                 self._past_error_at = self._monotonic()
-            if self._hears:
-                self._since = self._monotonic() if since is None else max(since, self._since)
+            if self._receiving:
+                self._changed = self._monotonic() if since is None else max(since, self._changed)
             self._connected = False
             if self._delivering:
                 self._delivering = None
 
-    def delivers(self) -> None:
-        """Something came through the subscription that stands."""
+    def mark_delivering(self) -> None:
+        """Note that an event has arrived through the subscription."""
         with self._lock:
-            was_deaf = self._delivering is False
+            was_faulty = self._delivering is False
             self._delivering = True
-            self._deafness = None
-            if was_deaf and self._connected:
-                self._hear()
+            self._fault = None
+            if was_faulty and self._connected:
+                self._start_receiving()
             elif self._stalled_since is not None:
                 self._stalled_since = None
-                self._heard_since = self._monotonic()
+                self._receiving_since = self._monotonic()
 
-    def deaf(self, reason: str, *, since: float) -> None:
-        """Nothing comes through the subscription, by the monotonic time when it last did; ``reason`` in one line."""
-        with self._lock:
-            if self._hears:
-                self._since = max(since, self._since)
-            self._delivering = False
-            self._deafness = self._redact(reason)
+    def mark_not_delivering(self, fault: str, *, since: float) -> None:
+        """Note that the subscription delivers nothing.
 
-    def stalled(self, *, since: float) -> None:
-        """Events may be held up on their way to the broker, since the monotonic time at which the last one came.
-
-        Nothing is missed; but nobody is silent until something comes.
+        Args:
+            fault: the reason in one line.
+            since: monotonic time of the last delivery.
         """
         with self._lock:
-            if self._hears and self._stalled_since is None:
-                self._stalled_since = max(since, self._heard_since)
+            if self._receiving:
+                self._changed = max(since, self._changed)
+            self._delivering = False
+            self._fault = self._redact(fault)
 
-    def unsure(self) -> None:
-        """Nothing came lately, and nothing can be concluded from that."""
+    def mark_unknown(self) -> None:
+        """Note that nothing has arrived lately, and that this does not show whether the subscription delivers."""
         with self._lock:
-            was_deaf = self._delivering is False
+            was_faulty = self._delivering is False
             self._delivering = None
-            self._deafness = None
-            if was_deaf and self._connected:
-                self._hear()
+            self._fault = None
+            if was_faulty and self._connected:
+                self._start_receiving()
 
-    def restarted(self) -> None:
-        """Another receiver has taken the place of one that was stuck."""
+    def mark_stalled(self, *, since: float) -> None:
+        """Note that publishers may be held up by the broker since the monotonic time of the last delivery.
+
+        No event is missed then, but no worker is silent either until an event arrives.
+        """
+        with self._lock:
+            if self._receiving and self._stalled_since is None:
+                self._stalled_since = max(since, self._receiving_since)
+
+    def count_restart(self) -> None:
+        """Count a receiver that has replaced a stuck one."""
         with self._lock:
             self._restarts += 1
 
-    def state(self) -> SubscriptionState:
-        """Read everything at once; ``disconnected_seconds`` grows while nothing can be heard."""
+    def read(self) -> StreamReading:
+        """The state now; ``disconnected_seconds`` grows while no events can be received."""
         with self._lock:
             now = self._monotonic()
-            lasting = now - self._since
-            deaf = self._deaf_seconds
-            if not self._hears:
-                deaf += lasting
-            return SubscriptionState(
-                self._connected,
-                self._connections,
-                deaf,
-                self._last_error,
-                self._delivering,
-                self._deafness,
-                self._restarts,
-                lasting,
-                self._past_error,
-                now - self._past_error_at,
+            lasting = now - self._changed
+            return StreamReading(
+                connected=self._connected,
+                connections=self._connections,
+                disconnected_seconds=self._disconnected_seconds + (0.0 if self._receiving else lasting),
+                last_error=self._last_error,
+                delivering=self._delivering,
+                fault=self._fault,
+                restarts=self._restarts,
+                lasting=lasting,
+                past_error=self._past_error,
+                past_error_age=now - self._past_error_at,
             )
 
-    def silence(self, last_heard: float) -> float:
-        """Seconds for which somebody was silent while we listened.
+    def silence(self, last_seen: float) -> float:
+        """Seconds for which a worker has sent nothing while events could be received.
+
+        Time without a subscription that delivers does not count, nor time in which publishers are held up: no worker is
+        lost because we cannot receive its events.
 
         Args:
-            last_heard: monotonic time of the last sign of life. Time without a subscription before it does not count;
-                while there is none, silence does not grow: nobody is declared dead because we are deaf, nor while
-                all are held up.
+            last_seen: monotonic time of the worker's latest event.
         """
         with self._lock:
-            until = self._monotonic() if self._hears else self._since
+            until = self._monotonic() if self._receiving else self._changed
             if self._stalled_since is not None:
                 until = min(until, self._stalled_since)
-            return max(0.0, until - max(last_heard, self._heard_since))
+            return max(0.0, until - max(last_seen, self._receiving_since))
 
     @property
-    def _hears(self) -> bool:
+    def _receiving(self) -> bool:
         return self._connected and self._delivering is not False
 
-    def _hear(self) -> None:
-        """Begin to, after a time without."""
+    def _start_receiving(self) -> None:
         now = self._monotonic()
-        self._deaf_seconds += now - self._since
-        self._since = self._heard_since = now
+        self._disconnected_seconds += now - self._changed
+        self._changed = self._receiving_since = now
         self._stalled_since = None

@@ -7,8 +7,8 @@ Source of the facts: ``celery/events/dispatcher.py`` (``EventDispatcher``), ``ce
 ``tests/recordings`` hold real bodies of five versions. Every ``timestamp`` is absolute epoch seconds by the sender's
 clock and is never shifted by ``utcoffset``.
 
-Anybody who may publish to the broker can send anything. What is kept of an event is bounded here, in length and in
-value, because no sender of Celery's exceeds it; an event beyond is invalid, the others of its message are not touched.
+Every client that may publish to the broker can send anything. The fields are bounded here, in length and in value; no
+event of Celery exceeds the bounds. An event beyond them is invalid, the other events of its message are not affected.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Annotated, ClassVar, Final, TypeAlias, TypeVar, get_args
 
 from msgspec import Meta, Struct
 
-#: Ids and names are kept for each task in flight. Those of RabbitMQ's queues end at 255, of SQL backends' ids at 155.
+#: Longest id or name: they are kept for each task in flight. RabbitMQ allows 255 for queues, SQL backends 155 for ids.
 MAX_NAME: Final = 500
-#: The timestamp of what has none, or one that nobody looks at: one look then tells it from all others.
+#: The timestamp of objects without one: a single comparison then sets them apart from all events.
 NEVER: Final = 0.0
 
-#: Epoch seconds up to the year 2286; 0.0 marks an unseen event elsewhere. The bounds keep milliseconds, NaN and
-#: infinity out, of which one would poison the sum of a histogram for good. The dispatcher's clock has its say later.
+#: Epoch seconds up to the year 2286; elsewhere 0.0 means "not seen". The bounds exclude milliseconds, NaN and infinity,
+#: any of which would spoil the sum of a histogram for good. ``events.plausibility`` compares with our clock later.
 Timestamp: TypeAlias = Annotated[float, Meta(gt=0, le=1e10)]
 Duration: TypeAlias = Annotated[float, Meta(ge=0, le=1e8)]
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
@@ -55,7 +55,7 @@ class TaskSent(_TaskEvent, frozen=True, gc=False, tag="task-sent"):
 
 
 class TaskReceived(_TaskEvent, frozen=True, gc=False, tag="task-received"):
-    """A worker fetched a task; repeated for each retry and redelivery."""
+    """A worker received a task; repeated for each retry and redelivery."""
 
     name: Name | None = None
     retries: Number | None = None
@@ -76,14 +76,14 @@ class TaskSucceeded(_TaskEvent, frozen=True, gc=False, tag="task-succeeded"):
 
 
 class TaskFailed(_TaskEvent, frozen=True, gc=False, tag="task-failed"):
-    """The task raised; ``exception`` is a repr, ``traceback`` a text, both of unbounded length."""
+    """The task raised; ``exception`` is a repr, ``traceback`` a text; both may be of any length."""
 
     exception: str | None = None
     traceback: str | None = None
 
 
 class TaskRetried(_TaskEvent, frozen=True, gc=False, tag="task-retried"):
-    """The attempt ended in a retry; the same uuid goes on with ``retries`` one higher."""
+    """The attempt ended in a retry; the same uuid continues with ``retries`` one higher."""
 
     exception: str | None = None
     traceback: str | None = None
@@ -107,9 +107,9 @@ class TaskCancelled(_TaskEvent, frozen=True, gc=False, tag="task-cancelled"):
 
 
 class WorkerHeartbeat(_WorkerEvent, frozen=True, gc=False, tag="worker-heartbeat"):
-    """A worker lives; ``freq`` is its interval in seconds, ``processed`` counts the starts of its process.
+    """A worker is up; ``freq`` is the interval in seconds, ``processed`` counts the tasks that its process has started.
 
-    The answer to a remote ``heartbeat`` command has another freq, and no active, processed and loadavg.
+    The answer to the remote control command ``heartbeat`` has another freq, and no active, processed and loadavg.
     """
 
     freq: Duration | None = None
@@ -122,7 +122,7 @@ class WorkerHeartbeat(_WorkerEvent, frozen=True, gc=False, tag="worker-heartbeat
 
 
 class WorkerOnline(WorkerHeartbeat, frozen=True, gc=False, tag="worker-online"):
-    """A worker started, connected again, or had its events enabled; otherwise like a heartbeat."""
+    """A worker started, reconnected, or had its events enabled; otherwise like a heartbeat."""
 
 
 class WorkerOffline(_WorkerEvent, frozen=True, gc=False, tag="worker-offline"):
@@ -138,9 +138,9 @@ class UnknownEvent(Struct, frozen=True, gc=False):
 
 
 class Retimed(Struct, frozen=True, gc=False):
-    """Not on the wire: follows an event of whose timestamp the dispatcher made the time of its receipt.
+    """Not on the wire: follows an event whose implausible timestamp was replaced by its receipt time.
 
-    ``timestamp`` is what the sender wrote.
+    ``timestamp`` is the sender's.
     """
 
     hostname: str
@@ -148,11 +148,11 @@ class Retimed(Struct, frozen=True, gc=False):
 
 
 class Undecodable(Struct, frozen=True, gc=False):
-    """What stands in a decoded body where an event was lost.
+    """Takes the place of an event that could not be decoded.
 
-    ``reason`` is ``undecodable`` (no JSON in UTF-8), ``invalid`` (JSON, but no event: not an object, no type, a field
-    of the wrong type or beyond its bounds) or ``oversized`` (see :mod:`events.salvage`); ``detail`` is
-    the decoder's message, ``excerpt`` the first bytes of what was lost.
+    ``reason`` is ``undecodable`` (not JSON in UTF-8), ``invalid`` (JSON, but not an event: not an object, no type, a
+    field of the wrong type or beyond its bounds) or ``oversized`` (see :mod:`events.salvage`); ``detail`` is the
+    decoder's message, ``excerpt`` the first bytes of the event.
     """
 
     reason: str
@@ -161,7 +161,7 @@ class Undecodable(Struct, frozen=True, gc=False):
     timestamp: ClassVar[float] = NEVER
 
 
-#: The events of a task that workers send; the name stands on task-received only, the queue on none of them.
+#: The task events that workers send; only task-received has the task's name, none has its queue.
 WorkerTaskEvent: TypeAlias = (
     TaskReceived
     | TaskStarted

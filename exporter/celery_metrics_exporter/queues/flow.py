@@ -13,13 +13,13 @@ from celery_metrics_exporter.queues.backlog import Movement
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.events.stream_state import StreamState
 
 
 class Movements:
     """Arrivals and departures of messages, as far as events tell."""
 
-    def __init__(self, subscription: Subscription, *, max_queues: int) -> None:
+    def __init__(self, subscription: StreamState, *, max_queues: int) -> None:
         self._subscription = subscription
         self._max_queues = max_queues
         self._first_sent: dict[str, float] = {}
@@ -46,7 +46,7 @@ class Movements:
             received: number of task-received events by queue, from the start of the exporter on.
             heard_all: whether all workers that we know send their task events.
         """
-        deaf = self._subscription.state().disconnected_seconds
+        deaf = self._subscription.read().disconnected_seconds
         self._departures = {
             queue: number - self._received.get(queue, 0) for queue, number in received.items()
         }

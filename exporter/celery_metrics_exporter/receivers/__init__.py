@@ -45,10 +45,10 @@ class Sink(Protocol):
 class Link(Protocol):
     """Is told the state of the subscription."""
 
-    def up(self) -> None:
+    def mark_connected(self) -> None:
         """The broker has confirmed the subscription: events are delivered from now on."""
 
-    def down(self, error: str | None, *, since: float | None = None) -> None:
+    def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
         """No events are delivered any more.
 
         Args:

@@ -102,7 +102,7 @@ class Receiver:
         try:
             self._enter(CONNECTING)
             subscription.open()
-            self._link.up()
+            self._link.mark_connected()
             self._outage.recover()
             log.info("receiving events", extra=fields(broker=self._name))
             self._interrupted.clear()
@@ -122,13 +122,15 @@ class Receiver:
         finally:
             self._subscription = None
             self._stage = None
-        self._link.down("stopped" if self._stop.is_set() else self._renewal)
+        self._link.mark_disconnected("stopped" if self._stop.is_set() else self._renewal)
 
     def _enter(self, stage: str) -> None:
         self._stage = stage
         self._moved = True
 
     def _lost(self, error: Exception) -> None:
-        self._link.down(one_line(error), since=error.since if isinstance(error, SilentError) else None)
+        self._link.mark_disconnected(
+            one_line(error), since=error.since if isinstance(error, SilentError) else None
+        )
         if not self._stop.is_set():
             self._outage.fail(error)

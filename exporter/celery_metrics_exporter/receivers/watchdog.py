@@ -132,7 +132,7 @@ class Watchdog:
         """Cut the receiver off; returns whether too many hang now."""
         where = _innermost_calls(thread)
         sink.revoke()
-        self._link.down(trouble)
+        self._link.mark_disconnected(trouble)
         receiver.stop()
         # Receivers that were only slow have ended since.
         self._hanging = [each for each in self._hanging if each.is_alive()]
@@ -165,19 +165,19 @@ class RevocableSink:
         self._lock = threading.Lock()
         self._revoked = False
 
-    def up(self) -> None:
+    def mark_connected(self) -> None:
         """Tell the link that events are delivered."""
         with self._lock:
             if not self._revoked:
                 self.connected = True
-                self._link.up()
+                self._link.mark_connected()
 
-    def down(self, error: str | None, *, since: float | None = None) -> None:
+    def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
         """Tell the link that no events are delivered; see :meth:`receivers.Link.down`."""
         with self._lock:
             self.connected = False
             if not self._revoked:
-                self._link.down(error, since=since)
+                self._link.mark_disconnected(error, since=since)
 
     def revoke(self) -> None:
         """Pass nothing on any more."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.clock import Clock
     from celery_metrics_exporter.collectors import ExporterCollector, QueueCollector, TaskCollector
     from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.events.stream_state import StreamState
     from celery_metrics_exporter.queues.known import KnownQueues
     from celery_metrics_exporter.tasks.inflight import Inflight
     from celery_metrics_exporter.workers.roster import Roster
@@ -45,7 +45,7 @@ _LATELY: Final = 2
 class Sources:
     """The state that is looked at."""
 
-    subscription: Subscription
+    subscription: StreamState
     exporter: ExporterCollector
     tasks: TaskCollector
     queues: QueueCollector
@@ -133,10 +133,10 @@ class Survey:
         )
 
     def _see_subscription(self) -> SubscriptionView:
-        state = self._of.subscription.state()
+        state = self._of.subscription.read()
         return SubscriptionView(
             connected=state.connected,
-            deafness=state.deafness,
+            deafness=state.fault,
             delivers=state.delivering,
             lasting=state.lasting,
             error=state.last_error,
@@ -171,7 +171,7 @@ class Survey:
         seconds = now - at
         return Stream(
             total=totals.events,
-            heard=self._of.exporter.heard(),
+            heard=self._of.exporter.received(),
             last=self._of.exporter.last_event or None,
             rate=(totals.events - before.events) / seconds if seconds >= 1 else None,
             rates=tuple(

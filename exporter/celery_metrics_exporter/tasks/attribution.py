@@ -23,7 +23,7 @@ from celery_metrics_exporter.tasks.ledger import HeldLedger
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from celery_metrics_exporter.clock import Moment
+    from celery_metrics_exporter.clock import BatchClock
     from celery_metrics_exporter.tasks.attempt import Attempt, Kind
     from celery_metrics_exporter.tasks.ledger import Ledger
 
@@ -45,7 +45,7 @@ class Attribution:
     def __init__(
         self,
         find_ledger: Callable[[Kind], Ledger],
-        now: Moment,
+        now: BatchClock,
         *,
         only_queue: Callable[[str | None], str | None],
         max_tasks: int,

@@ -26,7 +26,7 @@ from celery_metrics_exporter.tasks.matching import (
 )
 
 if TYPE_CHECKING:
-    from celery_metrics_exporter.clock import Moment
+    from celery_metrics_exporter.clock import BatchClock
     from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
     from celery_metrics_exporter.tasks.attempt import Kind
 
@@ -58,7 +58,7 @@ class Inflight:
     steps as it has, and leaves everything else to the rules.
     """
 
-    def __init__(self, now: Moment, *, max_tasks: int) -> None:
+    def __init__(self, now: BatchClock, *, max_tasks: int) -> None:
         self._now = now
         self._max_tasks = max_tasks
         self._heads: dict[str, Attempt] = {}

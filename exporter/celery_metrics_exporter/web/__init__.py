@@ -1,7 +1,6 @@
 """The web side: what is served, to whom, and how.
 
-Owns: HTTP, TLS, users, the pages. Knows a registry and a status object; must not know: celery, events, collectors,
-receivers. ``server`` puts the parts together; ``httpd`` and ``connection`` bound what clients may take; ``config*``
-read the file of --web.config.file, ``guard`` and ``users`` let in, ``tls`` and ``handshake`` encrypt; ``pages`` say
-something. The package itself imports nothing: a health check reads ``config`` alone.
+``server`` puts the parts together. ``httpd`` serves all clients in one loop, ``http1`` and ``stream`` speak with one of
+them; ``pages`` and ``health`` say something. ``config*`` read the file of --web.config.file, ``access`` and ``users``
+let in, ``tls`` and ``handshake`` encrypt. The package itself imports nothing: a health check reads ``config`` alone.
 """

@@ -16,7 +16,7 @@ from celery_metrics_exporter.web.httpd import Page
 from celery_metrics_exporter.web.sparing_log import SparingLog
 from celery_metrics_exporter.web.users import Users, Verdict
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _UNCACHED = (PLAIN_TEXT, ("Cache-Control", "no-store"))
 _CHALLENGE = ("WWW-Authenticate", 'Basic realm="celery-exporter", charset="UTF-8"')
@@ -44,7 +44,7 @@ class AccessControl:
         self._users = users
         self._open_paths = open_paths
         self._bucket = _Bucket()
-        self._tell = SparingLog(_log, logging.WARNING, "clients without the right credentials are refused")
+        self._tell = SparingLog(log, logging.WARNING, "clients without the right credentials are refused")
 
     async def __call__(self, request: Request) -> Answer:
         """Answer a request, or let the page answer it."""

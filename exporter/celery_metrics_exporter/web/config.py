@@ -1,7 +1,6 @@
 """The file of --web.config.file: the web configuration of prometheus/exporter-toolkit as one frozen value.
 
-Owns the format: keys, types, defaults, and what contradicts itself. Must not know: how TLS, users and headers are put
-to work (`web.tls`, `web.users`, `web.guard`).
+Owns the format: keys, types, defaults, and what contradicts itself.
 
 Facts: prometheus/exporter-toolkit, docs/web-configuration.md, web/tls_config.go (getConfig),
 web/handler.go (validateUsers, validateHeaderConfig). Where this is stricter, docs/operations.md says so.

@@ -1,10 +1,8 @@
 """The file of --web.config.file while it is served: read again when it changes, the last good version stays.
 
-Owns which version holds. Must not know: requests, connections.
-
-The toolkit reads its file at every connection and request, and answers nothing while that is bad. Here the same
-moments see a change, but a version that cannot work is logged once and does not come into force. Whether
-there is TLS at all is settled at the start, in the toolkit and here.
+The toolkit reads its file at every connection and request, and answers nothing while the file is bad. Here it is read
+as often, but a version that cannot work is logged once and does not come into force. Whether there is TLS at all is
+settled at the start, in the toolkit and here.
 """
 
 import logging
@@ -17,7 +15,7 @@ from celery_metrics_exporter.web.config import WebConfig, read_web_config
 from celery_metrics_exporter.web.named_files import NamedFiles
 from celery_metrics_exporter.web.tls import Tls
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +58,10 @@ class WebConfigFile:
             self._check_same_scheme(version)
         except ConfigError as error:
             self._holds = False
-            _log.error("web configuration refused, the last good one stays", extra=fields(error=error))
+            log.error("web configuration refused, the last good one stays", extra=fields(error=error))
         else:
             self._version, self._holds = version, True
-            _log.info("web configuration read again", extra=fields(file=self._path))
+            log.info("web configuration read again", extra=fields(file=self._path))
         self._files = files
 
     def _check_same_scheme(self, version: Version) -> None:

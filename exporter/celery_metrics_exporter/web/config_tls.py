@@ -1,6 +1,6 @@
 """The section ``tls_server_config`` of the file of --web.config.file, as one frozen value.
 
-Owns its keys, defaults, and what contradicts itself. Must not know: how a connection is made safe (`web.tls`).
+Owns its keys, defaults, and what contradicts itself.
 
 Facts: prometheus/exporter-toolkit, web/tls_config.go (TLSConfig, validateTLSPaths, ConfigToTLSConfig).
 """

@@ -11,7 +11,7 @@ from celery_metrics_exporter.web.sparing_log import SparingLog
 from celery_metrics_exporter.web.stream import ClientStream, TlsStream
 from celery_metrics_exporter.web.tls import Tls
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 _RECORD = b"\x16"  # the first byte of whatever a TLS client sends first (RFC 8446, 5.1)
 _PLAIN = b"this port speaks https, not http\n"
@@ -27,7 +27,7 @@ class Handshakes:
     def __init__(self, current: Callable[[], Tls], limits: Limits) -> None:
         self._current = current
         self._limits = limits
-        self._tell = SparingLog(_log, logging.WARNING, "TLS connections are refused")
+        self._tell = SparingLog(log, logging.WARNING, "TLS connections are refused")
 
     async def secure(self, sock: socket.socket, client: str) -> TlsStream | None:
         """The stream of a client that has made its handshake; None: it is not let in. Raises OSError."""

@@ -1,6 +1,6 @@
 """What ``/-/healthy``, ``/-/ready`` and the status page tell.
 
-Owns: the two verdicts; what the page shows is only handed on. Healthy is about this process alone: an outage of the
+What the page shows is only handed on. Healthy is about this process alone: an outage of the
 broker must not get it restarted, which would lose its counters. Ready says whether events flow.
 """
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Sequence
 
-    from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.events.stream_state import StreamState
     from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 
@@ -21,7 +21,7 @@ class ExporterStatus:
 
     def __init__(
         self,
-        subscription: Subscription,
+        subscription: StreamState,
         threads: Sequence[threading.Thread],
         look: Callable[[], Snapshot],
     ) -> None:
@@ -42,9 +42,9 @@ class ExporterStatus:
 
     def ready(self) -> tuple[bool, str]:
         """Whether the subscription to the event stream stands and, as far as we know, delivers."""
-        state = self._subscription.state()
+        state = self._subscription.read()
         if not state.connected:
             return False, f"not receiving events: {state.last_error or 'connecting'}"
-        if state.deafness is not None:
-            return False, f"connected but nothing arrives: {state.deafness}"
+        if state.fault is not None:
+            return False, f"connected but nothing arrives: {state.fault}"
         return True, "receiving events"

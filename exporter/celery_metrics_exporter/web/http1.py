@@ -89,7 +89,9 @@ class HttpConnection:
             RefusedRequestError: the client is to be told, with `refuse`.
             OSError: the client has nothing to say; TimeoutError: not within the time that it may be idle.
         """
-        if not self._http.trailing_data[0]:
+        if self._http.trailing_data[0]:
+            await asyncio.sleep(0)  # who sends many requests at once does not hold up the others
+        else:
             async with asyncio.timeout(self._limits.idle):
                 await self._read()
         try:
@@ -98,7 +100,7 @@ class HttpConnection:
         except TimeoutError:
             raise RefusedRequestError(HTTPStatus.REQUEST_TIMEOUT) from None
         except h11.RemoteProtocolError as error:
-            raise RefusedRequestError(error.error_status_hint) from error
+            raise RefusedRequestError(error.error_status_hint) from None
 
     async def send(self, answer: Answer, *, last: bool) -> bool:
         """Write an answer. False: no further request can come. Raises OSError."""
@@ -112,12 +114,12 @@ class HttpConnection:
         if last or chunked:
             headers.append(("Connection", "close"))
         response = h11.Response(status_code=answer.status, reason=answer.status.phrase, headers=headers)
-        await self._write(self._http.send(response))
-        if not self._is_head:
-            self._http.send(h11.Data(answer.body))
-            for start in range(0, len(answer.body), _WRITE_BYTES):
-                await self._write(memoryview(answer.body)[start : start + _WRITE_BYTES])
+        head = self._http.send(response)
+        body = b"" if self._is_head else self._http.send(h11.Data(answer.body))
         self._http.send(h11.EndOfMessage())
+        await self._write(head + body[:_WRITE_BYTES])
+        for start in range(_WRITE_BYTES, len(body), _WRITE_BYTES):
+            await self._write(memoryview(body)[start : start + _WRITE_BYTES])
         if self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             return False
         self._http.start_next_cycle()
@@ -137,10 +139,9 @@ class HttpConnection:
         if event.http_version not in (b"1.0", b"1.1"):
             raise RefusedRequestError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
         headers: dict[str, str] = {}
-        for name, value in event.headers:
-            known = headers.get(name.decode())
-            text = value.decode("latin-1")
-            headers[name.decode()] = text if known is None else f"{known}, {text}"
+        for raw, value in event.headers:
+            name, text = raw.decode(), value.decode("latin-1")
+            headers[name] = f"{headers[name]}, {text}" if name in headers else text
         request = Request(
             event.method.decode(), *_path_and_query(event.target.decode()), headers, self._client
         )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.web.handshake import Handshakes
@@ -22,13 +22,13 @@ from celery_metrics_exporter.web.stream import ClientStream
 
 __all__ = ("HttpServer", "Limits", "Page")
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Page: TypeAlias = Callable[[Request], Awaitable[Answer]]
 _Task: TypeAlias = "asyncio.Task[None]"
 
 _OTHER_FILES = 128  # that the rest of the process may have open
-_PAUSE_SECONDS = 0.1  # before accepting again when the system has no room for a connection
+_PAUSE_SECONDS = 0.05  # before looking again whether there is room for a connection
 
 
 class HttpServer:
@@ -39,13 +39,15 @@ class HttpServer:
         self._page = page
         self._limits = limits
         self._handshakes = handshakes
+        self._most = limits.connections
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most = min(limits.connections, max(files // 2, files - _OTHER_FILES))
+        if files != resource.RLIM_INFINITY:
+            self._most = min(self._most, max(files // 2, files - _OTHER_FILES))
         self._stopping = asyncio.Event()
         self._open: set[_Task] = set()
         self._waiting: dict[_Task, float] = {}  # for a request, and since when; the longest waiting first
         self._sending: dict[_Task, None] = {}  # an answer; the oldest first
-        self._tell_no_room = SparingLog(_log, logging.ERROR, "connections cannot be accepted")
+        self._tell_no_room = SparingLog(log, logging.ERROR, "connections cannot be accepted")
 
     async def run(self, listening: Sequence[socket.socket], grace: float) -> None:
         """Serve until ``stop``; then answers under way have ``grace`` seconds, and the end as many at most."""
@@ -70,33 +72,29 @@ class HttpServer:
             try:
                 # Not loop.sock_accept: where it is cancelled just then, a connection is neither served nor closed.
                 sock, address = listening.accept()
-                sock.settimeout(0)
             except BlockingIOError:
                 continue
             except OSError as error:
                 self._tell_no_room(error=error.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
-                await self._cut_longest_waiting()
+                await self._make_room()
                 continue
+            sock.settimeout(0)
             task = asyncio.create_task(self._serve(sock, str(address[0])))
             task.add_done_callback(partial(self._closed, sock))
             self._open.add(task)
             self._waiting[task] = time.monotonic()
             while len(self._open) > self._most:
-                await asyncio.sleep(self._first_chance_ends() - time.monotonic())
-                await self._cut_longest_waiting()
+                await self._make_room()
 
-    def _first_chance_ends(self) -> float:
-        """When the one that waits longest may be cut: a flood of clients that come again and again is slowed down."""
-        return next(iter(self._waiting.values()), 0.0) + self._limits.chance
-
-    async def _cut_longest_waiting(self) -> None:
-        task = next(iter(self._waiting), None)
-        if task is None:  # all are being answered
+    async def _make_room(self) -> None:
+        """Cut the client that has waited longest, if it had its chance: those who come again at once are held up."""
+        longest = next(iter(self._waiting), None)
+        if longest is None or time.monotonic() - self._waiting[longest] < self._limits.chance:
             await asyncio.sleep(_PAUSE_SECONDS)
         else:
-            task.cancel()
-            await asyncio.wait([task])
+            longest.cancel()
+            await asyncio.wait([longest])
 
     def _closed(self, sock: socket.socket, task: _Task) -> None:
         sock.close()
@@ -104,7 +102,7 @@ class HttpServer:
         self._waiting.pop(task, None)
         self._sending.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a connection ended by an unexpected error", exc_info=error)
+            log.error("a connection ended by an unexpected error", exc_info=error)
 
     async def _serve(self, sock: socket.socket, client: str) -> None:
         try:
@@ -117,16 +115,15 @@ class HttpServer:
                 finally:
                     stream.farewell()
         except OSError as error:
-            _log.debug("connection lost", extra=fields(client=client, error=error))
+            log.debug("connection lost", extra=fields(client=client, error=error))
 
     async def _converse(self, stream: ClientStream, client: str) -> None:
         """Answer request after request. Raises OSError when the client is gone, or has to go."""
-        me = asyncio.current_task()
-        assert me is not None  # noqa: S101 - it runs in one
+        me = cast(_Task, asyncio.current_task())
         http = HttpConnection(stream, self._limits, client)
         try:
             goes_on = True
-            while goes_on:
+            while goes_on and not self._stopping.is_set():
                 self._waiting[me] = time.monotonic()
                 request = await http.receive()
                 self._waiting.pop(me, None)
@@ -140,15 +137,15 @@ class HttpServer:
                     goes_on = await http.send(answer, last=self._stopping.is_set())
                     self._sending.pop(me, None)
         except RefusedRequestError as error:
-            _log.debug("request refused", extra=fields(client=client, reason=error, detail=error.__cause__))
+            log.debug("request refused", extra=fields(client=client, reason=error))
             await http.refuse(error)
         await stream.linger()
 
     async def _answer(self, request: Request) -> Answer:
         try:
             return await self._page(request)
-        except Exception as error:  # noqa: BLE001 - a page that fails costs its client one answer, and nothing else
-            _log.error("%s failed: %s", request.path, error, exc_info=True)
+        except Exception as error:  # a page that fails costs its clients one answer, and nothing else
+            log.exception("%s failed: %s", request.path, error)  # noqa: TRY401 - told in the line, too
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal server error\n")
 
 

@@ -1,7 +1,4 @@
-"""A certificate and its key that are in memory, for OpenSSL, which reads files only.
-
-Owns where they stand while it reads them. Must not know: where they come from.
-"""
+"""Loads a certificate and its key from memory into OpenSSL, which reads files only."""
 
 import os
 import ssl

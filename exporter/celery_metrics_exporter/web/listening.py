@@ -1,7 +1,4 @@
-"""Listening sockets: an address becomes a bound socket or one clear line.
-
-Owns the rules of addresses. Must not know: what is served there.
-"""
+"""Listening sockets: an address becomes a bound socket or one clear line."""
 
 import errno
 import os

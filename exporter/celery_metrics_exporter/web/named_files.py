@@ -1,7 +1,5 @@
 """Files that were read, and whether they would still read the same.
 
-Owns reading and comparing. Must not know: what is in the files.
-
 Contents are compared rather than times: a few kilobytes cost some 10 µs a file, and no file system's clock, link or
 replaced folder (as Kubernetes mounts secrets) can hide a change.
 """

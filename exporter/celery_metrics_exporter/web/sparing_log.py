@@ -1,7 +1,4 @@
-"""Log lines that strangers can cause: one a minute at most, which tells how many it stands for.
-
-Owns the pace. Must not know: what is logged.
-"""
+"""Log lines that strangers can cause: at most one per minute, which tells how many it stands for."""
 
 import logging
 import threading
@@ -16,7 +13,7 @@ class SparingLog:
     """Logs one kind of trouble; thread-safe. What it holds back is seen at debug."""
 
     def __init__(self, log: logging.Logger, level: int, message: str) -> None:
-        self._log = log
+        self.log = log
         self._level = level
         self._message = message
         self._lock = threading.Lock()
@@ -33,6 +30,6 @@ class SparingLog:
             if due:
                 self._logged = now
         if due:
-            self._log.log(self._level, self._message, extra=fields(**details, since_last_line=held_back + 1))
+            self.log.log(self._level, self._message, extra=fields(**details, since_last_line=held_back + 1))
         else:
-            self._log.debug(self._message, extra=fields(**details))
+            self.log.debug(self._message, extra=fields(**details))

@@ -1,7 +1,5 @@
 """Go's names for TLS versions, cipher suites, curves and client certificates, and what OpenSSL calls them.
 
-Owns the tables. Must not know: who configures what.
-
 Facts: Go, crypto/tls: cipher_suites.go (CipherSuites of Go 1.19, with the suites without ECDHE that later versions call
 insecure), common.go (CurveID, ClientAuthType); names as prometheus/exporter-toolkit, web/tls_config.go, reads them.
 """

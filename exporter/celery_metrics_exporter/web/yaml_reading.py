@@ -1,6 +1,6 @@
 """Reads YAML strictly, as Go's yaml.v2 does with UnmarshalStrict, and knows on which line everything stands.
 
-Owns: what a scalar means, unknown and repeated keys, merge keys. Must not know: what is configured.
+Owns what a scalar means, unknown and repeated keys, merge keys.
 
 Facts: yaml.v2 (decode.go, resolve.go) takes any scalar for a text, as it is written; nothing (``key:``) for the
 default; only the words of YAML 1.1 for a flag, and no text in quotes.

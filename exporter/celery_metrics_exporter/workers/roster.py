@@ -14,8 +14,8 @@ from celery_metrics_exporter.workers.worker import Presence, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celery_metrics_exporter.clock import Clock, Moment
-    from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.clock import BatchClock, Clock
+    from celery_metrics_exporter.events.stream_state import StreamState
     from celery_metrics_exporter.facts import WorkerFacts
 
 #: A worker that said goodbye is shown for this long.
@@ -38,9 +38,9 @@ class Roster:
 
     def __init__(
         self,
-        subscription: Subscription,
+        subscription: StreamState,
         clock: Clock,
-        now: Moment,
+        now: BatchClock,
         *,
         timeout: float,
         retention: float,

@@ -29,6 +29,7 @@ class Front:
         self.upstream_port = upstream_port
         self.was_reset = threading.Event()
         self.reset_marker: bytes | None = None
+        self.paused = False
         self.lines: list[Line] = []
         self.loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -42,6 +43,26 @@ class Front:
                 line.strand(to_client=to_client, to_server=to_server)
 
         self._call(mute)
+
+    def pause(self) -> None:
+        """Be like a server that is stopped, until :meth:`resume`: connections are taken, nothing is read or said."""
+
+        def stand_still() -> None:
+            self.paused = True
+            for line in self.lines:
+                line.strand(to_client=True, to_server=True)
+
+        self._call(stand_still)
+
+    def resume(self) -> None:
+        """Go on."""
+
+        def go_on() -> None:
+            self.paused = False
+            for line in self.lines:
+                line.resume()
+
+        self._call(go_on)
 
     def reset_at(self, marker: bytes) -> None:
         """Reset the next connection over which the server sends ``marker``, right after these bytes."""
@@ -106,6 +127,12 @@ class Line:
             if muted and end.transport is not None:
                 end.transport.pause_reading()
 
+    def resume(self) -> None:
+        """Read again from both ends."""
+        for end in (self.client, self.server):
+            if end.transport is not None:
+                end.transport.resume_reading()
+
     def close(self, *, abruptly: bool = False) -> None:
         """Close both ends."""
         self._closed = True
@@ -120,6 +147,8 @@ class Line:
         self.front.lines.append(self)
         task = self.front.loop.create_task(self._connect())
         self._connecting = task  # the loop keeps none alive
+        if self.front.paused:
+            self.strand(to_client=True, to_server=True)
 
     async def _connect(self) -> None:
         try:
@@ -132,6 +161,8 @@ class Line:
             self.close()
             return
         self._ask(bytes(self.client.waiting))
+        if self.front.paused:
+            self.strand(to_client=True, to_server=True)
 
     def _ask(self, data: bytes) -> None:
         if self.server.transport is None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import amqp
@@ -17,7 +17,6 @@ from tests.integration.faults import network
 from tests.integration.faults.front import Front
 from tests.integration.faults.trial import Fault, Outcome, Scene, Stage, run_trial
 from tests.integration.servers import HOST, RabbitMQ
-from tests.waiting import wait_for
 
 PASSWORD: Final = "known-to-nobody"
 UNIVERSAL: Final = ("--receiver", "kombu")
@@ -29,7 +28,8 @@ _CONNECTIONS: Final = 4
 @contextmanager
 def closed(scene: Scene) -> Iterator[None]:
     """An operator closes the connections."""
-    _close_connections(*_server(scene))
+    server, vhost = _server(scene)
+    server.close_connections(vhost, number=_CONNECTIONS)
     yield
 
 
@@ -38,7 +38,7 @@ def password(scene: Scene) -> Iterator[None]:
     """The password is changed, all connections are closed, and the password is what it was again."""
     server, vhost = _server(scene)
     server.add_user(vhost, "another")
-    _close_connections(server, vhost)
+    server.close_connections(vhost, number=_CONNECTIONS)
     yield
     server.add_user(vhost, PASSWORD)
 
@@ -47,6 +47,8 @@ def password(scene: Scene) -> Iterator[None]:
 def vhost_deleted(scene: Scene) -> Iterator[None]:
     """The virtual host is deleted, and made again."""
     server, vhost = _server(scene)
+    # Its queues go first, and with them the consumer: who is quick would find the rest still there and subscribe twice.
+    server.api("PUT", f"vhost-limits/{vhost}/max-connections", {"value": 0})
     server.delete_vhost(vhost)
     yield
     server.add_vhost(vhost)
@@ -57,8 +59,7 @@ def vhost_deleted(scene: Scene) -> Iterator[None]:
 def queue_deleted(scene: Scene) -> Iterator[None]:
     """The event queue is deleted."""
     server, vhost = _server(scene)
-    queues: Any = server.api("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true")
-    (queue,) = (each["name"] for each in queues if each["name"].startswith("celeryev."))
+    (queue,) = (name for name in server.queues(vhost) if name.startswith("celeryev."))
     server.api("DELETE", f"queues/{quote(vhost, safe='')}/{queue}")
     yield
 
@@ -120,18 +121,6 @@ def _server(scene: Scene) -> tuple[RabbitMQ, str]:
     """The server, and the name of the virtual host, which is that of the user as well."""
     server: RabbitMQ = scene.stage.server
     return server, scene.stage.url.rpartition("/")[2]
-
-
-def _close_connections(server: RabbitMQ, vhost: str) -> None:
-    """Close all, which takes ``rabbitmqctl close_all_connections`` seconds."""
-
-    def names() -> list[str]:
-        found: Any = server.api("GET", f"vhosts/{quote(vhost, safe='')}/connections")
-        return [each["name"] for each in found]
-
-    wait_for(lambda: len(names()) >= _CONNECTIONS, timeout=10, what=f"connections to {vhost}")
-    for name in names():
-        server.api("DELETE", f"connections/{quote(name, safe='')}")
 
 
 _MISSED: Final = ("heartbeat",)

@@ -144,6 +144,10 @@ class _Trial:
         with fault.inject(self._scene):
             if fault.cuts:
                 self._wait(self._lost, RECOVERY_S + _SLACK_S, "a lost subscription")
+            else:
+                began = (
+                    time.monotonic()
+                )  # nothing is to be found; how long it takes to inject is not our matter
             found = time.monotonic()
             if fault.mute:
                 self._mute_s = found - began

@@ -9,6 +9,7 @@ from tests.integration.servers.prometheus import Prometheus, Sample, promtool
 from tests.integration.servers.rabbitmq import RabbitMQ
 from tests.integration.servers.requirements import require, why_missing
 from tests.integration.servers.sentinel import Sentinels
+from tests.integration.servers.shared_rabbitmq import shared_rabbitmq
 from tests.integration.servers.valkey import Valkey
 from tests.integration.servers.worker import CeleryWorker
 
@@ -30,5 +31,6 @@ __all__ = [
     "group_members",
     "promtool",
     "require",
+    "shared_rabbitmq",
     "why_missing",
 ]

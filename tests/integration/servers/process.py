@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from tests.preloaded import Preloaded, is_preloaded
 from tests.waiting import wait_for
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class ServerProcess:
         self.log = log
         self._env = env
         self._cwd = cwd
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Preloaded | None = None
 
     @property
     def pid(self) -> int:
@@ -69,13 +70,19 @@ class ServerProcess:
     def start(self) -> None:
         """Start the program; it must not be running."""
         assert not self.running, f"{self.argv[0]} is running already"
+        env = dict(os.environ if self._env is None else self._env)
         with self.log.open("ab") as log:
+            if is_preloaded(self.argv):
+                self._process = Preloaded(
+                    self.argv, env=env, cwd=self._cwd, stdout=log.fileno(), stderr=log.fileno()
+                )
+                return
             self._process = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=None if self._env is None else dict(self._env),
+                env=env,
                 cwd=self._cwd,
                 start_new_session=True,
             )

@@ -7,10 +7,9 @@ import subprocess
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import amqp
@@ -19,6 +18,7 @@ from tests.integration.servers.certificates import Certificates
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
 from tests.integration.servers.requirements import RABBITMQ_BIN
+from tests.waiting import wait_for
 
 _START_S = 90.0
 _STOP_S = 30.0
@@ -28,37 +28,48 @@ _USER = "guest"
 _PASSWORD = "guest"
 
 
+class Ports(NamedTuple):
+    """The ports of one server."""
+
+    amqp: int
+    management: int
+    epmd: int
+    distribution: int
+
+    @classmethod
+    def free(cls) -> Self:
+        """Four that nobody listens on."""
+        return cls(*(free_port() for _ in cls._fields))
+
+
 class RabbitMQ:
     """One broker on 127.0.0.1 with everything it writes in ``folder``; a context manager. Up in about 10 s.
 
     It keeps its ports, users and virtual hosts over stop and start. With ``tls`` it listens with TLS only and
-    :attr:`url` is an ``amqps://`` address; ``verify_client`` makes it demand a client certificate. ``plugins``
-    come on top of the management plugin, which is always on: its HTTP API makes virtual hosts in no time.
+    :attr:`url` is an ``amqps://`` address; ``verify_client`` makes it demand a client certificate. The management
+    plugin is always on: its HTTP API makes virtual hosts in no time.
+
+    With folder and ports of a server that another process runs, one can talk to that, but not start, stop or pause it.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
+        ports: Ports | None = None,
         tls: Certificates | None = None,
         verify_client: bool = False,
-        plugins: Sequence[str] = (),
-        config: Sequence[str] = (),
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
-        self.management_port = free_port()
+        self.ports = ports or Ports.free()
+        self.port = self.ports.amqp
+        self.management_port = self.ports.management
         self._tls = tls
+        self._verify_client = verify_client
         self._folder = folder
-        epmd_port = free_port()
-        self._env = self._environment(epmd_port)
-        (folder / "rabbitmq.conf").write_text(
-            "\n".join([*self._config(verify_client=verify_client), *config, ""])
-        )
-        (folder / "enabled_plugins").write_text(f"[{','.join(['rabbitmq_management', *plugins])}].")
+        self._env = self._environment()
         epmd = shutil.which("epmd") or "epmd"
         self._epmd = ServerProcess(
-            [epmd, "-port", str(epmd_port), "-address", HOST], log=folder / "epmd.log", env=self._env
+            [epmd, "-port", str(self.ports.epmd), "-address", HOST], log=folder / "epmd.log", env=self._env
         )
         self.process = ServerProcess(
             [RABBITMQ_BIN / "rabbitmq-server"], log=folder / "rabbitmq.log", env=self._env, cwd=folder
@@ -102,8 +113,11 @@ class RabbitMQ:
         assert done.returncode == 0, f"rabbitmqctl {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def api(self, method: str, path: str, body: object = None) -> object:
-        """Call the management plugin's HTTP API, for example ``api("GET", "queues/%2F")``; returns its JSON."""
+    def api(self, method: str, path: str, body: object = None, *, reason: str | None = None) -> object:
+        """Call the management plugin's HTTP API, for example ``api("GET", "queues/%2F")``; returns its JSON.
+
+        ``reason`` is told to whoever loses a connection by it.
+        """
         request = urllib.request.Request(
             f"http://{HOST}:{self.management_port}/api/{path}",
             method=method,
@@ -111,6 +125,7 @@ class RabbitMQ:
             headers={
                 "Authorization": f"Basic {b64encode(f'{_USER}:{_PASSWORD}'.encode()).decode()}",
                 "Content-Type": "application/json",
+                **({"X-Reason": reason} if reason else {}),
             },
         )
         with urllib.request.urlopen(request, timeout=_REQUEST_S) as response:  # noqa: S310 - see above
@@ -128,6 +143,22 @@ class RabbitMQ:
         """Remove a virtual host with its queues; its connections are closed."""
         self.api("DELETE", f"vhosts/{quote(vhost, safe='')}")
 
+    def queues(self, vhost: str) -> list[str]:
+        """The names of a virtual host's queues."""
+        found: Any = self.api("GET", f"queues/{quote(vhost, safe='')}?disable_stats=true")
+        return [each["name"] for each in found]
+
+    def close_connections(self, vhost: str, *, number: int, reason: str | None = None) -> None:
+        """Close all connections to a virtual host, as soon as the management plugin knows of so many."""
+
+        def names() -> list[str]:
+            found: Any = self.api("GET", f"vhosts/{quote(vhost, safe='')}/connections")
+            return [each["name"] for each in found]
+
+        wait_for(lambda: len(names()) >= number, timeout=_REQUEST_S, what=f"connections to {vhost}")
+        for name in names():
+            self.api("DELETE", f"connections/{quote(name, safe='')}", reason=reason)
+
     def add_user(self, user: str, password: str) -> None:
         """Create a user who may do nothing yet."""
         self.api("PUT", f"users/{quote(user, safe='')}", {"password": password, "tags": ""})
@@ -141,6 +172,9 @@ class RabbitMQ:
 
     def start(self) -> None:
         """Start the server, on the same ports each time; returns when AMQP and the HTTP API answer."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / "rabbitmq.conf").write_text("\n".join([*self._config(), ""]))
+        (self._folder / "enabled_plugins").write_text("[rabbitmq_management].")
         self._epmd.start()
         self.process.start()
         self.process.wait_until(self._answers, timeout=_START_S, what=f"an answer of RabbitMQ on {self.port}")
@@ -196,7 +230,7 @@ class RabbitMQ:
             connection.collect()
         return True
 
-    def _config(self, *, verify_client: bool) -> list[str]:
+    def _config(self) -> list[str]:
         lines = [
             f"management.tcp.ip = {HOST}",
             f"management.tcp.port = {self.management_port}",
@@ -214,23 +248,23 @@ class RabbitMQ:
             f"ssl_options.cacertfile = {self._tls.ca_file}",
             f"ssl_options.certfile = {self._tls.server_cert_file}",
             f"ssl_options.keyfile = {self._tls.server_key_file}",
-            f"ssl_options.verify = {'verify_peer' if verify_client else 'verify_none'}",
-            f"ssl_options.fail_if_no_peer_cert = {'true' if verify_client else 'false'}",
+            f"ssl_options.verify = {'verify_peer' if self._verify_client else 'verify_none'}",
+            f"ssl_options.fail_if_no_peer_cert = {'true' if self._verify_client else 'false'}",
         ]
 
-    def _environment(self, epmd_port: int) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         # rabbitmq-env reads RABBITMQ_* before the machine's own /etc/rabbitmq/rabbitmq-env.conf.
         folder = self._folder
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HOME": str(folder),
-            "ERL_EPMD_PORT": str(epmd_port),
+            "ERL_EPMD_PORT": str(self.ports.epmd),
             "ERL_EPMD_ADDRESS": HOST,
             # A long name, so that Erlang does not ask the machine's resolver who "localhost" is.
             "RABBITMQ_USE_LONGNAME": "true",
             "RABBITMQ_NODENAME": f"rabbit-{self.port}@{HOST}",
-            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_DIST_PORT": str(self.ports.distribution),
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),

@@ -1,7 +1,4 @@
-"""A Python process of the benchmarks that is told what to do, and answers in JSON.
-
-Owns: the pipes to it. Must not know: what it does.
-"""
+"""A Python process of the benchmarks that takes requests on standard input and replies in JSON on standard output."""
 
 import json
 import subprocess
@@ -13,18 +10,18 @@ from typing import IO, Any, Self
 from tests.integration.servers.exporter import REPOSITORY
 
 
-class Dialogue:
-    """One line for an order, one line for an answer; the first answer may come unasked.
+class ChildProcess:
+    """One line per request, one line per reply; the first reply may come without a request.
 
     Attributes:
         pid: of the process.
     """
 
-    def __init__(self, module: str, pid: int, orders: IO[str], answers: IO[str]) -> None:
+    def __init__(self, module: str, pid: int, requests: IO[str], replies: IO[str]) -> None:
         self.pid = pid
         self._module = module
-        self._orders = orders
-        self._answers = answers
+        self._requests = requests
+        self._replies = replies
 
     @classmethod
     @contextmanager
@@ -41,26 +38,26 @@ class Dialogue:
             finally:
                 process.kill()
 
-    def order(self, *words: object) -> Any:
-        """Give an order; returns its answer."""
-        self._orders.write(" ".join(map(str, words)) + "\n")
-        self._orders.flush()
-        return self.answer()
+    def request(self, *words: object) -> Any:
+        """Send a request; returns the reply."""
+        self._requests.write(" ".join(map(str, words)) + "\n")
+        self._requests.flush()
+        return self.read_reply()
 
-    def answer(self) -> Any:
-        """Wait for an answer."""
-        line = self._answers.readline()
+    def read_reply(self) -> Any:
+        """Wait for a reply."""
+        line = self._replies.readline()
         if not line:
             raise RuntimeError(f"{self._module} ended before its time")
         return json.loads(line)
 
 
-def answer(value: object) -> None:
-    """Give an answer: for the other side."""
+def reply(value: object) -> None:
+    """Send a reply, in the child process."""
     print(json.dumps(value), flush=True)
 
 
-def orders() -> Iterator[list[str]]:
-    """Yield each order, in words, until there will be no more: for the other side."""
+def requests() -> Iterator[list[str]]:
+    """Yield the words of each request until the input ends, in the child process."""
     for line in sys.stdin:
         yield line.split()

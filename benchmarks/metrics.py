@@ -1,4 +1,4 @@
-"""Reads metrics pages, everybody's."""
+"""Reads the metrics pages of any exporter."""
 
 import urllib.request
 from collections.abc import Sequence

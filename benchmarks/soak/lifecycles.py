@@ -1,6 +1,4 @@
-"""What may become of a task, as the events that tell of it.
-
-Owns: the fates, how often each comes, and the fields of each event. Must not know: who works when, brokers.
+"""The lifecycles of tasks: the events of each, their fields, and how often each comes.
 
 Source of the facts: the recordings under ``tests/recordings``; fields and their order are those of Celery 5.7.
 """
@@ -38,13 +36,13 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class PlannedEvent:
     """One event of a task.
 
     Attributes:
         kind: its type.
         after: seconds after the publication.
-        worker: which of the task's workers tells it.
+        worker: which of the task's workers sends it.
         retries: of its publication.
         eta: whether that asks for a later start.
         runtime: of a success, in seconds.
@@ -108,84 +106,84 @@ class Happening:
         }
 
 
-def _succeeds(chance: random.Random) -> list[Happening]:
+def _succeeds(chance: random.Random) -> list[PlannedEvent]:
     run = chance.uniform(0.01, 0.3)
     return [
-        Happening("task-sent", 0.0),
-        Happening("task-received", 0.02),
-        Happening("task-started", 0.05),
-        Happening("task-succeeded", 0.05 + run, runtime=run),
+        PlannedEvent("task-sent", 0.0),
+        PlannedEvent("task-received", 0.02),
+        PlannedEvent("task-started", 0.05),
+        PlannedEvent("task-succeeded", 0.05 + run, runtime=run),
     ]
 
 
-def _fails(chance: random.Random) -> list[Happening]:
-    return [*_succeeds(chance)[:3], Happening("task-failed", 0.3)]
+def _fails(chance: random.Random) -> list[PlannedEvent]:
+    return [*_succeeds(chance)[:3], PlannedEvent("task-failed", 0.3)]
 
 
-def _is_retried(chance: random.Random) -> list[Happening]:
+def _is_retried(chance: random.Random) -> list[PlannedEvent]:
     run = chance.uniform(0.01, 0.3)
     return [
         *_succeeds(chance)[:3],
-        Happening("task-sent", 0.29, retries=1),
-        Happening("task-retried", 0.3),
-        Happening("task-received", 1.0, 1, retries=1),
-        Happening("task-started", 1.1, 1),
-        Happening("task-succeeded", 1.1 + run, 1, runtime=run),
+        PlannedEvent("task-sent", 0.29, retries=1),
+        PlannedEvent("task-retried", 0.3),
+        PlannedEvent("task-received", 1.0, 1, retries=1),
+        PlannedEvent("task-started", 1.1, 1),
+        PlannedEvent("task-succeeded", 1.1 + run, 1, runtime=run),
     ]
 
 
-def _never_ends(chance: random.Random) -> list[Happening]:
+def _never_ends(chance: random.Random) -> list[PlannedEvent]:
     return _succeeds(chance)[:3]
 
 
-def _is_forgotten(chance: random.Random) -> list[Happening]:
+def _is_never_fetched(chance: random.Random) -> list[PlannedEvent]:
     """No worker ever fetches it."""
     return _succeeds(chance)[:1]
 
 
-def _waits_for_its_time(_: random.Random) -> list[Happening]:
+def _waits_for_its_time(_: random.Random) -> list[PlannedEvent]:
     return [
-        Happening("task-sent", 0.0, eta=True),
-        Happening("task-received", 0.02, eta=True),
-        Happening("task-started", ETA_SECONDS + 0.1),
-        Happening("task-succeeded", ETA_SECONDS + 0.2, runtime=0.1),
+        PlannedEvent("task-sent", 0.0, eta=True),
+        PlannedEvent("task-received", 0.02, eta=True),
+        PlannedEvent("task-started", ETA_SECONDS + 0.1),
+        PlannedEvent("task-succeeded", ETA_SECONDS + 0.2, runtime=0.1),
     ]
 
 
-def _is_delivered_again(chance: random.Random) -> list[Happening]:
+def _is_delivered_again(chance: random.Random) -> list[PlannedEvent]:
     """Its first worker loses its connection, as the visibility timeout does to a slow one."""
     return [
         *_succeeds(chance)[:3],
-        Happening("task-received", 5.0, 1),
-        Happening("task-started", 5.1, 1),
-        Happening("task-succeeded", 5.2, 1, runtime=0.1),
+        PlannedEvent("task-received", 5.0, 1),
+        PlannedEvent("task-started", 5.1, 1),
+        PlannedEvent("task-succeeded", 5.2, 1, runtime=0.1),
     ]
 
 
-def _overtakes_its_publication(chance: random.Random) -> list[Happening]:
-    return [*_succeeds(chance)[1:], Happening("task-sent", 0.6)]
+def _overtakes_its_publication(chance: random.Random) -> list[PlannedEvent]:
+    return [*_succeeds(chance)[1:], PlannedEvent("task-sent", 0.6)]
 
 
-def _expires(chance: random.Random) -> list[Happening]:
-    return [*_succeeds(chance)[:1], Happening("task-revoked", 1.0)]
+def _expires(chance: random.Random) -> list[PlannedEvent]:
+    return [*_succeeds(chance)[:1], PlannedEvent("task-revoked", 1.0)]
 
 
-def _is_rejected(chance: random.Random) -> list[Happening]:
-    return [*_succeeds(chance)[:3], Happening("task-rejected", 0.2), *_is_delivered_again(chance)[3:]]
+def _is_rejected(chance: random.Random) -> list[PlannedEvent]:
+    return [*_succeeds(chance)[:3], PlannedEvent("task-rejected", 0.2), *_is_delivered_again(chance)[3:]]
 
 
-_WEIGHTS: Final[tuple[tuple[Callable[[random.Random], list[Happening]], float], ...]] = (
+_LIFECYCLES: Final[tuple[tuple[Callable[[random.Random], list[PlannedEvent]], float], ...]] = (
     (_succeeds, 0.70),
     (_fails, 0.06),
     (_is_retried, 0.05),
     (_never_ends, 0.08),
-    (_is_forgotten, 0.02),
+    (_is_never_fetched, 0.02),
     (_waits_for_its_time, 0.03),
     (_is_delivered_again, 0.02),
     (_overtakes_its_publication, 0.02),
     (_expires, 0.01),
     (_is_rejected, 0.01),
 )
-FATES: Final = tuple(fate for fate, _ in _WEIGHTS)
-#: How often each comes, of one task.
-SHARES: Final = tuple(weight for _, weight in _WEIGHTS)
+LIFECYCLES: Final = tuple(lifecycle for lifecycle, _ in _LIFECYCLES)
+#: How often each of them comes.
+WEIGHTS: Final = tuple(weight for _, weight in _LIFECYCLES)
