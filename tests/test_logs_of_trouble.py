@@ -21,8 +21,8 @@ def test_one_line_a_minute_of_each_kind(caplog: pytest.LogCaptureFixture) -> Non
     time = FakeTime()
     throttled = ThrottledLog(log, time.clock().monotonic)
     for _ in range(59):
-        throttled.warning("refused", client="a")
-        throttled.warning("dropped", reason="b")
+        throttled.log(logging.WARNING, "refused", client="a")
+        throttled.log(logging.WARNING, "dropped", reason="b")
         time.elapsed += 1
     assert lines(caplog) == [
         ("WARNING", "refused", {"client": "a", "since_last_line": 1}),
@@ -30,8 +30,8 @@ def test_one_line_a_minute_of_each_kind(caplog: pytest.LogCaptureFixture) -> Non
     ]
     caplog.clear()
     time.elapsed += 1
-    throttled.warning("refused", client="c")
-    throttled.warning("refused", client="d")
+    throttled.log(logging.WARNING, "refused", client="c")
+    throttled.log(logging.WARNING, "refused", client="d")
     assert lines(caplog) == [("WARNING", "refused", {"client": "c", "since_last_line": 59})]
 
 
@@ -40,13 +40,15 @@ def test_what_is_held_back_is_seen_at_debug(caplog: pytest.LogCaptureFixture) ->
     caplog.set_level(logging.DEBUG, log.name)
     throttled = ThrottledLog(log)
     for number in range(3):
-        throttled.warning("refused", number=number)
+        throttled.log(logging.WARNING, "refused", number=number)
     assert [level for level, _, _ in lines(caplog)] == ["WARNING", "DEBUG", "DEBUG"]
 
 
 def test_texts_of_strangers_are_short_and_plain(caplog: pytest.LogCaptureFixture) -> None:
     """Texts and bytes are cut and escaped, other values stand as they are."""
-    ThrottledLog(log).warning("dropped", text="\x1b\n" * 500, body=b"\xff\0" * 500, number=1.5, none=None)
+    ThrottledLog(log).log(
+        logging.WARNING, "dropped", text="\x1b\n" * 500, body=b"\xff\0" * 500, number=1.5, none=None
+    )
     ((_, _, shown),) = lines(caplog)
     assert isinstance(shown, dict)
     assert (shown["number"], shown["none"]) == (1.5, None)

@@ -94,32 +94,33 @@ def hide(secrets: Iterable[str]) -> None:
 
 
 class ThrottledLog:
-    """Warns about what strangers can cause, with at most one line per message and minute. Thread-safe.
+    """Logs what strangers can cause, with at most one line per message and minute. Thread-safe.
 
-    A line says how many warnings it stands for. Warnings in between are logged at debug.
+    A line says how many events it stands for. Those in between are logged at debug.
     """
 
     def __init__(self, log: logging.Logger, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._kinds: dict[
+        self._lines: dict[
             str, tuple[float, int]
-        ] = {}  # by message: time of its last line, warnings since then
+        ] = {}  # by message: time of its last line, how many since then
 
-    def warning(self, message: str, *, exc_info: bool = False, **details: object) -> None:
+    def log(self, level: int, message: str, *, exc_info: bool = False, **details: object) -> None:
         """Log the message, or count it for the next line with this message."""
         now = self._monotonic()
         with self._lock:
-            logged, held_back = self._kinds.get(message, (-THROTTLE_SECONDS, 0))
+            logged, held_back = self._lines.get(message, (-THROTTLE_SECONDS, 0))
             due = now - logged >= THROTTLE_SECONDS
-            self._kinds[message] = (now, 0) if due else (logged, held_back + 1)
-        level = logging.WARNING if due else logging.DEBUG
+            self._lines[message] = (now, 0) if due else (logged, held_back + 1)
+        if not due:
+            level = logging.DEBUG
         if self._log.isEnabledFor(level):
             shown = {name: _plain(value) for name, value in details.items()}
             if due:
                 shown["since_last_line"] = held_back + 1
-            self._log.log(level, message, exc_info=exc_info, extra=fields(**shown))
+            self._log.log(level, message, exc_info=exc_info or None, extra=fields(**shown))
 
 
 class OutageLog:

@@ -136,4 +136,4 @@ class Dispatcher:
     def _drop(self, reason: str, detail: str, excerpt: bytes = b"", *, trace: bool = False) -> None:
         self._drops.dropped(reason)
         shown = {"excerpt": excerpt} if excerpt else {}
-        self._log.warning(f"event dropped: {reason}", exc_info=trace, detail=detail, **shown)
+        self._log.log(logging.WARNING, f"event dropped: {reason}", exc_info=trace, detail=detail, **shown)

@@ -9,6 +9,7 @@ names the sender.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
@@ -50,7 +51,8 @@ class Plausibility:
     def retime(self, event: Event) -> Event:
         """Return the event with its receipt time, and log its sender."""
         self._apart += _APART_SECONDS
-        self._log.warning(
+        self._log.log(
+            logging.WARNING,
             "event with an implausible timestamp, counted at receipt time",
             sender=event.hostname,
             timestamp=event.timestamp,

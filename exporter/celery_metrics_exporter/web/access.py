@@ -8,12 +8,13 @@ and headers are set on every answer.
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from http import HTTPStatus
 
+from celery_metrics_exporter.logs import ThrottledLog
 from celery_metrics_exporter.web.config import RateLimit, WebConfig
 from celery_metrics_exporter.web.http1 import PLAIN_TEXT, Answer, Request
 from celery_metrics_exporter.web.httpd import Page
-from celery_metrics_exporter.web.sparing_log import SparingLog
 from celery_metrics_exporter.web.users import Users, Verdict
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,9 @@ class AccessControl:
         self._users = users
         self._open_paths = open_paths
         self._bucket = _Bucket()
-        self._tell = SparingLog(log, logging.WARNING, "clients without the right credentials are refused")
+        self._tell = partial(
+            ThrottledLog(log).log, logging.WARNING, "clients without the right credentials are refused"
+        )
 
     async def __call__(self, request: Request) -> Answer:
         """Answer a request, or let the page answer it."""

@@ -5,9 +5,10 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 
+from celery_metrics_exporter.logs import ThrottledLog
 from celery_metrics_exporter.web.http1 import Limits
-from celery_metrics_exporter.web.sparing_log import SparingLog
 from celery_metrics_exporter.web.stream import ClientStream, TlsStream
 from celery_metrics_exporter.web.tls import Tls
 
@@ -27,7 +28,7 @@ class Handshakes:
     def __init__(self, current: Callable[[], Tls], limits: Limits) -> None:
         self._current = current
         self._limits = limits
-        self._tell = SparingLog(log, logging.WARNING, "TLS connections are refused")
+        self._tell = partial(ThrottledLog(log).log, logging.WARNING, "TLS connections are refused")
 
     async def secure(self, sock: socket.socket, client: str) -> TlsStream | None:
         """The stream of a client that has made its handshake; None: it is not let in. Raises OSError."""

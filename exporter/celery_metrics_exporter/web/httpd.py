@@ -14,10 +14,9 @@ from functools import partial
 from http import HTTPStatus
 from typing import TypeAlias, cast
 
-from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.logs import ThrottledLog, fields
 from celery_metrics_exporter.web.handshake import Handshakes
 from celery_metrics_exporter.web.http1 import Answer, HttpConnection, Limits, RefusedRequestError, Request
-from celery_metrics_exporter.web.sparing_log import SparingLog
 from celery_metrics_exporter.web.stream import ClientStream
 
 __all__ = ("HttpServer", "Limits", "Page")
@@ -47,7 +46,7 @@ class HttpServer:
         self._open: set[_Task] = set()
         self._waiting: dict[_Task, float] = {}  # for a request, and since when; the longest waiting first
         self._sending: dict[_Task, None] = {}  # an answer; the oldest first
-        self._tell_no_room = SparingLog(log, logging.ERROR, "connections cannot be accepted")
+        self._tell_no_room = partial(ThrottledLog(log).log, logging.ERROR, "connections cannot be accepted")
 
     async def run(self, listening: Sequence[socket.socket], grace: float) -> None:
         """Serve until ``stop``; then answers under way have ``grace`` seconds, and the end as many at most."""
