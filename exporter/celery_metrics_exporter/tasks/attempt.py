@@ -198,7 +198,8 @@ class Attempt(Struct, eq=False, gc=False):
 
     def insert_older(self) -> Attempt:
         """Put an attempt of the same name before this one, of which an outcome is all that came."""
-        self.older = older = Attempt(self.seen, (self.name, None))
+        older = Attempt(self.seen, (self.name, None))
+        older.older, self.older = self.older, older
         return older
 
     def reopen(self) -> None:
