@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -134,32 +135,32 @@ def expected_counts(told: Iterable[Told]) -> Counter[tuple[str, str, str]]:
     return counts
 
 
+# Made once: to make a strategy costs many times as much as to draw from it.
+_up_to = cache(partial(st.integers, 0))
+_one_of = cache(st.sampled_from)
+
+
 @st.composite
 def lives(draw: st.DrawFn, *, most: int = 6) -> list[Life]:
     """Up to ``most`` tasks with up to three attempts each, some of them replaced by another task."""
+
+    def attempt(name: str, retries: int, ending: str) -> Attempt:
+        queue = draw(_one_of(("fast", "slow")))
+        worker = draw(_one_of(("w@h", "x@h")))
+        delivered = 1 if ending == "hard time limit" else 1 + draw(_up_to(1))
+        return Attempt(name, queue, retries, worker, delivered, ending)
+
     made = []
-    for number in range(draw(st.integers(1, most))):
-        name = draw(st.sampled_from("abc"))
-        attempts = [draw(_attempts(name, retries, "retried")) for retries in range(draw(st.integers(0, 2)))]
+    for number in range(1 + draw(_up_to(most - 1))):
+        name = draw(_one_of("abc"))
+        attempts = [attempt(name, retries, "retried") for retries in range(draw(_up_to(2)))]
         # Which attempt two outcomes belong to cannot be told when starts of several are missing.
         endings = sorted(ENDINGS.keys() - ({"hard time limit"} if attempts else set()))
-        attempts.append(draw(_attempts(name, len(attempts), draw(st.sampled_from(endings)))))
-        if attempts[-1].ending == "ignored" and draw(st.booleans()):  # Task.replace
-            attempts.append(draw(_attempts("replacement", attempts[-1].retries, "succeeded")))
+        attempts.append(attempt(name, len(attempts), draw(_one_of(tuple(endings)))))
+        if attempts[-1].ending == "ignored" and draw(_up_to(1)):  # Task.replace
+            attempts.append(attempt("replacement", attempts[-1].retries, "succeeded"))
         made.append(Life(f"uuid-{number}", tuple(attempts)))
     return made
-
-
-def _attempts(name: str, retries: int, ending: str) -> st.SearchStrategy[Attempt]:
-    return st.builds(
-        Attempt,
-        name=st.just(name),
-        queue=st.sampled_from(["fast", "slow"]),
-        retries=st.just(retries),
-        worker=st.sampled_from(["w@h", "x@h"]),
-        delivered=st.integers(1, 2) if ending != "hard time limit" else st.just(1),
-        ending=st.just(ending),
-    )
 
 
 @st.composite
@@ -172,10 +173,10 @@ def arrivals(draw: st.DrawFn, told: list[Told], *, repeat: bool) -> list[Told]:
     while streams:
         blocked = {id(one) for stream in streams.values() for one in stream}
         ready = [sender for sender in sorted(streams) if id(streams[sender][0].after) not in blocked]
-        sender = draw(st.sampled_from(ready))
+        sender = ready[draw(_up_to(len(ready) - 1))]
         order.append(streams[sender].pop(0))
         if not streams[sender]:
             del streams[sender]
-        if repeat and draw(st.integers(0, 4)) == 0:
-            order.append(draw(st.sampled_from(order)))
+        if repeat and draw(_up_to(4)) == 0:
+            order.append(order[draw(_up_to(len(order) - 1))])
     return order

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from prometheus_client import generate_latest
+from prometheus_client import Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.config.config import Config
@@ -34,6 +35,22 @@ class FakeTime:
     def clock(self) -> Clock:
         """The clock to inject."""
         return Clock(wall=lambda: self.start + self.elapsed, monotonic=lambda: 1000.0 + self.elapsed)
+
+
+class _Families:
+    """The families of a registry that have samples with one of these prefixes."""
+
+    def __init__(self, registry: Collector, prefixes: tuple[str, ...]) -> None:
+        self._registry = registry
+        self._prefixes = prefixes or ("",)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield them."""
+        for metric in self._registry.collect():
+            if metric.name.startswith(self._prefixes) or any(
+                prefix.startswith(metric.name) for prefix in self._prefixes
+            ):
+                yield metric
 
 
 class Bench:
@@ -128,13 +145,17 @@ class Bench:
         return generate_latest(self.pipeline.registry).decode()
 
     def samples(self, *prefixes: str) -> dict[str, float]:
-        """Samples by ``name{label="value",...}``, labels in alphabetical order, optionally of some prefixes only."""
+        """Samples by ``name{label="value",...}``, labels in alphabetical order, optionally of some prefixes only.
+
+        Only the families and lines that are asked for are written and parsed: a whole page takes tens of milliseconds.
+        """
+        text = generate_latest(_Families(self.pipeline.registry, prefixes)).decode()
+        lines = [line for line in text.splitlines(keepends=True) if line.startswith(prefixes or "")]
         found = {}
-        for family in text_string_to_metric_families(self.text()):
+        for family in text_string_to_metric_families("".join(lines)):
             for sample in family.samples:
-                if not prefixes or sample.name.startswith(prefixes):
-                    labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
-                    found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+                labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+                found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
         return found
 
     def value(self, name: str, **labels: str) -> float | None:

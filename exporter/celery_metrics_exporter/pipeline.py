@@ -21,9 +21,10 @@ from celery_metrics_exporter.collectors import (
     TaskCollector,
     WorkerCollector,
 )
-from celery_metrics_exporter.collectors.task_ledger import Buckets
+from celery_metrics_exporter.collectors.task_counts import Buckets
 from celery_metrics_exporter.events.dispatch import Dispatcher
 from celery_metrics_exporter.events.handlers import HandlerTable
+from celery_metrics_exporter.labels import SeriesLimit
 from celery_metrics_exporter.queues.flow import Movements
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.known import KnownQueues
@@ -90,15 +91,15 @@ class Pipeline:
         now = BatchClock(clock)
         inflight = Inflight(now, max_tasks=config.max_in_flight)
         versions = {"version": __version__, "python": platform.python_version(), **libraries}
-        exporter = ExporterCollector(stream, inflight, now, versions=versions)
+        limit = SeriesLimit(config.max_series)
+        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions)
         self._roster = roster = Roster(
             stream,
             clock,
             now,
             timeout=config.worker_timeout,
             retention=config.worker_retention,
-            max_workers=config.max_series,
-            on_overflow=lambda: exporter.overflowed("celery_worker"),
+            limit=limit,
         )
         self._known = known = KnownQueues(
             clock,
@@ -107,19 +108,17 @@ class Pipeline:
             include=config.queue_include,
             exclude=config.queue_exclude,
             is_internal=is_internal,
-            max_queues=config.max_series,
-            on_overflow=lambda: exporter.overflowed("celery_queue"),
+            limit=limit,
         )
-        self._movements = movements = Movements(stream, max_queues=config.max_series)
+        self._movements = movements = Movements(stream, limit)
         self._tasks = tasks = TaskCollector(
             inflight,
             roster,
             now,
             buckets=Buckets(config.runtime_buckets, config.wait_buckets),
-            max_series=config.max_series,
+            limit=limit,
             expected=declared.tasks,
             on_published=movements.published,
-            on_overflow=exporter.overflowed,
         )
         workers = WorkerCollector(roster, requests, shows_queue=known.accepts, on_idle=tasks.on_worker_idle)
         self._routed = 0
@@ -158,7 +157,7 @@ class Pipeline:
         """Take the answers of workers. May be called from any thread."""
         with self.dispatcher.writing():
             for answer in facts:
-                self._roster.inform(answer)
+                self._roster.apply_inspection(answer)
                 self._known.note(answer.queues or ())
 
     def wanted(self) -> tuple[str, ...]:

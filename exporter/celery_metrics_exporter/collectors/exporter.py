@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.collectors.family import Distribution, Family
+from celery_metrics_exporter.collectors.family import Family
+from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.facts import PROBE
 from celery_metrics_exporter.labels import OTHER
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.clock import BatchClock
     from celery_metrics_exporter.events.handlers import HandlerTable
     from celery_metrics_exporter.events.stream_state import StreamState
+    from celery_metrics_exporter.labels import SeriesLimit
     from celery_metrics_exporter.tasks.inflight import Inflight
 
 #: Upper bounds in seconds: for the usual lag, for a backlog, and for clocks that disagree.
@@ -123,17 +125,25 @@ class ExporterCollector:
     )
 
     def __init__(
-        self, subscription: StreamState, inflight: Inflight, now: BatchClock, *, versions: Mapping[str, str]
+        self,
+        subscription: StreamState,
+        inflight: Inflight,
+        now: BatchClock,
+        limit: SeriesLimit,
+        *,
+        versions: Mapping[str, str],
     ) -> None:
         """Args:
         subscription: the state of the event stream.
         inflight: the table of attempts, whose size and evictions are shown.
         now: the receipt time of the current batch.
+        limit: the limit of label sets, whose overflows are shown.
         versions: label values of ``celery_exporter_build_info``.
         """
         self._subscription = subscription
         self._inflight = inflight
         self._now = now
+        self._limit = limit
         #: Receipt time (epoch seconds) of the latest event that is not a probe; 0.0 before the first.
         self.last_event = 0.0
         self._build = _BUILD.gauge()
@@ -147,7 +157,6 @@ class ExporterCollector:
             self._dropped.labels(reason)
         self.retimed = 0
         self.lags = Distribution(LAG_BUCKETS)
-        self._overflowed = _OVERFLOWED.counter()
 
     def subscribe(self, table: HandlerTable) -> None:
         """Register the handlers."""
@@ -186,7 +195,7 @@ class ExporterCollector:
 
     def overflows(self) -> dict[str, int]:
         """Number of label sets counted as ``other`` so far, by family."""
-        return _totals(self._overflowed)
+        return dict(self._limit.overflows)
 
     def on_retimed(self, _event: events.Retimed) -> None:
         """Count an event with an implausible timestamp."""
@@ -197,17 +206,17 @@ class ExporterCollector:
         self._lost += 1
         self._dropped.labels(reason).inc()
 
-    def overflowed(self, family: str) -> None:
-        """Count a label set that is counted as ``other``."""
-        self._overflowed.labels(family).inc()
-
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         state = self._subscription.read()
-        for family in (self._build, self._dropped, self._overflowed):
+        for family in (self._build, self._dropped):
             yield from family.collect()
+        overflowed = _OVERFLOWED.empty()
+        for name, number in self.overflows().items():
+            overflowed.add_metric((name,), number)
+        yield overflowed
         lag = _LAG.empty_histogram(LAG_BUCKETS)
-        self.lags.add_to(lag, ())
+        lag.add_metric((), self.lags.counts(), self.lags.total)
         yield lag
         handled = _EVENTS.empty()
         for kind, name in events.WIRE_NAMES.items():

@@ -158,7 +158,7 @@ class WorkerCollector:
 
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note that the worker is up; nothing runs in a new process that was started in an old one."""
-        worker = self._roster.hear(event.hostname)
+        worker = self._roster.touch(event.hostname)
         if event.pid is not None and event.pid != worker.pid:
             self._on_idle(event.hostname, event.timestamp)
             if worker.pid is not None:
@@ -167,7 +167,7 @@ class WorkerCollector:
 
     def on_heartbeat(self, event: events.WorkerHeartbeat) -> None:
         """Note what the worker reports."""
-        worker = self._roster.hear(event.hostname)
+        worker = self._roster.touch(event.hostname)
         worker.presence = Presence.UP
         if event.pid != worker.pid or not worker.processes:
             self._requests.request_inspection()
@@ -195,7 +195,7 @@ class WorkerCollector:
 
     def on_offline(self, event: events.WorkerOffline) -> None:
         """Note that the worker stops; its last tasks may still end."""
-        worker = self._roster.hear(event.hostname)
+        worker = self._roster.touch(event.hostname)
         worker.presence = Presence.OFFLINE
         worker.since = worker.heard
 
@@ -206,12 +206,12 @@ class WorkerCollector:
     def on_events(self, batch: Sequence[events.Event]) -> None:
         """Note which workers have sent task events: they are up."""
         for name, number in Counter([event.hostname for event in batch if type(event) in _OF_TASKS]).items():
-            self._roster.hear(name).task_events += number
+            self._roster.touch(name).task_events += number
 
     def on_unknown(self, event: events.UnknownEvent) -> None:
         """Note that the sender is up, if it is a known worker; clients send custom events too."""
         if event.hostname in self._roster:
-            self._roster.hear(event.hostname)
+            self._roster.touch(event.hostname)
 
     def on_retimed(self, event: events.Retimed) -> None:
         """Set the clock offset without smoothing: the events themselves now carry our time."""
@@ -221,7 +221,7 @@ class WorkerCollector:
 
     def sweep(self) -> None:
         """Count lost workers, and end the tasks of lost and of forgotten ones."""
-        lost, forgotten = self._roster.lose()
+        lost, forgotten = self._roster.expire()
         self._lost.inc(len(lost))
         for name in (*lost, *forgotten):
             self._on_idle(name, math.inf)

@@ -105,9 +105,9 @@ class Survey:
         if self._stream.are_due(now):
             self._stream.add(now, self._stream_totals())
         if self._starts.are_due(now):
-            self._starts.add(now, StartTotals.of(self._of.tasks.ledgers()))
+            self._starts.add(now, StartTotals.of(self._of.tasks.counts()))
         if self._outcomes.are_due(now):
-            self._outcomes.add(now, TaskTotals.of(self._of.tasks.ledgers()))
+            self._outcomes.add(now, TaskTotals.of(self._of.tasks.counts()))
 
     def look(self) -> Snapshot:
         """See everything as it is now. May be called from any thread."""

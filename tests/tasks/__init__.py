@@ -1,0 +1,1 @@
+"""Attempts, correlation and counts of tasks."""
