@@ -17,8 +17,8 @@ from celery_metrics_exporter.workers.capacity import Capacity
 OFFSET_WEIGHT = 0.2
 #: A clock whose offset changes by this much, in seconds, was set: the new offset is taken as it is.
 OFFSET_JUMP = 3600.0
-#: A second heartbeat of another process within this time, without a worker-online in between, is that of a second worker
-#: with this name.
+#: A second heartbeat of another process within this time, without a worker-online in between, is that of a second
+#: worker with this name.
 SHARED_SECONDS = 60.0
 #: Processes of one nodename whose ``processed`` is followed; older ones are forgotten.
 MAX_PROCESSES = 4
