@@ -139,9 +139,13 @@ class Exporter:
         )
         self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
 
-        status = ExporterStatus(stream, (*self._threads, self._sweeping), survey.look)
-        self._web = _web_server(config, pipeline, status, web_config) if serve else None
-        self._telemetry_path = config.telemetry_path
+        self._telemetry_path = path = config.telemetry_path
+        self._web: WebServer | None = None
+        if serve:
+            status = ExporterStatus(stream, (*self._threads, self._sweeping), survey.look)
+            self._web = WebServer(
+                config.listen, self.registry, status, telemetry_path=path, config_file=web_config
+            )
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -246,15 +250,3 @@ def _sampler(config: Config, broker: Broker, pipeline: Pipeline) -> Sampler | No
     if reader is None:
         return None
     return Sampler(reader, pipeline, interval=config.sample_interval, broker=broker.name)
-
-
-def _web_server(
-    config: Config, pipeline: Pipeline, status: ExporterStatus, web_config: WebConfigFile | None
-) -> WebServer:
-    return WebServer(
-        config.listen,
-        pipeline.registry,
-        status,
-        telemetry_path=config.telemetry_path,
-        config_file=web_config,
-    )

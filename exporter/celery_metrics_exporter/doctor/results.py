@@ -64,11 +64,6 @@ def listed(names: Iterable[object], most: int = 5, *, total: int | None = None) 
     return ", ".join(every[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def one_line(error: BaseException) -> str:
-    """An error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-
-
 def exit_code(findings: Iterable[Finding]) -> int:
     """1 when anything failed, else 0."""
     return int(any(finding.level is Level.FAILED for finding in findings))
