@@ -9,7 +9,6 @@ import pytest
 from celery_metrics_exporter.tasks import attribution
 from celery_metrics_exporter.tasks.attempt import MAX_PAST
 from celery_metrics_exporter.tasks.matching import MAX_CHAIN
-from celery_metrics_exporter.workers.worker import MAX_PROCESSES
 from tests.pipeline import Bench, received, sent, task, worker_event
 
 
@@ -73,13 +72,6 @@ def test_attempts_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None
     assert bench.counts(queue="unknown") == {"received": 4}
     bench.wait(3)
     assert bench.counts(queue="unknown") == {"received": 9}
-
-
-def test_processes_of_a_worker() -> None:
-    """A worker that restarts for ever is one worker."""
-    bench = Bench()
-    bench.feed(*(worker_event("heartbeat", pid=pid) for pid in range(1, 200)))
-    assert len(bench.pipeline._roster.of("w@h").processes) == MAX_PROCESSES
 
 
 def test_names_of_any_number_and_length() -> None:
