@@ -1,20 +1,15 @@
 """Whatever is sent, what is kept has a limit, and finding room stays cheap."""
 
-import sys
-import time
 import tracemalloc
 from itertools import count
 from typing import Any
 
 import pytest
 
-from celery_metrics_exporter.clock import Moment
-from celery_metrics_exporter.events.types import TaskStarted
-from celery_metrics_exporter.tasks import attribution, inflight, ledger
+from celery_metrics_exporter.tasks import attribution
 from celery_metrics_exporter.tasks.attempt import MAX_PAST
-from celery_metrics_exporter.tasks.inflight import MAX_CHAIN, Inflight
-from celery_metrics_exporter.workers.worker import MAX_PROCESSES
-from tests.pipeline import T0, Bench, FakeTime, received, sent, task, worker_event
+from celery_metrics_exporter.tasks.matching import MAX_CHAIN
+from tests.pipeline import Bench, received, sent, task, worker_event
 
 
 def attempts(bench: Bench) -> dict[str, Any]:
@@ -69,49 +64,14 @@ def test_a_redelivered_message_takes_no_time() -> None:
     assert len(attempts(bench)["u"][0].past) == MAX_PAST
 
 
-def test_what_waits_is_settled_when_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entries that wait for their labels, and attempts that do, have limits; beyond, they are counted at once, all."""
-    monkeypatch.setattr(ledger, "MAX_ENTRIES", 10)
+def test_attempts_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit the oldest of them are counted at once, without a loss."""
     monkeypatch.setattr(attribution, "MAX_WAITING", 5)
     bench = Bench()
-    bench.feed([received(at=n) for n in range(25)])
-    assert bench.counts(queue="unknown") == {"received": 25}
     bench.feed(*(received(f"v{n}") for n in range(9)))
-    assert bench.counts(queue="unknown") == {"received": 29}  # five wait
+    assert bench.counts(queue="unknown") == {"received": 4}
     bench.wait(3)
-    assert bench.counts(queue="unknown") == {"received": 34}
-
-
-def test_a_full_table_makes_room_quickly() -> None:
-    """Each task beyond the limit costs about what one below it does, however many have left already."""
-    limit = 40_000
-    table = Inflight(Moment(FakeTime().clock()), max_tasks=limit)
-    seconds = []
-    for turn in range(4):
-        events = [TaskStarted(f"{turn}-{n}", T0, "w@h") for n in range(limit // 2)]
-        began = time.process_time()
-        for event in events:
-            table.started(event)
-        seconds.append(time.process_time() - began)
-    assert len(table) == pytest.approx(limit, rel=0.01)
-    assert table.evicted["capacity"] == pytest.approx(limit, rel=0.01)
-    assert seconds[3] < 5 * seconds[1]
-
-
-def test_processes_of_a_worker() -> None:
-    """A worker that restarts for ever is one worker."""
-    bench = Bench()
-    bench.feed(*(worker_event("heartbeat", pid=pid) for pid in range(1, 200)))
-    assert len(bench.pipeline._roster.of("w@h").processes) == MAX_PROCESSES
-
-
-def test_graves_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit the tasks that ended first are forgotten at the next sweep."""
-    monkeypatch.setattr(inflight, "MAX_TOMBSTONES", 10)
-    bench = Bench()
-    bench.feed([task("succeeded", f"u{n}") for n in range(100)])
-    bench.wait(0.1)
-    assert bench.value("celery_exporter_in_flight_tasks") == 10
+    assert bench.counts(queue="unknown") == {"received": 9}
 
 
 def test_names_of_any_number_and_length() -> None:
@@ -163,15 +123,3 @@ def test_what_is_forgotten_is_freed() -> None:
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert after < 1.5 * before
-
-
-def test_tasks_share_what_they_have_in_common() -> None:
-    """An ordinary task keeps its id and its times; names, workers and what only odd tasks have are kept once."""
-    bench = Bench()
-    for n in range(100):
-        bench.feed(sent(f"u{n}"), received(f"u{n}"))
-    table = [chain[0] for chain in attempts(bench).values()]
-    assert len(table) == 100
-    for field in ("kind", "worker", "details", "ledger"):
-        assert len({id(getattr(attempt, field)) for attempt in table}) == 1
-    assert sys.getsizeof(table[0]) <= 112

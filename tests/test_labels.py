@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_metrics_exporter.labels import MAX_LENGTH, clean, exception_class
+from celery_metrics_exporter.labels import MAX_LENGTH, SeriesLimit, clean, exception_class
 
 FRAMES = ['  File "/a.py", line 1, in f', "    g()", '  File "/b.py", line 2, in g', "    x"]
 TRACEBACK = "\n".join(["Traceback (most recent call last):", *FRAMES, ""])
@@ -80,3 +80,11 @@ def test_exception_class(exception: str | None, traceback: str | None, expected:
 def test_exception_class_is_a_plain_word(exception: str, traceback: str) -> None:
     """Whatever repr and traceback are, the label is one identifier."""
     assert exception_class(exception, traceback).isidentifier()
+
+
+def test_a_limit_counts_what_it_refuses() -> None:
+    """A family has room for as many label sets as the limit says; each refusal is counted under its name."""
+    limit = SeriesLimit(2)
+    assert [limit.admits("a", size) for size in (0, 1, 2, 3)] == [True, True, False, False]
+    assert not limit.admits("b", 2)
+    assert limit.overflows == {"a": 2, "b": 1}

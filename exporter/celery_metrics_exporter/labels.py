@@ -29,6 +29,26 @@ _RETRY = "Retry(Retry(...), "
 _NO_CLASS = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
 
 
+class SeriesLimit:
+    """How many label sets a family may have. What exceeds it is counted as ``other``.
+
+    Attributes:
+        maximum: label sets of one family.
+        overflows: how often one more was refused, by family. One thread at a time writes, any may read.
+    """
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self.overflows: dict[str, int] = {}
+
+    def admits(self, family: str, size: int) -> bool:
+        """Whether a family (or group of families) of ``size`` label sets may have one more; a refusal is counted."""
+        if size < self.maximum:
+            return True
+        self.overflows[family] = self.overflows.get(family, 0) + 1
+        return False
+
+
 def clean(value: str) -> str:
     """Return ``value`` as it may stand in a label: no control characters, no surrogates, bounded, never empty."""
     if 0 < len(value) <= MAX_LENGTH and value.isprintable():

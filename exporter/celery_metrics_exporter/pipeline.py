@@ -22,9 +22,10 @@ from celery_metrics_exporter.collectors import (
     TaskCollector,
     WorkerCollector,
 )
-from celery_metrics_exporter.collectors.task_ledger import Buckets
+from celery_metrics_exporter.collectors.task_counts import Buckets
 from celery_metrics_exporter.events.delivery_monitor import Delivery
 from celery_metrics_exporter.events.dispatch import Dispatcher
+from celery_metrics_exporter.labels import SeriesLimit
 from celery_metrics_exporter.queues.flow import Movements
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.known import KnownQueues
@@ -89,15 +90,15 @@ class Pipeline:
         now = Moment(clock)
         inflight = Inflight(now, max_tasks=config.max_in_flight)
         versions = {"version": __version__, "python": platform.python_version(), **libraries}
-        exporter = ExporterCollector(subscription, inflight, now, versions=versions)
+        limit = SeriesLimit(config.max_series)
+        exporter = ExporterCollector(subscription, inflight, now, limit, versions=versions)
         self._roster = roster = Roster(
             subscription,
             clock,
             now,
             timeout=config.worker_timeout,
             retention=config.worker_retention,
-            max_workers=config.max_series,
-            on_overflow=lambda: exporter.overflowed("celery_worker"),
+            limit=limit,
         )
         self._known = known = KnownQueues(
             clock,
@@ -106,22 +107,20 @@ class Pipeline:
             include=config.queue_include,
             exclude=config.queue_exclude,
             is_internal=is_internal,
-            max_queues=config.max_series,
-            on_overflow=lambda: exporter.overflowed("celery_queue"),
+            limit=limit,
         )
-        self._movements = movements = Movements(subscription, max_queues=config.max_series)
+        self._movements = movements = Movements(subscription, limit)
         self._workers = workers = WorkerCollector(roster, shows_queue=known.accepts)
         self._tasks = tasks = TaskCollector(
             inflight,
             now,
             buckets=Buckets(config.runtime_buckets, config.wait_buckets),
-            max_series=config.max_series,
-            only_queue=roster.only_queue,
+            limit=limit,
+            consumers=roster,
+            expected=expected,
             on_published=movements.published,
             on_outcome=workers.on_outcome,
-            on_overflow=exporter.overflowed,
         )
-        tasks.expect(expected, may_consume=roster.may_consume)
         self._routed = 0
         self._queues = queue = QueueCollector(
             known,
@@ -183,7 +182,7 @@ class Pipeline:
         """Take the answers of workers. May be called from any thread."""
         with self.dispatcher.writing():
             for answer in facts:
-                self._roster.inform(answer)
+                self._roster.apply_inspection(answer)
                 self._known.note(answer.queues or ())
 
     def wanted(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from celery_metrics_exporter.queues.backlog import MAX_BATCHES, Backlog, Heads, Movement
+from celery_metrics_exporter.queues.backlog import MAX_BATCHES, Backlog, HeadTimes, Movement
 
 
 def sent(**times: float) -> Callable[[str], float | None]:
@@ -18,7 +18,7 @@ def sent(**times: float) -> Callable[[str], float | None]:
 
 def test_the_head_counts_from_its_task_sent() -> None:
     """A head whose task-sent is known waits since then, also when that comes late."""
-    heads = Heads()
+    heads = HeadTimes()
     assert heads.sample(["a"], sent(a=90.0), 100.0) == 90
     assert heads.sample(["b"], sent(), 101.0) == 101
     assert heads.sample(["b"], sent(b=95.0), 102.0) == 95
@@ -26,7 +26,7 @@ def test_the_head_counts_from_its_task_sent() -> None:
 
 def test_the_head_counts_from_the_sample_that_first_showed_it() -> None:
     """Without task-sent the same head keeps its time, another one has its own, and one that came back is new."""
-    heads = Heads()
+    heads = HeadTimes()
     assert heads.sample(["a"], sent(), 100.0) == 100
     assert heads.sample(["a"], sent(), 105.0) == 100
     assert heads.sample(["b"], sent(), 110.0) == 110
@@ -36,21 +36,21 @@ def test_the_head_counts_from_the_sample_that_first_showed_it() -> None:
 
 def test_the_oldest_of_all_priorities_counts() -> None:
     """A message of low priority that starves behind others is the oldest one."""
-    heads = Heads()
+    heads = HeadTimes()
     heads.sample(["low"], sent(), 100.0)
     assert heads.sample(["high", "low"], sent(high=150.0), 160.0) == 100
 
 
 def test_a_task_sent_that_is_forgotten_leaves_its_time() -> None:
     """The table of tasks is bounded; what a head was known by stays."""
-    heads = Heads()
+    heads = HeadTimes()
     heads.sample(["a"], sent(a=90.0), 100.0)
     assert heads.sample(["a"], sent(), 200.0) == 90
 
 
 def test_a_clock_that_is_ahead_makes_nothing_wait_since_the_future() -> None:
     """The publisher's clock may be ahead of ours."""
-    assert Heads().sample(["a"], sent(a=500.0), 100.0) == 100
+    assert HeadTimes().sample(["a"], sent(a=500.0), 100.0) == 100
 
 
 def move(received: int | None = 0, first_sent: float | None = None) -> Movement:

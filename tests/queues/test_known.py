@@ -2,6 +2,7 @@
 
 import pytest
 
+from celery_metrics_exporter.labels import SeriesLimit
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.known import CANDIDATE_SAMPLES, RETENTION_SECONDS, KnownQueues
 from tests.pipeline import FakeTime
@@ -13,9 +14,8 @@ def known(
     candidates: tuple[str, ...] = (),
     include: tuple[str, ...] = (),
     exclude: tuple[str, ...] = (),
-    max_queues: int = 100,
+    limit: SeriesLimit | None = None,
     time: FakeTime | None = None,
-    overflows: list[None] | None = None,
 ) -> KnownQueues:
     """A registry of queues."""
     return KnownQueues(
@@ -25,8 +25,7 @@ def known(
         include=include,
         exclude=exclude,
         is_internal=is_internal,
-        max_queues=max_queues,
-        on_overflow=lambda: ([] if overflows is None else overflows).append(None),
+        limit=limit or SeriesLimit(100),
     )
 
 
@@ -92,8 +91,8 @@ def test_patterns() -> None:
 
 def test_the_number_of_queues_is_bounded() -> None:
     """What is known stays, what is beyond the limit is counted."""
-    overflows: list[None] = []
-    queues = known(max_queues=2, overflows=overflows)
+    limit = SeriesLimit(2)
+    queues = known(limit=limit)
     queues.note(["a", "b", "c", "a"])
     assert queues.names() == ("a", "b")
-    assert len(overflows) == 1
+    assert limit.overflows == {"celery_queue": 1}

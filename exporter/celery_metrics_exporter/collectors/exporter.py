@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.collectors.family import Distribution, Family
+from celery_metrics_exporter.collectors.family import Family
+from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.facts import PROBE
 from celery_metrics_exporter.labels import OTHER
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.clock import Moment
     from celery_metrics_exporter.events.stream_state import Subscription
     from celery_metrics_exporter.events.types import Subscribe
+    from celery_metrics_exporter.labels import SeriesLimit
     from celery_metrics_exporter.tasks.inflight import Inflight
 
 #: Upper bounds in seconds: what is usual, what a backlog makes of it, and what only clocks that disagree can.
@@ -128,17 +130,25 @@ class ExporterCollector:
     )
 
     def __init__(
-        self, subscription: Subscription, inflight: Inflight, now: Moment, *, versions: Mapping[str, str]
+        self,
+        subscription: Subscription,
+        inflight: Inflight,
+        now: Moment,
+        limit: SeriesLimit,
+        *,
+        versions: Mapping[str, str],
     ) -> None:
         """Args:
         subscription: state of the receiver.
         inflight: the table whose size and evictions are shown.
         now: times of receipt.
+        limit: whose overflows are shown.
         versions: values of the labels of ``celery_exporter_build_info``.
         """
         self._subscription = subscription
         self._inflight = inflight
         self._now = now
+        self._limit = limit
         #: Epoch seconds of the latest event, other than those of exporters; 0.0 before the first.
         self.last_event = 0.0
         self._build = _BUILD.gauge()
@@ -152,7 +162,6 @@ class ExporterCollector:
             self._dropped.labels(reason)
         self.retimed = 0
         self.lags = Distribution(LAG_BUCKETS)
-        self._overflowed = _OVERFLOWED.counter()
 
     def subscribe(self, on: Subscribe) -> None:
         """Count what :meth:`on_events` does not get."""
@@ -190,7 +199,7 @@ class ExporterCollector:
 
     def overflows(self) -> dict[str, int]:
         """How often label sets were folded into ``other`` so far, by family."""
-        return _totals(self._overflowed)
+        return dict(self._limit.overflows)
 
     def on_retimed(self, _event: events.Retimed) -> None:
         """Count an event of which the time is not known."""
@@ -201,17 +210,17 @@ class ExporterCollector:
         self._lost += 1
         self._dropped.labels(reason).inc()
 
-    def overflowed(self, family: str) -> None:
-        """Count a label set that was folded into ``other``."""
-        self._overflowed.labels(family).inc()
-
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         state = self._subscription.state()
-        for family in (self._build, self._dropped, self._overflowed):
+        for family in (self._build, self._dropped):
             yield from family.collect()
+        overflowed = _OVERFLOWED.empty()
+        for name, number in self.overflows().items():
+            overflowed.add_metric((name,), number)
+        yield overflowed
         lag = _LAG.empty_histogram(LAG_BUCKETS)
-        self.lags.add_to(lag, ())
+        lag.add_metric((), self.lags.counts(), self.lags.total)
         yield lag
         handled = _EVENTS.empty()
         for kind, name in events.WIRE_NAMES.items():

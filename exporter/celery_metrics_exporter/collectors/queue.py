@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.collectors.family import Family
-from celery_metrics_exporter.queues.backlog import Backlog, Heads
+from celery_metrics_exporter.queues.backlog import Backlog, HeadTimes
 from celery_metrics_exporter.workers.capacity import Consumption
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class QueueCollector:
         self._sent_at = sent_at
         self._fresh_seconds = interval * FRESH_INTERVALS
         self._by_priority = by_priority
-        self._heads: dict[str, Heads] = {}
+        self._heads: dict[str, HeadTimes] = {}
         self._backlogs: dict[str, Backlog] = {}
         self._sample: Sample | None = None
         self._failed = False
@@ -176,7 +176,7 @@ class QueueCollector:
 
     def _oldest(self, name: str, queue: QueueFacts, now: float, *, is_ours: bool) -> float | None:
         if queue.heads is not None:
-            return self._heads.setdefault(name, Heads()).sample(queue.heads, self._sent_at, now)
+            return self._heads.setdefault(name, HeadTimes()).sample(queue.heads, self._sent_at, now)
         movement = self._movements.of(name, consumers=queue.consumers, is_ours=is_ours)
         return self._backlogs.setdefault(name, Backlog()).sample(queue.ready, movement, now)
 

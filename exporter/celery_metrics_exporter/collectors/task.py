@@ -6,19 +6,15 @@ tells which attempt an event belongs to, ``attribution`` where it is counted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.collectors.family import Family
-from celery_metrics_exporter.collectors.task_ledger import (
-    LEDGER_FAMILIES,
-    LedgerSettings,
-    TaskLedger,
-    collect,
-)
-from celery_metrics_exporter.collectors.task_ledgers import TaskLedgers
+from celery_metrics_exporter.collectors.task_counts import TASK_LABELS, CountedFamilies
+from celery_metrics_exporter.collectors.task_running import RUNNING_FAMILIES, collect_running
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.labels import exception_class
 from celery_metrics_exporter.tasks.attribution import Attribution
+from celery_metrics_exporter.tasks.counts import LabelSets
 from celery_metrics_exporter.tasks.running import Running
 
 if TYPE_CHECKING:
@@ -27,35 +23,89 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from celery_metrics_exporter.clock import Moment
-    from celery_metrics_exporter.collectors.task_ledger import Buckets
+    from celery_metrics_exporter.collectors.task_counts import Buckets
     from celery_metrics_exporter.events.types import Subscribe
+    from celery_metrics_exporter.labels import SeriesLimit
     from celery_metrics_exporter.tasks.attempt import Attempt
+    from celery_metrics_exporter.tasks.attribution import Consumers
+    from celery_metrics_exporter.tasks.counts import Counts
     from celery_metrics_exporter.tasks.inflight import Inflight
-    from celery_metrics_exporter.tasks.ledger import Ledger
 
-_IN_PROGRESS = Family(
-    "celery_task_in_progress",
-    "gauge",
-    "Tasks between task-started and their end.",
-    ("task", "queue"),
+_COUNTED: Final = CountedFamilies()
+
+SENT: Final = _COUNTED.counter("celery_task_sent_total", "Publications of the task, one per task-sent event.")
+RECEIVED: Final = _COUNTED.counter(
+    "celery_task_received_total", "Deliveries of the task to a worker, one per task-received event."
 )
-_OLDEST_RUNNING = Family(
-    "celery_task_oldest_running_timestamp_seconds",
-    "gauge",
-    "Time of task-started of the task that runs longest, absent while none runs.",
-    ("task", "queue"),
+STARTED: Final = _COUNTED.counter(
+    "celery_task_started_total", "Starts of the task in a worker, one per task-started event."
 )
-_LAST_SUCCEEDED = Family(
-    "celery_task_last_succeeded_timestamp_seconds",
-    "gauge",
-    "Time of the latest task-succeeded event.",
-    ("task", "queue"),
+SUCCEEDED: Final = _COUNTED.counter("celery_task_succeeded_total", "Successes, one per task-succeeded event.")
+FAILED: Final = _COUNTED.counter(
+    "celery_task_failed_total",
+    "Failures, one per attempt even if several task-failed events tell of it.",
 )
-_LAST_FAILED = Family(
-    "celery_task_last_failed_timestamp_seconds",
-    "gauge",
-    "Time of the latest task-failed event.",
-    ("task", "queue"),
+RETRIED: Final = _COUNTED.counter(
+    "celery_task_retried_total", "Attempts that end in a retry, one per task-retried event."
+)
+_CANCELLED: Final = _COUNTED.counter(
+    "celery_task_cancelled_total",
+    "Running tasks cancelled because their worker lost its connection, one per task-cancelled event.",
+)
+_REJECTED: Final = _COUNTED.counter_by(
+    "requeue",
+    ("true", "false"),
+    "celery_task_rejected_total",
+    "Messages returned to the broker, one per task-rejected event, by whether they will be delivered again.",
+)
+_REVOKED: Final = _COUNTED.counter_by(
+    "reason",
+    ("revoked", "expired", "terminated"),
+    "celery_task_revoked_total",
+    "Tasks revoked before their start, expired, or terminated while they ran, one per task-revoked event.",
+)
+_EXCEPTIONS: Final = Family(
+    "celery_task_exceptions_total",
+    "counter",
+    "Exceptions by class, one per task-failed or task-retried event that is counted.",
+    (*TASK_LABELS, "exception", "outcome"),
+)
+_RUNTIME: Final = Family(
+    "celery_task_runtime_seconds",
+    "histogram",
+    "Run time, as the worker measured it for task-succeeded, else from task-started to task-failed or task-retried.",
+    (*TASK_LABELS, "outcome"),
+)
+RUNTIME_SUCCEEDED: Final = _COUNTED.histogram(
+    _RUNTIME, "succeeded", bounds=lambda buckets: buckets.runtime, shows_empty=lambda _: True
+)
+_RUNTIME_FAILED: Final = _COUNTED.histogram(_RUNTIME, "failed", bounds=lambda buckets: buckets.runtime)
+_RUNTIME_RETRIED: Final = _COUNTED.histogram(_RUNTIME, "retried", bounds=lambda buckets: buckets.runtime)
+QUEUE_WAIT: Final = _COUNTED.histogram(
+    Family(
+        "celery_task_queue_wait_seconds",
+        "histogram",
+        "Time from when a task was due (task-sent, or its eta if that is later) to task-started.",
+        TASK_LABELS,
+    ),
+    bounds=lambda buckets: buckets.wait,
+    shows_empty=lambda counts: counts.totals[SENT] > 0,  # without task-sent nobody can know it
+)
+_PREFETCH_WAIT: Final = _COUNTED.histogram(
+    Family(
+        "celery_task_prefetch_wait_seconds",
+        "histogram",
+        "Time that a worker held a task, from task-received (or its eta if that is later) to task-started.",
+        TASK_LABELS,
+    ),
+    bounds=lambda buckets: buckets.wait,
+    shows_empty=lambda _: True,
+)
+_LAST_SUCCEEDED: Final = _COUNTED.latest(
+    "celery_task_last_succeeded_timestamp_seconds", "Time of the latest task-succeeded event."
+)
+LAST_FAILED: Final = _COUNTED.latest(
+    "celery_task_last_failed_timestamp_seconds", "Time of the latest task-failed event."
 )
 
 
@@ -63,7 +113,7 @@ class TaskCollector:
     """Feeds the task families from the task events."""
 
     name = "task"
-    families = (*LEDGER_FAMILIES, _IN_PROGRESS, _OLDEST_RUNNING, _LAST_SUCCEEDED, _LAST_FAILED)
+    families = (*_COUNTED.families, _EXCEPTIONS, *RUNNING_FAMILIES)
 
     def __init__(
         self,
@@ -71,54 +121,33 @@ class TaskCollector:
         now: Moment,
         *,
         buckets: Buckets,
-        max_series: int,
-        only_queue: Callable[[str | None], str | None],
+        limit: SeriesLimit,
+        consumers: Consumers,
+        expected: Mapping[str, str | None],
         on_published: Callable[[str, float], None],
         on_outcome: Callable[[str, str], None],
-        on_overflow: Callable[[str], None],
     ) -> None:
         """Args:
-        inflight: the table of attempts, which this collector alone writes to.
-        now: when that came which is handled.
+        inflight: the table of attempts, written by this collector alone.
+        now: time of receipt of the events that are handled.
         buckets: of the histograms.
-        max_series: label sets a family, the rest is folded into ``other``.
-        only_queue: gives the queue that a worker (its nodename) consumes, if it is known to consume just one.
-        on_published: told (queue, timestamp) of each task-sent that names a queue.
-        on_outcome: told (nodename, outcome) of each succeeded, failed, retried that counts.
-        on_overflow: told the family of each label set that was folded.
+        limit: of label sets.
+        consumers: which queues workers consume.
+        expected: tasks that are shown at 0 from the start, each with the queue to which its application sends it, None
+            if that cannot be told. The queue labels events of which no better source tells the queue.
+        on_published: called with (queue, timestamp) of each task-sent that names a queue.
+        on_outcome: called with (nodename, outcome) of each task-succeeded, -failed and -retried that is counted.
         """
         self._inflight = inflight
         self._now = now
+        self._buckets = buckets
         self._running = Running()
-        self._settings = LedgerSettings(buckets, self._admit_exception)
-        self._ledgers = TaskLedgers(self._settings, max_series=max_series, on_overflow=on_overflow)
+        self._label_sets = LabelSets(_COUNTED.places(buckets), limit, expected=expected)
         self._attribution = Attribution(
-            self._ledgers.__getitem__, now, only_queue=only_queue, max_tasks=max_series
+            self._label_sets, now, consumers=consumers, routes=expected, limit=limit
         )
-        self._exceptions: set[tuple[str, ...]] = set()
-        self._max_series = max_series
         self._on_published = on_published
         self._on_outcome = on_outcome
-        self._on_overflow = on_overflow
-
-    def expect(
-        self, queues: Mapping[str, str | None], *, may_consume: Callable[[str | None, str], bool]
-    ) -> None:
-        """Show these tasks from the start, at 0.
-
-        Args:
-            queues: by the task's name the queue where its application sends it, None if that cannot be told. It labels
-                what no better source tells the queue of.
-            may_consume: tells whether a worker (its nodename) may have a task from a queue, as far as is known.
-        """
-        self._ledgers.expect(queues)
-        routes = {task: queue for task, queue in queues.items() if queue is not None}
-        self._attribution.expect(routes, may_consume)
-
-    @property
-    def routed(self) -> int:
-        """How many times a queue was taken from the routes of an application."""
-        return self._attribution.routed
 
     def subscribe(self, on: Subscribe) -> None:
         """Name the handler of each event type."""
@@ -133,17 +162,17 @@ class TaskCollector:
         on(events.TaskCancelled, self.on_cancelled)
 
     def on_sent(self, event: events.TaskSent) -> None:
-        """Count it, and settle what waited for it."""
+        """Count it, and the waits of starts that came before it."""
         attempt = self._inflight.sent(event)
         if attempt is None:
             return
-        ledger = self._attribution.published(attempt)
-        ledger.sent()
+        counts = self._attribution.published(attempt)
+        counts.totals[SENT] += 1
         if event.queue is not None:
             self._on_published(event.queue, event.timestamp)
         if attempt.details.unpaired:
             for started in attempt.unpaired:
-                ledger.queue_wait(max(0.0, started - attempt.due))
+                counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due))
             attempt.unpaired = ()
 
     def on_received(self, event: events.TaskReceived) -> None:
@@ -151,30 +180,30 @@ class TaskCollector:
         attempt = self._inflight.received(event)
         if attempt is None:
             return
-        ledger = attempt.ledger
-        if ledger is None or attempt.started:  # started before: its name may be news
-            ledger = self._attribution.met(attempt)
-        ledger.received()
+        counts = attempt.counts
+        if counts is None or attempt.started:  # after task-started its name may be news
+            counts = self._attribution.counts_for_worker_event(attempt)
+        counts.totals[RECEIVED] += 1
         if (
             attempt.started and not attempt.past
-        ):  # told in the wrong order, as kombu's filesystem transport may
-            ledger.prefetch_wait(_prefetch_wait(attempt))
+        ):  # in the wrong order, as kombu's filesystem transport may deliver
+            counts.observe(_PREFETCH_WAIT, _prefetch_wait(attempt))
 
     def on_started(self, event: events.TaskStarted) -> None:
         """Count it and the waits that it ends."""
         attempt = self._inflight.started(event)
         if attempt is None:
             return
-        ledger = attempt.ledger or self._attribution.met(attempt)
+        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts.totals[STARTED] += 1
         started = event.timestamp
-        ledger.started()
         if attempt.sent:
             wait = started - (attempt.due if attempt.details.eta else attempt.sent)
-            ledger.queue_wait(wait if wait > 0 else 0.0)  # max() would be a call
+            counts.observe(QUEUE_WAIT, wait if wait > 0 else 0.0)  # max() would be a call
         else:
             attempt.wait_for_sent(started)
         if attempt.received:
-            ledger.prefetch_wait(_prefetch_wait(attempt))
+            counts.observe(_PREFETCH_WAIT, _prefetch_wait(attempt))
         if attempt.open:
             self._running.begin(attempt)
 
@@ -183,8 +212,11 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is None:
             return
-        ledger = attempt.ledger or self._attribution.met(attempt)
-        ledger.succeeded(self._past(event.timestamp), event.runtime)
+        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts.totals[SUCCEEDED] += 1
+        if event.runtime is not None:
+            counts.observe(RUNTIME_SUCCEEDED, event.runtime)
+        counts.note_latest(_LAST_SUCCEEDED, self._past(event.timestamp))
         self._on_outcome(event.hostname, "succeeded")
 
     def on_failed(self, event: events.TaskFailed) -> None:
@@ -192,9 +224,12 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is None:
             return
-        exception = exception_class(event.exception, event.traceback)
-        runtime = _runtime(attempt, event.timestamp)
-        self._ledger_of(attempt).failed(self._past(event.timestamp), exception, runtime)
+        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts.totals[FAILED] += 1
+        counts.count_exception(exception_class(event.exception, event.traceback), "failed")
+        if attempt.started:
+            counts.observe(_RUNTIME_FAILED, max(0.0, event.timestamp - attempt.started))
+        counts.note_latest(LAST_FAILED, self._past(event.timestamp))
         self._on_outcome(event.hostname, "failed")
 
     def on_retried(self, event: events.TaskRetried) -> None:
@@ -202,28 +237,39 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=False)
         if attempt is None:
             return
-        exception = exception_class(event.exception, event.traceback)
-        self._ledger_of(attempt).retried(exception, _runtime(attempt, event.timestamp))
+        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts.totals[RETRIED] += 1
+        counts.count_exception(exception_class(event.exception, event.traceback), "retried")
+        if attempt.started:
+            counts.observe(_RUNTIME_RETRIED, max(0.0, event.timestamp - attempt.started))
         self._on_outcome(event.hostname, "retried")
 
     def on_rejected(self, event: events.TaskRejected) -> None:
-        """Count it beside the outcome, if the attempt has one."""
+        """Count it, whether or not the attempt has an outcome too."""
         attempt = self._inflight.returned(event, final=not event.requeue)
         if attempt is not None:
-            self._ledger_of(attempt).rejected("true" if event.requeue else "false")
+            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts.totals[_REJECTED["true" if event.requeue else "false"]] += 1
 
     def on_revoked(self, event: events.TaskRevoked) -> None:
         """Count the outcome."""
         attempt = self._inflight.ended(event, final=True)
         if attempt is not None:
             reason = "expired" if event.expired else "terminated" if event.terminated else "revoked"
-            self._ledger_of(attempt).revoked(reason)
+            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts.totals[_REVOKED[reason]] += 1
 
     def on_cancelled(self, event: events.TaskCancelled) -> None:
         """Count it; the broker will deliver the message again."""
         attempt = self._inflight.returned(event, final=False)
         if attempt is not None:
-            self._ledger_of(attempt).cancelled()
+            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts.totals[_CANCELLED] += 1
+
+    def _past(self, timestamp: float) -> float:
+        """The time of an event, but no future time by the clock of a worker that is ahead of ours."""
+        now = self._now.wall
+        return timestamp if timestamp < now else now  # noqa: FURB136 - min() costs twice as much
 
     def on_worker_idle(self, worker: str, since: float) -> None:
         """Nothing runs on a worker: take off what seems to, and was started before ``since`` (epoch seconds).
@@ -232,19 +278,24 @@ class TaskCollector:
         """
         self._running.end_all(worker, since)
 
-    def ledgers(self) -> tuple[TaskLedger, ...]:
-        """Those of all (task, queue), in the order in which these came to be known; none ever goes."""
-        return tuple(self._ledgers.values())
+    def counts(self) -> tuple[Counts, ...]:
+        """Those of every (task, queue), in the order in which these were first seen; none is ever removed."""
+        return tuple(self._label_sets.values())
 
     def running(self) -> list[Attempt]:
-        """What runs now."""
+        """The attempts that run now."""
         return self._running.snapshot()
+
+    @property
+    def routed(self) -> int:
+        """How many times a queue was taken from the routes of an application."""
+        return self._attribution.routed
 
     def received_by_queue(self) -> dict[str, int]:
         """Number of task-received events by queue, ``unknown`` among them."""
         found: dict[str, int] = {}
-        for ledger in self._ledgers.values():
-            found[ledger.labels[1]] = found.get(ledger.labels[1], 0) + ledger.deliveries
+        for counts in self._label_sets.values():
+            found[counts.labels[1]] = found.get(counts.labels[1], 0) + counts.totals[RECEIVED]
         return found
 
     def sweep(self) -> None:
@@ -255,47 +306,17 @@ class TaskCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
-        expected = self._ledgers.expected()  # first: none is missing that is seen between the two
-        ledgers = self.ledgers()
-        yield from collect(ledgers, self._settings.buckets, expected)
-        in_progress, oldest = _IN_PROGRESS.empty(), _OLDEST_RUNNING.empty()
-        last_succeeded, last_failed = _LAST_SUCCEEDED.empty(), _LAST_FAILED.empty()
-        starts: dict[Ledger | None, list[float]] = {}
-        now = self._now.wall  # no clock that is ahead of ours makes a time to come of what has happened
-        for attempt in self.running():
-            starts.setdefault(attempt.ledger, []).append(attempt.started)
-        for ledger in ledgers:
-            running = starts.get(ledger, ())
-            in_progress.add_metric(ledger.labels, len(running))
-            if running:
-                oldest.add_metric(ledger.labels, min(now, *running))
-            if ledger.last_succeeded:
-                last_succeeded.add_metric(ledger.labels, ledger.last_succeeded)
-            if ledger.last_failed:
-                last_failed.add_metric(ledger.labels, ledger.last_failed)
-        yield from (in_progress, oldest, last_succeeded, last_failed)
-
-    def _past(self, timestamp: float) -> float:
-        """The time of what has happened, by a clock that may be ahead of ours."""
-        now = self._now.wall
-        return min(now, timestamp)
-
-    def _ledger_of(self, attempt: Attempt) -> Ledger:
-        return attempt.ledger or self._attribution.met(attempt)
-
-    def _admit_exception(self, labels: tuple[str, ...]) -> bool:
-        """Whether one more exception class may have a series; some libraries make classes at run time."""
-        if labels in self._exceptions or len(self._exceptions) < self._max_series:
-            self._exceptions.add(labels)
-            return True
-        self._on_overflow("celery_task_exceptions_total")
-        return False
+        expected = self._label_sets.expected()  # first: a task that is seen in between is in one of the two
+        all_counts = self.counts()
+        yield from _COUNTED.collect(all_counts, self._buckets, expected)
+        exceptions = _EXCEPTIONS.empty()
+        for counts in all_counts:
+            for key, number in tuple(counts.exceptions.items()):
+                exceptions.add_metric((*counts.labels, *key), number)
+        yield exceptions
+        yield from collect_running(all_counts, self.running(), self._now.wall)
 
 
 def _prefetch_wait(attempt: Attempt) -> float:
     wait = attempt.started - (max(attempt.received, attempt.eta) if attempt.details.eta else attempt.received)
     return wait if wait > 0 else 0.0
-
-
-def _runtime(attempt: Attempt, ended: float) -> float | None:
-    return max(0.0, ended - attempt.started) if attempt.started else None

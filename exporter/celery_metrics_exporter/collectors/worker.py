@@ -152,7 +152,7 @@ class WorkerCollector:
 
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note it; in a new process nothing runs that was started in an old one."""
-        worker = self._roster.hear(event.hostname)
+        worker = self._roster.touch(event.hostname)
         if event.pid is not None and event.pid != worker.pid:
             self._on_idle(event.hostname, event.timestamp)
             if worker.pid is not None:
@@ -161,7 +161,7 @@ class WorkerCollector:
 
     def on_heartbeat(self, event: events.WorkerHeartbeat) -> None:
         """Note what it says."""
-        worker = self._roster.hear(event.hostname)
+        worker = self._roster.touch(event.hostname)
         worker.presence = Presence.UP
         if event.pid != worker.pid or not worker.processes:
             self._on_appeared()
@@ -189,7 +189,7 @@ class WorkerCollector:
 
     def on_offline(self, event: events.WorkerOffline) -> None:
         """Note that it leaves; its last tasks may still end."""
-        worker = self._roster.hear(event.hostname)
+        worker = self._roster.touch(event.hostname)
         worker.presence = Presence.OFFLINE
         worker.since = worker.heard
 
@@ -200,12 +200,12 @@ class WorkerCollector:
     def on_events(self, batch: Sequence[events.Event]) -> None:
         """Of the events that came together each one of a task is a sign of life, and of task events."""
         for name, number in Counter([event.hostname for event in batch if type(event) in _OF_TASKS]).items():
-            self._roster.hear(name).task_events += number
+            self._roster.touch(name).task_events += number
 
     def on_unknown(self, event: events.UnknownEvent) -> None:
         """A sign of life if a worker sent it; clients send custom events too."""
         if event.hostname in self._roster:
-            self._roster.hear(event.hostname)
+            self._roster.touch(event.hostname)
 
     def on_retimed(self, event: events.Retimed) -> None:
         """The offset of a clock that is far off is not smoothed: its events came with our time instead."""
@@ -219,7 +219,7 @@ class WorkerCollector:
 
     def sweep(self) -> None:
         """Find workers that fell silent, and those that said goodbye and were killed over their last tasks."""
-        lost, forgotten = self._roster.lose()
+        lost, forgotten = self._roster.expire()
         self._lost.inc(len(lost))
         for name in (*lost, *forgotten):
             self._on_idle(name, math.inf)

@@ -1,10 +1,9 @@
-"""Since when the message at the head of a queue waits, from samples of the broker and what events tell.
-
-Owns: both ways to know it. Must not know: brokers, metrics.
+"""Finds out since when the message at the head of a queue waits, from samples of the broker and from events.
 
 Messages carry no time of publication that a broker would show (``celery/app/amqp.py``, ``as_task_v2`` sets none).
-Where the broker lets us look at the head, its id is joined with the task-sent of that id, else the message counts from
-the sample that first showed it. Where it does not, arrivals and departures are counted: first in, first out.
+Where the broker shows the message at the head (:class:`HeadTimes`), its id is joined with the task-sent of that id;
+without one the message counts from the sample that first showed it. Where it does not (:class:`Backlog`), arrivals and
+departures are counted: first in, first out.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-#: Arrivals of this many samples are told apart in one queue; beyond, the two newest are counted as one.
+#: Batches that are kept of one queue; with more of them the two newest are merged.
 MAX_BATCHES: Final = 200
 
 
-class Heads:
+class HeadTimes:
     """The messages at the head of one queue, one for each priority, known by their ids."""
 
     __slots__ = ("_since",)
@@ -34,12 +33,12 @@ class Heads:
         """Take a sample.
 
         Args:
-            heads: ids of the messages that are next.
+            heads: ids of the messages at the head.
             sent_at: timestamp of the task-sent of an id, None if there was none.
             now: epoch seconds.
 
         Returns:
-            Epoch seconds since which the oldest of them is known, None if there is no message.
+            Epoch seconds since which the oldest of them is known, None if there is none.
         """
         self._since = {head: min(now, sent_at(head) or self._since.get(head) or now) for head in heads}
         return min(self._since.values(), default=None)
@@ -50,7 +49,7 @@ class Movement:
     """What events tell of one queue since the sample before.
 
     Attributes:
-        received: messages that workers have fetched; None if we cannot have heard of all.
+        received: messages that workers have fetched; None if events of some may have been missed.
         first_sent: timestamp of the first task-sent, None if there was none.
     """
 
@@ -76,7 +75,7 @@ class Backlog:
             now: epoch seconds.
 
         Returns:
-            Epoch seconds since which the message at the head is known; None if there is none or nobody can know.
+            Epoch seconds since which the message at the head is known; None if there is none or it cannot be known.
         """
         if movement.received is None:
             self._batches.clear()
@@ -85,7 +84,7 @@ class Backlog:
             self._batches[-1][0] = min(self._batches[-1][0], movement.first_sent)
         left = movement.received or 0
         arrived = ready - self._total + left
-        if arrived < 0:  # fewer than we think: purged, expired, or fetched without an event
+        if arrived < 0:  # fewer than expected: purged, expired, or fetched without an event
             left -= arrived
             arrived = 0
         since = min(now, movement.first_sent or now)

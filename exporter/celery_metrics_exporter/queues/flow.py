@@ -1,7 +1,4 @@
-"""What events tell of each queue between two samples of the broker.
-
-Owns: the bookkeeping from sample to sample. Must not know: brokers, metrics.
-"""
+"""Counts what events tell of each queue between two samples of the broker."""
 
 from __future__ import annotations
 
@@ -14,14 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from celery_metrics_exporter.events.stream_state import Subscription
+    from celery_metrics_exporter.labels import SeriesLimit
 
 
 class Movements:
     """Arrivals and departures of messages, as far as events tell."""
 
-    def __init__(self, subscription: Subscription, *, max_queues: int) -> None:
+    def __init__(self, subscription: Subscription, limit: SeriesLimit) -> None:
         self._subscription = subscription
-        self._max_queues = max_queues
+        self._limit = limit
         self._first_sent: dict[str, float] = {}
         self._received: Mapping[str, int] = {}
         self._deaf_seconds = 0.0
@@ -30,9 +28,9 @@ class Movements:
         self._heard_all = False
 
     def published(self, queue: str, timestamp: float) -> None:
-        """A task-sent told of a message in this queue."""
+        """Note that a task-sent told of a message in this queue."""
         first = self._first_sent
-        if queue not in first and len(first) < self._max_queues:
+        if queue not in first and len(first) < self._limit.maximum:
             first[queue] = timestamp
 
     def queues(self) -> tuple[str, ...]:
@@ -40,11 +38,11 @@ class Movements:
         return tuple(self._first_sent)
 
     def sample(self, received: Mapping[str, int], *, heard_all: bool) -> None:
-        """A sample was taken: what :meth:`of` tells is what happened from the one before to this one.
+        """Begin a new interval: from now on :meth:`of` tells what happened from the sample before to this one.
 
         Args:
-            received: number of task-received events by queue, from the start of the exporter on.
-            heard_all: whether all workers that we know send their task events.
+            received: number of task-received events by queue since the exporter started.
+            heard_all: whether all known workers send their task events.
         """
         deaf = self._subscription.state().disconnected_seconds
         self._departures = {
@@ -62,12 +60,12 @@ class Movements:
 
         Args:
             queue: its name.
-            consumers: how many the broker says it has, None if it does not say.
-            is_ours: whether a worker that we hear of consumes it.
+            consumers: how many it has by the broker, None if that does not tell.
+            is_ours: whether a known worker consumes it.
         """
         received = self._departures.get(queue, 0)
         if consumers == 0 and not received:
-            pass  # nothing can have left, whatever we missed
+            pass  # nothing can have left, whatever events were missed
         elif not self._heard_all or not (is_ours or self._received.get(queue)):
             return Movement(None, self._arrivals.get(queue))
         return Movement(received, self._arrivals.get(queue))

@@ -1,10 +1,8 @@
-"""Which queues there are, and which of them are shown.
-
-Owns: the names, why each is known, the patterns and the limit. Must not know: brokers, events, metrics.
+"""Which queues are known, and which of them are shown.
 
 A queue is known from the configuration, from the broker, from a task-sent or from a worker that consumes it. It stays
-known for a while after the last of them, so that a queue that is empty and abandoned stays visible at 0: that is when
-it is looked for.
+known for a while after the last of these, so that an empty and abandoned queue stays visible at 0: that is when people
+look for it.
 """
 
 from __future__ import annotations
@@ -20,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from celery_metrics_exporter.clock import Clock
+    from celery_metrics_exporter.labels import SeriesLimit
 
-#: A candidate that is not there in so many samples is not looked for again: some brokers log each vain question.
+#: A candidate that the broker does not have in this many samples is not asked for again: some brokers log each attempt.
 CANDIDATE_SAMPLES: Final = 3
-#: A queue that nobody has spoken of for this long is not shown any more.
+#: A queue that was not mentioned for this long is not shown any more.
 RETENTION_SECONDS: Final = 3600.0
 
 
@@ -39,25 +38,22 @@ class KnownQueues:
         include: Iterable[str] = (),
         exclude: Iterable[str] = (),
         is_internal: Callable[[str], bool],
-        max_queues: int,
-        on_overflow: Callable[[], None],
+        limit: SeriesLimit,
     ) -> None:
         """Args:
-        configured: known for ever, also if nothing of them is seen; patterns do not concern them.
-        candidates: looked for at first, but known only once the broker has them.
+        configured: always known, whatever the patterns say.
+        candidates: asked for at first, but known only once the broker has them.
         include: shell patterns of the only names to show; empty: all.
         exclude: shell patterns of names not to show.
         is_internal: whether a name is one of Celery's own queues, which are never shown.
-        max_queues: further ones are not shown.
-        on_overflow: told when one is not.
+        limit: of queues; further ones are not shown.
         """
         self._monotonic = clock.monotonic
         self._include = _compile(include)
         self._exclude = _compile(exclude)
         self._is_internal = is_internal
-        self._max_queues = max_queues
-        self._on_overflow = on_overflow
-        self._known: dict[str, float] = dict.fromkeys(configured, math.inf)  # name -> end of our knowledge
+        self._limit = limit
+        self._known: dict[str, float] = dict.fromkeys(configured, math.inf)  # name -> expiry
         self._candidates = tuple(name for name in candidates if self.accepts(name))
         self._samples = 0
 
@@ -79,20 +75,17 @@ class KnownQueues:
         )
 
     def note(self, names: Iterable[str]) -> None:
-        """These queues were spoken of just now."""
+        """Note that these queues were mentioned just now."""
         until = self._monotonic() + RETENTION_SECONDS
         known = self._known
         for name in names:
             if name in known:
                 known[name] = max(known[name], until)
-            elif self.accepts(name):
-                if len(known) < self._max_queues:
-                    known[name] = until
-                else:
-                    self._on_overflow()
+            elif self.accepts(name) and self._limit.admits("celery_queue", len(known)):
+                known[name] = until
 
     def found(self, names: Iterable[str]) -> None:
-        """The broker, asked for the wanted queues, has these."""
+        """Note that the broker, asked for the wanted queues, has these."""
         self.note(names)
         self._samples += 1
         if self._samples == CANDIDATE_SAMPLES:
@@ -108,7 +101,7 @@ class KnownQueues:
         return tuple(self._known)
 
     def sweep(self) -> None:
-        """Forget the queues that nobody has spoken of for a while."""
+        """Forget the queues that were not mentioned for a while."""
         now = self._monotonic()
         for name in [name for name, until in self._known.items() if until < now]:
             del self._known[name]

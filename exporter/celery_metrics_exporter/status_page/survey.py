@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from celery_metrics_exporter.collectors.task import STARTED
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
 from celery_metrics_exporter.status_page.gather_tasks import TaskTotals, see_tasks
@@ -100,9 +101,9 @@ class Survey:
         if self._stream.are_due(now):
             self._stream.add(now, self._stream_totals())
         if self._starts.are_due(now):
-            self._starts.add(now, array("q", (ledger.started_total for ledger in self._of.tasks.ledgers())))
+            self._starts.add(now, array("q", [each.totals[STARTED] for each in self._of.tasks.counts()]))
         if self._outcomes.are_due(now):
-            self._outcomes.add(now, TaskTotals.of(self._of.tasks.ledgers()))
+            self._outcomes.add(now, TaskTotals.of(self._of.tasks.counts()))
 
     def look(self) -> Overview:
         """See everything as it is now. May be called from any thread."""

@@ -1,11 +1,11 @@
-"""One publication of a task and what its events told so far.
+"""One publication of a task and what its events have told so far.
 
-Owns: the record, nothing else; ``inflight`` decides which events belong to it, ``attribution`` which ledger it has.
+This is the record alone: ``inflight`` decides which events belong to it, ``attribution`` where it is counted.
 
-A million of them are to fit into a pod, so what nearly all attempts have in common is not kept in each: names are
-shared, and what only retries, tasks with an eta and odd orders of events need stands in a :class:`Details` of which
-all others share two. Attempts are left out of garbage collection: a reference back to one (while it runs, while its
-ledger is held) is always taken away by whoever made it.
+A million attempts must fit into a pod, so what nearly all of them have in common is not kept in each: names are
+interned, and what only retries, tasks with an eta and events out of order need is kept in :class:`Details`, of which
+all other attempts share two. Attempts are left out of garbage collection: whoever stores a reference back to an attempt
+in something that the attempt refers to (the running tasks of a worker) always removes it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_metrics_exporter.tasks.ledger import Ledger
+    from celery_metrics_exporter.tasks.counts import Counts
 
-#: Earlier events of one kind, and starts without a task-sent, that an attempt remembers. A message that is delivered
+#: How many earlier events, and how many starts without a task-sent, an attempt remembers. A message that is delivered
 #: again and again (``visibility_timeout`` shorter than an eta) has more.
 MAX_PAST = 32
 #: ``Attempt.ended`` of an attempt that will have no outcome.
@@ -29,32 +29,32 @@ NO_OUTCOME = -1.0
 
 #: Name and queue of a publication; None while unknown.
 Kind: TypeAlias = tuple[str | None, str | None]
-#: Those that run on one worker.
+#: The attempts that run on one worker.
 RunningHere: TypeAlias = "dict[Attempt, None]"
 
 T = TypeVar("T")
 
 
 class Details(Struct, frozen=True, eq=False, gc=False):
-    """What few attempts have, see :class:`Attempt`."""
+    """What few attempts have; the fields are described in :class:`Attempt`."""
 
     retries: int | None = None
-    follows: bool = False
+    is_republished: bool = False
     eta: float = 0.0
     returned: float = 0.0
-    goes_on: bool = False
+    will_retry: bool = False
     past: tuple[tuple[str, float], ...] = ()
     unpaired: tuple[float, ...] = ()
     older: Attempt | None = None
 
 
-_UNTOLD: Final = Details()
-#: Those of attempts of which nothing more is known than the number of retries.
-PLAIN: Final[dict[int | None, Details]] = {None: _UNTOLD, 0: Details(retries=0)}
+_EMPTY: Final = Details()
+#: The details that most attempts share, by their ``retries``.
+PLAIN: Final[dict[int | None, Details]] = {None: _EMPTY, 0: Details(retries=0)}
 
 
 class _Detail(Generic[T]):
-    """An attribute that stands in the details; the attempt gets other ones when it is written."""
+    """An attribute kept in the details; writing it gives the attempt details of its own."""
 
     def __set_name__(self, _owner: type[Attempt], name: str) -> None:
         self._name = name
@@ -71,30 +71,49 @@ class _Detail(Generic[T]):
 class Attempt(Struct, eq=False, gc=False):
     """A record of the table. Times are epoch seconds by the sender's clock; 0.0 means that no such event was seen.
 
+    Its state, and the events that lead there:
+
+    ========== ====================================== ==============================================================
+    state      by                                     fields
+    ========== ====================================== ==============================================================
+    published  task-sent                              ``sent``; nothing of a worker
+    reserved   task-received                          ``reserved``
+    running    task-started                           ``open`` > 0, and in ``running``
+    returned   task-rejected, task-cancelled          ``returned``; not ``reserved``, ``open`` one less
+    retrying   task-retried                           ``ended`` > 0 and ``will_retry``
+    settled    task-succeeded, -failed, -revoked      ``ended`` > 0, neither ``open`` nor ``will_retry``
+    superseded task-received of another name          ``ended`` is :data:`NO_OUTCOME`, ``open`` is 0
+    ========== ====================================== ==============================================================
+
+    Events may be missing or come in any order, so every state can be the first. A message that is delivered again takes
+    a returned, retrying or settled attempt back to reserved or running (:meth:`reopen`). One that is delivered twice
+    runs twice, which is why ``open`` is a number.
+
     Attributes:
         seen: monotonic time at which it was first seen.
         kind: name and queue of the publication.
-        worker: nodename of the last worker that told of it.
-        ledger: where it is counted; None until the first entry.
+        worker: nodename of the worker whose event came last.
+        counts: where it is counted; None before its first event is.
         sent, received, started, ended: timestamp of the last event of the kind; ``ended`` is an outcome. The latest of
             the earlier ones are in ``past``.
-        open: starts without an outcome; above 1 when a message was delivered twice.
+        open: number of starts without an outcome.
         reserved: delivered and not started since.
-        running: the running attempts that it is one of.
+        running: the attempts that run on its worker, if it is one of them.
         details: everything below.
         retries: of the publication, counted from 0; None while unknown.
-        follows: it is known not to be the first publication under its uuid.
+        is_republished: it is known not to be the first publication under its uuid.
         eta: earliest start asked for.
-        returned: timestamp of the last event that told of a message given back to the broker.
-        goes_on: it ended in a retry, the next attempt follows.
-        unpaired: the latest starts that wait for their task-sent, to tell the queue wait.
+        returned: timestamp of the last event that told of a message returned to the broker.
+        will_retry: it ended in a retry, the next attempt follows.
+        past: (kind, timestamp) of the latest earlier events.
+        unpaired: the latest starts that came before the task-sent, which tells their queue wait.
         older: the attempt before it under the same uuid.
     """
 
     seen: float
     kind: Kind = (None, None)
     worker: str | None = None
-    ledger: Ledger | None = None
+    counts: Counts | None = None
     sent: float = 0.0
     received: float = 0.0
     started: float = 0.0
@@ -102,14 +121,14 @@ class Attempt(Struct, eq=False, gc=False):
     open: int = 0
     reserved: bool = False
     running: RunningHere | None = None
-    details: Details = _UNTOLD
+    details: Details = _EMPTY
 
     # Without annotations, which would make them fields of the struct.
     retries = _Detail[int | None]()
-    follows = _Detail[bool]()
+    is_republished = _Detail[bool]()
     eta = _Detail[float]()
     returned = _Detail[float]()
-    goes_on = _Detail[bool]()
+    will_retry = _Detail[bool]()
     past = _Detail[tuple[tuple[str, float], ...]]()
     unpaired = _Detail[tuple[float, ...]]()
     older = _Detail["Attempt | None"]()
@@ -132,13 +151,13 @@ class Attempt(Struct, eq=False, gc=False):
 
     @property
     def has_outcome(self) -> bool:
-        """Whether it ended, and no start is left that could end once more."""
+        """Whether it ended, and no other start of it still runs."""
         return self.ended > 0 and not self.open
 
     @property
     def is_settled(self) -> bool:
         """Whether it ended for good, not in a retry."""
-        return self.has_outcome and not self.goes_on
+        return self.has_outcome and not self.will_retry
 
     @property
     def is_superseded(self) -> bool:
@@ -171,19 +190,19 @@ class Attempt(Struct, eq=False, gc=False):
         return attempt
 
     def held_elsewhere(self, worker: str) -> bool:
-        """Whether another worker has it, so that an event from this one must be of another attempt."""
+        """Whether another worker has it, so that an event of this worker must belong to another attempt."""
         return (self.reserved or self.open > 0) and self.worker != worker
 
-    def noted(self, field: str, timestamp: float) -> bool:
+    def has_seen(self, field: str, timestamp: float) -> bool:
         """Whether this very event was seen before."""
-        noted: bool = getattr(self, field) == timestamp or (field, timestamp) in self.past
-        return noted
+        seen: bool = getattr(self, field) == timestamp or (field, timestamp) in self.past
+        return seen
 
     def stamp(self, field: str, timestamp: float) -> bool:
-        """Note an event; False if it was seen before."""
+        """Record an event; False if it was seen before."""
         before: float = getattr(self, field)
         if before:
-            if self.noted(field, timestamp):
+            if self.has_seen(field, timestamp):
                 return False
             self._remember(field, before)
         setattr(self, field, timestamp)
@@ -193,11 +212,11 @@ class Attempt(Struct, eq=False, gc=False):
         self.past = (*self.past[1 - MAX_PAST :], (field, before))
 
     def wait_for_sent(self, started: float) -> None:
-        """Keep a start until its task-sent comes."""
+        """Keep a start whose queue wait is observed when its task-sent comes."""
         self.unpaired = (*self.unpaired[1 - MAX_PAST :], started)
 
     def insert_older(self) -> Attempt:
-        """Put an attempt of the same name before this one, of which an outcome is all that came."""
+        """Put an attempt of the same name before this one, for an outcome that belongs to neither."""
         older = Attempt(self.seen, (self.name, None))
         older.older, self.older = self.older, older
         return older
@@ -206,37 +225,37 @@ class Attempt(Struct, eq=False, gc=False):
         """The message was delivered again after an outcome: there will be another one."""
         self._remember("ended", self.ended)
         self.ended = 0.0
-        self.goes_on = False
+        self.will_retry = False
 
     def release(self, worker: str) -> None:
-        """One of its starts came to its end on ``worker``."""
+        """End one of its starts, on ``worker``."""
         self.worker = worker
         self.reserved = False
         if self.open:
             self.open -= 1
 
     def supersede(self) -> None:
-        """Another task took its place (``Task.replace``): it ends without an outcome."""
+        """End it without an outcome: another task took its place (``Task.replace``)."""
         self.open = 0
         self.ended = self.ended or NO_OUTCOME
-        self.leave()
+        self.stop_running()
 
-    def leave(self) -> None:
-        """Take it off the running tasks."""
+    def stop_running(self) -> None:
+        """Remove it from the running attempts."""
         if self.running is not None:
             self.running.pop(self, None)
             self.running = None
 
 
 def parse_eta(eta: str | None) -> float:
-    """Epoch seconds of an ISO time, as task-sent and task-received carry it; 0.0 without one or if it is no time.
+    """Epoch seconds of an ISO time, as task-sent and task-received carry it; 0.0 if there is none or it is invalid.
 
     Times without an offset are UTC (``celery/app/amqp.py``, ``as_task_v2`` makes them aware).
     """
     if eta is None:
         return 0.0
     try:
-        moment = datetime.fromisoformat(eta)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        time = datetime.fromisoformat(eta)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return 0.0

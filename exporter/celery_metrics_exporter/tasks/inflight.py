@@ -1,21 +1,20 @@
-"""The bounded table uuid -> attempts, in which the events of one task find each other.
+"""The bounded table uuid -> attempts, which joins the events of one task.
 
-Owns: which attempt an event belongs to, which events are repetitions, and how long records are kept.
-Must not know: metrics, labels, brokers.
+It decides which attempt an event belongs to, which events are repetitions, and how long records are kept.
 
-A uuid has one :class:`Attempt` for each time it was published: a retry goes on under the same uuid with ``retries`` one
-higher, ``Task.replace`` under a new name (``celery/app/task.py``). No worker event but task-received carries either, so
-task-started and the outcomes are matched by worker and by what their attempt has gone through already.
+A uuid has one :class:`Attempt` for each time it was published: a retry keeps the uuid and has ``retries`` one higher,
+``Task.replace`` keeps it under a new name (``celery/app/task.py``). Of the worker's events only task-received carries
+these, so task-started and the outcomes are matched by worker and by the state of the attempts.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from celery_metrics_exporter.tasks.attempt import PLAIN, Attempt, parse_eta
-from celery_metrics_exporter.tasks.interning import Shared
+from celery_metrics_exporter.tasks.finished import FinishedTasks
+from celery_metrics_exporter.tasks.interning import Interner
 from celery_metrics_exporter.tasks.matching import (
     delivered,
     endable,
@@ -23,6 +22,7 @@ from celery_metrics_exporter.tasks.matching import (
     repeats,
     startable,
     supersede,
+    trim,
 )
 
 if TYPE_CHECKING:
@@ -30,44 +30,36 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
     from celery_metrics_exporter.tasks.attempt import Kind
 
-#: An attempt more than this many publications old is forgotten: a task that is retried for days stays small.
-MAX_CHAIN = 8
-#: Of a full table one task in so many leaves at once.
+#: A full table evicts one task in this many at once.
 EVICTED_AT_ONCE = 1000
-#: Ended tasks are kept this long, for the task-sent, the repeated outcome or the redelivery that may still come.
-TOMBSTONE_SECONDS = 60.0
-#: ... but not more of them than this.
-MAX_TOMBSTONES = 200_000
-#: An attempt that does not run this long after it was first seen is given up ...
+#: An attempt that is this old and does not run is evicted ...
 ATTEMPT_TTL_SECONDS = 24 * 3600.0
-#: ... by a look that is taken as often as this.
-WALK_SECONDS = 60.0
-#: Pairs of name and queue, and nodenames, that are kept once for all attempts; more of them are kept in each.
-MAX_SHARED = 10_000
+#: ... by a check at this interval.
+CHECK_SECONDS = 60.0
+#: Pairs of name and queue, and nodenames, that all attempts share; each attempt keeps what exceeds this.
+MAX_INTERNED = 10_000
 
 
 class Inflight:
     """Finds or opens the attempt of each task event.
 
-    The methods named after events return the attempt that the event belongs to, or None if it says nothing new: the
-    very same event was seen before (uuid, type and timestamp), or its attempt already has an outcome. Celery 5.7 sends
-    two task-failed for a hard time limit (``celery/worker/request.py``, ``on_timeout`` then ``on_failure``), up to 5.0
-    a terminated task was revoked twice.
+    The methods named after events return the attempt that the event belongs to, or None for a repetition: the very
+    same event was seen before (uuid, type and timestamp), or its attempt already has an outcome. Celery 5.7 sends two
+    task-failed events for a hard time limit (``celery/worker/request.py``, ``on_timeout`` then ``on_failure``), Celery
+    up to 5.0 two task-revoked events for a terminated task.
 
-    Most tasks are sent, received, started and ended once, in this order. Each method takes that way first, in as few
-    steps as it has, and leaves everything else to the rules.
+    Most tasks are sent, received, started and ended once, in this order. Each method handles that case first, in as few
+    steps as possible; ``matching`` has the rules for all others.
     """
 
     def __init__(self, now: Moment, *, max_tasks: int) -> None:
         self._now = now
         self._max_tasks = max_tasks
         self._heads: dict[str, Attempt] = {}
-        self._kinds: Shared[Kind] = Shared(MAX_SHARED)
-        self._workers: Shared[str] = Shared(MAX_SHARED)
-        self._ended: list[str] = []  # since the last sweep
-        self._tombstones: deque[tuple[float, list[str]]] = deque()  # when to forget which
-        self._buried = 0  # how many these are
-        self._next_walk = now.monotonic
+        self._kinds: Interner[Kind] = Interner(MAX_INTERNED)
+        self._workers: Interner[str] = Interner(MAX_INTERNED)
+        self._finished = FinishedTasks()
+        self._next_check = now.monotonic
         self.evicted = {"capacity": 0, "expired": 0}
 
     def __len__(self) -> int:
@@ -80,7 +72,7 @@ class Inflight:
         return next((attempt.sent for attempt in head.chain() if attempt.sent), None) if head else None
 
     def sent(self, event: TaskSent) -> Attempt | None:
-        """The attempt that this task-sent published; its queue and due time are known from now on."""
+        """The attempt that this task-sent published; it tells the attempt's queue and due time."""
         uuid = event.uuid
         head = self._heads.get(uuid)
         if head is None and event.eta is None and event.parent_id != uuid:
@@ -105,7 +97,7 @@ class Inflight:
         return attempt
 
     def received(self, event: TaskReceived) -> Attempt | None:
-        """The attempt that this task-received delivered, perhaps not for the first time."""
+        """The attempt that this task-received delivered, for the first time or again."""
         head = self._heads.get(event.uuid)
         if (
             head is not None
@@ -155,7 +147,7 @@ class Inflight:
             return None
         if head.older is not None:
             attempt = startable(head, event.hostname)
-        if attempt.held_elsewhere(event.hostname) or (attempt.goes_on and not attempt.reserved):
+        if attempt.held_elsewhere(event.hostname) or (attempt.will_retry and not attempt.reserved):
             head = attempt = self._open(event.uuid, head, attempt.name)  # its task-received was missed
         attempt.stamp("started", event.timestamp)
         attempt.worker = self._workers[event.hostname]
@@ -167,7 +159,7 @@ class Inflight:
         return attempt
 
     def ended(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
-        """The attempt whose outcome this is; ``final`` unless the uuid goes on (task-retried)."""
+        """The attempt whose outcome this is; ``final`` unless it is a task-retried, after which the uuid goes on."""
         uuid = event.uuid
         head = self._heads.get(uuid)
         if (
@@ -183,36 +175,36 @@ class Inflight:
             head.open = 0
             head.reserved = False
             if head.running is not None:
-                head.leave()
-            self._ended.append(uuid)
+                head.stop_running()
+            self._finished.latest.append(uuid)
             return head
         head = attempt = head or self._open(uuid, None)
         if repeats(head, "ended", event.timestamp):
             return None
         if head.older is not None:
             attempt = endable(head, event.hostname, final=final)
-        if attempt.held_elsewhere(event.hostname) or (attempt.has_outcome and attempt.goes_on and final):
-            head = attempt = self._open(uuid, head, attempt.name)  # all that came before was missed
+        if attempt.held_elsewhere(event.hostname) or (attempt.has_outcome and attempt.will_retry and final):
+            head = attempt = self._open(uuid, head, attempt.name)  # all earlier events of it were missed
         elif attempt.has_outcome:
             if final:
                 return None
-            attempt = head.insert_older()  # a retry before the outcome that we know
-            _trim(head)
+            attempt = head.insert_older()  # a retry that came before the known outcome
+            trim(head)
         attempt.stamp("ended", event.timestamp)
-        attempt.goes_on = not final
+        attempt.will_retry = not final
         attempt.release(self._workers[event.hostname])
-        attempt.leave()
+        attempt.stop_running()
         if final:
             for link in head.chain():
-                link.leave()
-            self._ended.append(uuid)
+                link.stop_running()
+            self._finished.latest.append(uuid)
         return attempt
 
     def returned(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
-        """The attempt whose message its worker gave up (rejected, cancelled); that says nothing of its outcome.
+        """The attempt whose message its worker returned (rejected, cancelled), which is no outcome.
 
         Args:
-            event: task-rejected comes beside a task-failed too (``acks_on_failure_or_timeout`` off, and every
+            event: task-rejected may come in addition to a task-failed (``acks_on_failure_or_timeout`` off, and every
                 ``Reject`` of Celery 5.7), so each is counted by itself.
             final: the message will not be delivered again.
         """
@@ -224,48 +216,39 @@ class Inflight:
             attempt = next(mine, head)
         attempt.stamp("returned", event.timestamp)
         attempt.release(self._workers[event.hostname])
-        attempt.leave()
+        attempt.stop_running()
         if final:
-            self._ended.append(event.uuid)
+            self._finished.latest.append(event.uuid)
         return attempt
 
     def sweep(self) -> None:
-        """Forget what ended a while ago, and what never ended."""
+        """Forget tasks that finished a while ago, and evict those that never did."""
         now = self._now.monotonic
-        self._bury(now)
-        if now >= self._next_walk:
-            self._next_walk = now + WALK_SECONDS
-            self._walk(now)
+        self._expire_finished(now)
+        if now >= self._next_check:
+            self._next_check = now + CHECK_SECONDS
+            self._expire_unfinished(now)
 
-    def _bury(self, now: float) -> None:
-        """Keep what ended since the last sweep for a while; then forget it, unless it goes on."""
-        graves, heads = self._tombstones, self._heads
-        if self._ended:
-            graves.append((now + TOMBSTONE_SECONDS, self._ended))
-            self._buried += len(self._ended)
-            self._ended = []
-        while graves and (graves[0][0] <= now or self._buried > MAX_TOMBSTONES):
-            due, uuids = graves.popleft()
-            surplus = self._buried - MAX_TOMBSTONES
-            if due > now and len(uuids) > surplus:
-                graves.appendleft((due, uuids[surplus:]))
-                uuids = uuids[:surplus]
-            self._buried -= len(uuids)
-            for uuid in uuids:
-                head = heads.get(uuid)
-                if head is not None and head.is_over:
-                    self._forget(uuid)
+    def _expire_finished(self, now: float) -> None:
+        """Forget what finished a while ago, unless it was opened again."""
+        for uuid in self._finished.expire(now):
+            head = self._heads.get(uuid)
+            if head is not None and head.is_over:
+                self._forget(uuid)
 
-    def _walk(self, now: float) -> None:
-        """Give up what is too old; the table is in the order of ``seen``."""
+    def _expire_unfinished(self, now: float) -> None:
+        """Evict what is too old; the table is in the order of ``seen``."""
         heads = self._heads
         old = []
-        for uuid, head in heads.items():  # one walk: finding the first takes the longer the more have left
+        for (
+            uuid,
+            head,
+        ) in heads.items():  # in one pass: the more entries were removed, the slower is next(iter(heads))
             if now - head.seen < ATTEMPT_TTL_SECONDS:
                 break
             old.append((uuid, head))
         for uuid, head in old:
-            if head.open:  # still running: look at it again when it has grown as old once more
+            if head.open:  # still running: check it again after the same time
                 head.seen = now
                 heads[uuid] = heads.pop(uuid)
             else:
@@ -273,19 +256,19 @@ class Inflight:
                 self.evicted["expired"] += 1
 
     def _open_published(self, event: TaskSent | TaskReceived, head: Attempt | None) -> Attempt:
-        """Open the attempt of a publication that is news.
+        """Open an attempt for a publication that none of the known ones is.
 
         Retries and replacements name their own uuid as parent (``celery/app/task.py``, ``Task.retry`` and
         ``Task.replace``), so that a first publication is known as such, however late its events are.
         """
-        follows = event.parent_id == event.uuid
-        if head is not None and not follows and head.oldest().follows:
+        is_republished = event.parent_id == event.uuid
+        if head is not None and not is_republished and head.oldest().is_republished:
             oldest = head.oldest()
             oldest.older = attempt = Attempt(oldest.seen)
-            _trim(head)
+            trim(head)
             return attempt
         attempt = self._open(event.uuid, head)
-        attempt.follows = follows
+        attempt.is_republished = is_republished
         return attempt
 
     def _open(self, uuid: str, head: Attempt | None, name: str | None = None) -> Attempt:
@@ -297,17 +280,17 @@ class Inflight:
         attempt = heads[uuid] = Attempt(self._now.monotonic, self._kinds[name, None])
         if head is not None:
             attempt.older = head
-            _trim(attempt)
+            trim(attempt)
         return attempt
 
     def _identify(self, attempt: Attempt, name: str | None, queue: str | None, retries: int | None) -> None:
-        """Learn what a publication or delivery tells of itself; a queue told later is the right one."""
+        """Take over what a publication or delivery tells of itself; of several queues the latest is right."""
         attempt.kind = self._kinds[name if attempt.name is None else attempt.name, queue or attempt.queue]
         if attempt.retries is None:
             attempt.retries = retries
 
     def _make_room(self) -> None:
-        """Forget the oldest tasks, a few at a time: finding the first of a dict takes the longer the more have left."""
+        """Evict the oldest tasks, some at once: the more entries were removed, the slower is next(iter(heads))."""
         for uuid in list(islice(self._heads, 1 + self._max_tasks // EVICTED_AT_ONCE)):
             self.evicted["capacity"] += not self._heads[uuid].is_over
             self._forget(uuid)
@@ -315,18 +298,5 @@ class Inflight:
     def _forget(self, uuid: str) -> None:
         attempt: Attempt | None = self._heads.pop(uuid)
         while attempt is not None:
-            attempt.leave()
+            attempt.stop_running()
             attempt = attempt.details.older
-
-
-def _trim(head: Attempt) -> None:
-    """Cut the chain behind the last attempt that is remembered."""
-    last: Attempt | None = head
-    for _ in range(MAX_CHAIN - 1):
-        if last is None:
-            return
-        last = last.older
-    if last is not None and last.older is not None:
-        for forgotten in last.older.chain():
-            forgotten.leave()
-        last.older = None

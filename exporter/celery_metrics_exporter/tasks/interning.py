@@ -1,7 +1,4 @@
-"""One object for all that are equal: what a million records name alike is kept once.
-
-Owns: the table of what is shared, bounded in number. Must not know: what it is.
-"""
+"""Keeps equal values once, so that a million records share their names."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Shared(dict[T, T]):
-    """``shared[value]`` gives the first value that was equal to this one, or this one once ``limit`` are kept."""
+class Interner(dict[T, T]):
+    """``interner[value]`` gives the first value that was equal to this one, or this one when ``limit`` are kept."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()

@@ -1,7 +1,4 @@
-"""Which attempts run now, where and since when.
-
-Owns: the sets of running attempts, one a worker. Must not know: events, metrics.
-"""
+"""Which attempts run now, on which worker and since when."""
 
 from __future__ import annotations
 
@@ -14,21 +11,21 @@ if TYPE_CHECKING:
 class Running:
     """Attempts between their start and their end. Written by one thread at a time, read by any.
 
-    An attempt knows which set it is in, and takes itself off it (``Attempt.leave``).
+    An attempt knows which of the sets it is in, and removes itself (:meth:`Attempt.stop_running`).
     """
 
     def __init__(self) -> None:
         self._on_worker: dict[str, RunningHere] = {}
 
     def begin(self, attempt: Attempt) -> None:
-        """The attempt runs on ``attempt.worker``, since ``attempt.started``."""
+        """Add an attempt: it runs on ``attempt.worker`` since ``attempt.started``."""
         worker = attempt.worker or ""
         here = self._on_worker.get(worker)
         if here is None:
             here = self._on_worker[worker] = {}
         if attempt.running is not here:
             if attempt.running is not None:
-                attempt.leave()
+                attempt.stop_running()
             attempt.running = here
             here[attempt] = None
 
@@ -37,7 +34,7 @@ class Running:
         for attempt in tuple(self._on_worker.get(worker, ())):
             if attempt.started < since:
                 attempt.open = 0
-                attempt.leave()
+                attempt.stop_running()
 
     def sweep(self) -> None:
         """Forget workers on which nothing runs."""

@@ -1,6 +1,6 @@
-"""The workers that we have heard of: who is up, gone or lost, and what they consume together.
+"""The table of known workers, bounded in number: who is up, offline or lost, and what they consume together.
 
-Owns: the table of workers, bounded in number, and liveness by our own clock. Must not know: metrics, tasks.
+Liveness goes by our own clock, never by timestamps of workers.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.clock import Clock, Moment
     from celery_metrics_exporter.events.stream_state import Subscription
     from celery_metrics_exporter.facts import WorkerFacts
+    from celery_metrics_exporter.labels import SeriesLimit
 
-#: A worker that said goodbye is shown for this long.
+#: A worker that sent worker-offline is shown for this long.
 OFFLINE_RETENTION_SECONDS: Final = 120.0
 
 
 class _Workers(dict[str, Worker]):
-    """By their names as labels have them; others are looked for by ``find``."""
+    """Workers by their names as labels have them; ``find`` is called for any other name."""
 
     def __init__(self, find: Callable[[str], Worker]) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class _Workers(dict[str, Worker]):
 
 
 class Roster:
-    """The workers that we have heard of, bounded in number."""
+    """The known workers, bounded in number."""
 
     def __init__(
         self,
@@ -44,25 +45,22 @@ class Roster:
         *,
         timeout: float,
         retention: float,
-        max_workers: int,
-        on_overflow: Callable[[], None],
+        limit: SeriesLimit,
     ) -> None:
         """Args:
-        subscription: tells silence from deafness.
+        subscription: tells for how long events could have come.
         clock: the time of a scrape.
         now: times of receipt.
         timeout: seconds of silence after which a worker is lost.
         retention: seconds for which a lost worker is shown.
-        max_workers: further ones share one record under the name ``other``.
-        on_overflow: told when one does.
+        limit: of workers; further ones share one record under the name ``other``.
         """
         self._subscription = subscription
         self._monotonic = clock.monotonic
         self._now = now
         self._timeout = timeout
         self._retention = retention
-        self._max_workers = max_workers
-        self._on_overflow = on_overflow
+        self._limit = limit
         self._workers = _Workers(self._find)
         #: The record of a worker, by its nodename.
         self.of: Callable[[str], Worker] = self._workers.__getitem__
@@ -74,16 +72,15 @@ class Roster:
     def _find(self, name: str) -> Worker:
         label = clean(name)
         worker = self._workers.get(label)
-        if worker is None and len(self._workers) >= self._max_workers:
+        if worker is None and not self._limit.admits("celery_worker", len(self._workers)):
             label = OTHER
-            self._on_overflow()
             worker = self._workers.get(label)
         if worker is None:
             worker = self._workers[label] = Worker(label, self._now.monotonic, self._now.wall)
         return worker
 
-    def hear(self, name: str) -> Worker:
-        """The record of a worker of which an event came just now."""
+    def touch(self, name: str) -> Worker:
+        """Note a sign of life of a worker, and return its record."""
         worker = self._workers[name]
         worker.heard = self._now.monotonic
         worker.last_seen = self._now.wall
@@ -91,55 +88,55 @@ class Roster:
             worker.presence = Presence.UP
         return worker
 
-    def inform(self, facts: WorkerFacts) -> None:
+    def apply_inspection(self, facts: WorkerFacts) -> None:
         """Take what a worker answered, which is a sign of life too."""
-        worker = self.hear(facts.worker)
-        worker.capacity.tell(facts, worker.heard)
+        worker = self.touch(facts.worker)
+        worker.capacity.apply(facts, worker.heard)
         if facts.events_enabled is not None:
             worker.events_enabled = facts.events_enabled
-            worker.unheard_work = False
+            worker.unreported_work = False
 
     def only_queue(self, name: str | None) -> str | None:
-        """The queue that this worker consumes, if it consumes just one."""
+        """The queue that this worker consumes, if it is known to consume exactly one."""
         worker = self._workers.get(name or "")
         queues = None if worker is None else worker.capacity.queues
         return queues[0] if queues and len(queues) == 1 else None
 
     def may_consume(self, name: str | None, queue: str) -> bool:
-        """Whether this worker may have a task from this queue: it consumes it, or has not told what it does."""
+        """Whether this worker may have a task from this queue: false if it is known not to consume it."""
         worker = self._workers.get(name or "")
         queues = None if worker is None else worker.capacity.queues
         return queues is None or queue in queues
 
     def consumption(self) -> dict[str, Consumption]:
-        """Who consumes which queue, of the workers that are up."""
+        """By queue, the workers that are up and consume it."""
         return consumption(worker.capacity for worker in self._alive())
 
     def all_told_queues(self) -> bool:
-        """Whether every worker that is up has told what it consumes: a queue without workers has none then."""
+        """Whether every worker that is up has told what it consumes, so that a queue of none has no workers."""
         return all(worker.capacity.queues is not None for worker in self._alive())
 
     def all_send_events(self) -> bool:
-        """Whether no worker that is up keeps its tasks to itself, as far as that is known."""
+        """Whether no worker that is up is known to send no task events."""
         return all(worker.events_enabled is not False for worker in self._alive())
 
     def _alive(self) -> list[Worker]:
         return [worker for worker in tuple(self._workers.values()) if self.is_alive(worker)]
 
     def is_alive(self, worker: Worker) -> bool:
-        """Whether it is up and was heard of in time, as far as we were listening."""
+        """Whether it is up and gave a sign of life in time; time without a subscription does not count."""
         return worker.presence is Presence.UP and self._subscription.silence(worker.heard) <= self._timeout
 
     def shown(self) -> list[Worker]:
-        """All but those that said goodbye a while ago; they are remembered longer, for their last tasks may yet end."""
+        """All but those that went offline a while ago, which are remembered longer: their last tasks may yet end."""
         past = self._monotonic() - OFFLINE_RETENTION_SECONDS
         workers = tuple(self._workers.values())
         return [
             worker for worker in workers if worker.presence is not Presence.OFFLINE or worker.since >= past
         ]
 
-    def lose(self) -> tuple[list[str], list[str]]:
-        """Find workers that fell silent, and forget those that are long gone.
+    def expire(self) -> tuple[list[str], list[str]]:
+        """Mark workers that fell silent as lost, and forget those that have been gone for long.
 
         Returns:
             The names of those found lost just now, and of those forgotten just now.

@@ -1,6 +1,4 @@
-"""What is known of one worker, as its events tell.
-
-Owns: the record of a worker and the arithmetic on its heartbeats. Must not know: metrics, tasks, other workers.
+"""What the events of one worker tell: the record of a worker and the arithmetic on its heartbeats.
 
 Source of facts: ``celery/worker/heartbeat.py`` (freq, active, processed, loadavg) and ``celery/worker/state.py``:
 ``processed`` grows exactly where task-started is sent and starts at 0 in a new process.
@@ -16,41 +14,41 @@ from celery_metrics_exporter.workers.capacity import Capacity
 
 #: Weight of the newest heartbeat in the smoothed clock offset.
 OFFSET_WEIGHT = 0.2
-#: A clock that is found this far, in seconds, from where it was has been set.
+#: A clock whose offset changes by this much, in seconds, was set: the new offset is taken as it is.
 OFFSET_JUMP = 3600.0
-#: Worker processes under one name whose ``processed`` is followed; older ones are forgotten.
+#: Processes of one nodename whose ``processed`` is followed; older ones are forgotten.
 MAX_PROCESSES = 4
 
 
 class Presence(Enum):
-    """How we last knew a worker."""
+    """The last known state of a worker."""
 
     UP = "up"
-    OFFLINE = "offline"  # it said so
+    OFFLINE = "offline"  # it sent worker-offline
     LOST = "lost"  # it fell silent
 
 
 @dataclass(slots=True)
 class Process:
-    """The heartbeats of one worker process, against the starts that we saw of it.
+    """The heartbeats of one worker process, compared with its task-started events.
 
-    The deficit of a heartbeat is its ``processed`` less the starts up to its timestamp. It is worked out one heartbeat
-    later, because heartbeats overtake the task events that the worker has buffered (``celery/events/dispatcher.py``),
-    and what stands in two heartbeats in a row is a loss.
+    The deficit of a heartbeat is its ``processed`` minus the number of starts up to its timestamp. It is calculated one
+    heartbeat later, because heartbeats overtake the task events that the worker has buffered
+    (``celery/events/dispatcher.py``). A deficit of two heartbeats in a row is a loss.
     """
 
     processed: int | None = None
     beat_at: float = 0.0
     starts: int = 0  # up to beat_at
     newer_starts: int = 0
-    settled: int | None = None  # the deficit already accounted for
+    settled: int | None = None  # the deficit that was counted already
     last_deficit: int = 0
 
     def heartbeat(self, processed: int, timestamp: float) -> tuple[int, int]:
         """Take a heartbeat's ``processed``.
 
         Returns:
-            How much it grew (all of it for the first one), and how many starts are now known to be missed.
+            How much it grew (all of it for the first one), and how many more starts are known to be missed.
         """
         grown = max(0, processed - (self.processed or 0))
         missed = 0 if self.processed is None else self._settle(self.processed - self.starts)
@@ -61,7 +59,7 @@ class Process:
         return grown, missed
 
     def _settle(self, deficit: int) -> int:
-        if self.settled is None:  # what was processed before we heard of it is nobody's loss
+        if self.settled is None:  # what was processed before its first heartbeat here is no loss
             self.settled = self.last_deficit = deficit
         missed = max(0, min(deficit, self.last_deficit) - self.settled)
         self.settled += missed  # never lowered: a start in a thread may overtake the heartbeat that counts it
@@ -92,8 +90,8 @@ class Worker:
     pid: int | None = None
     events_enabled: bool | None = None
     task_events: int = 0  # since the last heartbeat
-    unheard_work: bool = False  # it worked between two heartbeats, and no task event told
-    idle_since: float | None = None  # timestamp of the first of a row of heartbeats that say so
+    unreported_work: bool = False  # ``processed`` grew between two heartbeats without any task event
+    idle_since: float | None = None  # timestamp of the latest heartbeat, if that told of no active task
     capacity: Capacity = field(default_factory=Capacity)
 
     def start(self, pid: int | None, timestamp: float) -> None:
@@ -115,7 +113,7 @@ class Worker:
         return process
 
     def beat(self, pid: int | None, processed: int, timestamp: float) -> None:
-        """Take what a heartbeat says of the work done."""
+        """Take what a heartbeat tells of the work done."""
         process = self.process(pid)
         first = process.processed is None
         grown, missed = process.heartbeat(processed, timestamp)
@@ -123,21 +121,21 @@ class Worker:
         self.missed += missed
         if self.task_events:
             self.events_enabled = True
-            self.unheard_work = False
-        elif self.unheard_work:
+            self.unreported_work = False
+        elif self.unreported_work:
             self.events_enabled = False
         elif grown and not first:
-            self.unheard_work = True
+            self.unreported_work = True
         self.task_events = 0
 
     def restart(self) -> None:
-        """It is a new process: nothing that was switched on or answered holds any more."""
+        """Forget what holds for one process only: that task events are on, and its answers."""
         self.capacity = Capacity()
         self.events_enabled = None
-        self.unheard_work = False
+        self.unreported_work = False
 
     def measure_offset(self, timestamp: float, received: float) -> None:
-        """Smooth the offset of its clock: the event's timestamp less our receipt, in seconds."""
+        """Smooth the offset of its clock: the event's timestamp minus the time of its receipt, in seconds."""
         offset = timestamp - received
         if self.offset is None or abs(offset - self.offset) > OFFSET_JUMP:
             self.offset = offset

@@ -1,0 +1,140 @@
+"""Declares the families that are counted by (task, queue), and makes their rows from the counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import repeat
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.collectors.family import Family
+from celery_metrics_exporter.tasks.counts import Places
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+    from celery_metrics_exporter.exposition.rows import Labels
+    from celery_metrics_exporter.tasks.counts import Counts
+
+#: The labels of every family here; some have one more.
+TASK_LABELS: Final = ("task", "queue")
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Upper bounds in seconds of the histograms."""
+
+    runtime: Sequence[float]
+    wait: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """What each (task, queue) has of a family; ``value`` is that of a third label, if there is one."""
+
+    family: Family
+    value: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _HistogramSeries(_Series):
+    bounds: Callable[[Buckets], Sequence[float]]
+    shows_empty: Callable[[Counts], bool]
+
+
+class CountedFamilies:
+    """A table of families, each declared once. A declaration gives the place of a number in :class:`Counts`."""
+
+    def __init__(self) -> None:
+        self._totals: list[_Series] = []
+        self._latest: list[_Series] = []
+        self._histograms: list[_HistogramSeries] = []
+
+    def counter(self, name: str, text: str) -> int:
+        """Declare a counter; its place in ``totals``. It is at 0 from when its (task, queue) is first seen."""
+        self._totals.append(_Series(Family(name, "counter", text, TASK_LABELS), ()))
+        return len(self._totals) - 1
+
+    def counter_by(self, label: str, values: Sequence[str], name: str, text: str) -> Mapping[str, int]:
+        """Declare a counter with a third label; its places in ``totals``, by the value of the label."""
+        family = Family(name, "counter", text, (*TASK_LABELS, label))
+        first = len(self._totals)
+        self._totals += [_Series(family, (value,)) for value in values]
+        return {value: first + number for number, value in enumerate(values)}
+
+    def latest(self, name: str, text: str) -> int:
+        """Declare a gauge of a latest timestamp, shown when there is one; its place in ``latest``."""
+        self._latest.append(_Series(Family(name, "gauge", text, TASK_LABELS), ()))
+        return len(self._latest) - 1
+
+    def histogram(
+        self,
+        family: Family,
+        *value: str,
+        bounds: Callable[[Buckets], Sequence[float]],
+        shows_empty: Callable[[Counts], bool] = lambda _: False,
+    ) -> int:
+        """Declare one series of a histogram; its place in ``histograms``.
+
+        Args:
+            family: with the labels task, queue, and perhaps a third one.
+            value: of the third label.
+            bounds: chooses the buckets.
+            shows_empty: whether it is shown before its first value.
+        """
+        self._histograms.append(_HistogramSeries(family, value, bounds, shows_empty))
+        return len(self._histograms) - 1
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """All of them."""
+        series = (*self._totals, *self._histograms, *self._latest)
+        return tuple(dict.fromkeys(each.family for each in series))
+
+    def places(self, buckets: Buckets) -> Places:
+        """What :class:`Counts` must hold for them."""
+        bounds = tuple(each.bounds(buckets) for each in self._histograms)
+        return Places(len(self._totals), len(self._latest), bounds)
+
+    def collect(
+        self, counts: Sequence[Counts], buckets: Buckets, expected: Sequence[Labels]
+    ) -> Iterator[Metric]:
+        """Yield the families with the rows of all these counts.
+
+        ``expected``: labels for which nothing was counted yet. Their counters are at 0; they have no histograms, which
+        would be three quarters of their lines.
+        """
+        labels = [each.labels for each in counts]
+        totals = [each.totals for each in counts]
+        counters = {each.family: each.family.empty() for each in self._totals}
+        for place, series in enumerate(self._totals):
+            rows = counters[series.family]
+            rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals))
+            rows.add_metrics(_extend(expected, series.value), repeat(0, len(expected)))
+        yield from counters.values()
+        histograms = {
+            each.family: each.family.empty_histogram(each.bounds(buckets)) for each in self._histograms
+        }
+        for place, histogram in enumerate(self._histograms):
+            empty = [0] * (1 + len(histogram.bounds(buckets)))
+            for each in counts:
+                distribution = each.histograms[place]
+                if distribution is not None:
+                    histograms[histogram.family].add_metric(
+                        (*each.labels, *histogram.value), distribution.counts(), distribution.total
+                    )
+                elif histogram.shows_empty(each):
+                    histograms[histogram.family].add_metric((*each.labels, *histogram.value), empty, 0.0)
+        yield from histograms.values()
+        for place, series in enumerate(self._latest):
+            rows = series.family.empty()
+            for each in counts:
+                if each.latest[place]:
+                    rows.add_metric(each.labels, each.latest[place])
+            yield rows
+
+
+def _extend(labels: Sequence[Labels], value: Labels) -> Sequence[Labels]:
+    return [(*each, *value) for each in labels] if value else labels

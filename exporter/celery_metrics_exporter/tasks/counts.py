@@ -1,0 +1,162 @@
+"""Plain numbers of what happened to tasks: by (task, queue), and of one attempt until its queue is known.
+
+Each number has a place in a list; ``collectors/task.py`` declares which metric is at which place. A number costs a
+tenth of a child of ``prometheus_client.Counter``, which takes a lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from operator import add
+from typing import TYPE_CHECKING
+
+from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from celery_metrics_exporter.labels import SeriesLimit
+    from celery_metrics_exporter.tasks.attempt import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """How much a :class:`Counts` holds.
+
+    Attributes:
+        totals: number of counters.
+        latest: number of timestamps.
+        bounds: of each histogram the upper bounds of its buckets.
+    """
+
+    totals: int
+    latest: int
+    bounds: tuple[Sequence[float], ...]
+
+
+class Counts:
+    """Counters, timestamps and histograms of one (task, queue). One thread at a time writes, any may read.
+
+    An attempt that waits for its task-sent has counts of its own, without labels. They are merged into those of its
+    (task, queue) once that is decided.
+
+    Attributes:
+        labels: task and queue; empty while the attempt waits.
+        totals: the counters, by place.
+        latest: the latest timestamps in epoch seconds, by place; 0.0 before the first.
+        histograms: by place; None before the first value.
+        exceptions: number of exceptions, by (class, outcome).
+    """
+
+    __slots__ = ("_label_sets", "exceptions", "histograms", "labels", "latest", "totals")
+
+    def __init__(self, label_sets: LabelSets, labels: tuple[str, ...]) -> None:
+        self._label_sets = label_sets
+        self.labels = labels
+        self.totals = label_sets.no_totals.copy()
+        # Shared until something is counted: most attempts that wait need none of these.
+        self.latest = label_sets.no_latest
+        self.histograms = label_sets.no_histograms
+        self.exceptions = label_sets.no_exceptions
+
+    def observe(self, place: int, value: float) -> None:
+        """Count a value in the histogram at this place."""
+        (self.histograms[place] or self._make_histogram(place)).observe(value)
+
+    def _make_histogram(self, place: int) -> Distribution:
+        if self.histograms is self._label_sets.no_histograms:
+            self.histograms = self.histograms.copy()
+        self.histograms[place] = made = Distribution(self._label_sets.places.bounds[place])
+        return made
+
+    def note_latest(self, place: int, timestamp: float) -> None:
+        """Note the time of an event of the kind that this place is for."""
+        if timestamp > self.latest[place]:
+            if self.latest is self._label_sets.no_latest:
+                self.latest = self.latest.copy()
+            self.latest[place] = timestamp
+
+    def count_exception(self, exception: str, outcome: str) -> None:
+        """Count an exception of this class, or of ``other`` if there is no room for one more class."""
+        key = (exception, outcome)
+        if key not in self.exceptions and not self._label_sets.admits_exception(self):
+            key = (OTHER, outcome)
+        if not self.exceptions:
+            self.exceptions = {}
+        self.exceptions[key] = self.exceptions.get(key, 0) + 1
+
+    def merge(self, other: Counts) -> None:
+        """Add the counts of an attempt that has waited; nothing may be counted in those any more."""
+        self.totals[:] = map(add, self.totals, other.totals)
+        if other.latest is not self._label_sets.no_latest:
+            for place, timestamp in enumerate(other.latest):
+                self.note_latest(place, timestamp)
+        if other.histograms is not self._label_sets.no_histograms:
+            for place, histogram in enumerate(other.histograms):
+                if histogram is not None:
+                    (self.histograms[place] or self._make_histogram(place)).merge(histogram)
+        for (exception, outcome), number in other.exceptions.items():
+            for _ in range(number):
+                self.count_exception(exception, outcome)
+
+
+class LabelSets(dict["Kind", Counts]):
+    """The counts of every (task, queue), bounded in number: the one owner of which label sets the task families have.
+
+    ``label_sets[task, queue]`` finds the counts, or makes them. None is ever removed. One thread at a time writes, any
+    may read.
+    """
+
+    def __init__(self, places: Places, limit: SeriesLimit, *, expected: Mapping[str, str | None]) -> None:
+        """Args:
+        places: how much each of the counts holds.
+        limit: of the label sets of a family.
+        expected: tasks that are shown at 0 until they are seen, each with the queue on which it is expected, if known.
+        """
+        super().__init__()
+        self.places = places
+        self.no_totals = [0] * places.totals
+        self.no_latest = [0.0] * places.latest
+        self.no_histograms: list[Distribution | None] = [None] * len(places.bounds)
+        self.no_exceptions: dict[tuple[str, str], int] = {}
+        self._limit = limit
+        self._exceptions = 0  # label sets of exceptions
+        self._expected: dict[str, tuple[str, str]] = {}  # task -> its labels
+        for task, queue in islice(expected.items(), limit.maximum):
+            self._expected[clean(task)] = (clean(task), clean(queue or UNKNOWN))
+
+    def __missing__(self, kind: Kind) -> Counts:
+        task, queue = kind
+        labels = (clean(task or UNKNOWN), clean(queue or UNKNOWN))
+        counts = self.get(labels)
+        if counts is None and not self._limit.admits("celery_task", len(self)):
+            labels = (OTHER, OTHER)
+            counts = self.get(labels)
+        if counts is None:
+            counts = self[labels] = Counts(self, labels)
+            self._expected.pop(labels[0], None)  # after: no scrape between misses it
+        return counts
+
+    def make_unlabelled(self) -> Counts:
+        """Make counts for an attempt that waits."""
+        return Counts(self, ())
+
+    def admits_exception(self, counts: Counts) -> bool:
+        """Whether there is room for one more class of exceptions; some libraries make classes at run time."""
+        if not counts.labels:  # counted against the limit of all when it is merged
+            return self._limit.admits("celery_task_exceptions_total", len(counts.exceptions))
+        if not self._limit.admits("celery_task_exceptions_total", self._exceptions):
+            return False
+        self._exceptions += 1
+        return True
+
+    def expected(self) -> list[tuple[str, str]]:
+        """The labels of expected tasks that were not seen yet, as many as the limit has room for.
+
+        A task that was seen on any queue is expected no more, so that no series of zeros stays beside what is counted.
+        """
+        expected = tuple(self._expected.values())
+        room = max(0, self._limit.maximum - len(self))
+        return [labels for labels in expected if labels not in self][:room]

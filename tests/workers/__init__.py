@@ -1,0 +1,1 @@
+"""Workers: who is up, what each does and can do."""
