@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 _ROOT: Final = str(Path(__file__).resolve().parents[1])
-_PROGRAMS: Final = ("celery", "celery_metrics_exporter")
 _IMPORTS: Final = (
     "celery.app.control",
     "celery.app.log",
@@ -45,9 +44,10 @@ _FIRST: Final = {"eventlet", "gevent"}
 _ORDER_BYTES: Final = 1 << 18
 
 
-def is_preloaded(argv: Sequence[str]) -> bool:
-    """Whether :class:`Preloaded` can start this command."""
-    return tuple(argv[:2]) == (sys.executable, "-m") and argv[2] in _PROGRAMS and not _FIRST & {*argv}
+def is_preloaded(argv: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether :class:`Preloaded` can start this command: it runs a module, and brings no modules of its own."""
+    runs_a_module = tuple(argv[:2]) == (sys.executable, "-m") and not _FIRST & {*argv}
+    return runs_a_module and env.get("PYTHONPATH", _ROOT) == _ROOT
 
 
 class Preloaded:
@@ -90,7 +90,11 @@ class Preloaded:
 def run(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command for which :func:`is_preloaded` holds to its end; what it wrote is kept apart."""
+    """Run a command to its end, preloaded if it can be; what it wrote is kept apart."""
+    if not is_preloaded(argv, env):
+        return subprocess.run(
+            argv, env=env, cwd=cwd, timeout=timeout, capture_output=True, text=True, check=False
+        )
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         program = Preloaded(argv, env=env, cwd=cwd, stdout=stdout.fileno(), stderr=stderr.fileno())
         try:
@@ -153,8 +157,8 @@ def _run(argv: list[str], env: dict[str, str], cwd: str) -> NoReturn:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    paths = env.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:] = [cwd, *filter(None, paths), *(path for path in sys.path if path != _ROOT)]
+    paths = [_ROOT] if "PYTHONPATH" in env else []
+    sys.path[:] = [cwd, *paths, *(path for path in sys.path if path != _ROOT)]
     sys.argv[:] = argv
     runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
     sys.exit()

@@ -72,7 +72,7 @@ class ServerProcess:
         assert not self.running, f"{self.argv[0]} is running already"
         env = dict(os.environ if self._env is None else self._env)
         with self.log.open("ab") as log:
-            if is_preloaded(self.argv):
+            if is_preloaded(self.argv, env):
                 self._process = Preloaded(
                     self.argv, env=env, cwd=self._cwd, stdout=log.fileno(), stderr=log.fileno()
                 )
