@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
-from celery_metrics_exporter.config.config import ListenAddress
-from celery_metrics_exporter.status_page.snapshot import Setup, Snapshot, SubscriptionView
+from celery_metrics_exporter.config.config import Config, ListenAddress
+from celery_metrics_exporter.events.stream_state import SubscriptionState
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
 from celery_metrics_exporter.web.server import WebServer
@@ -26,8 +27,9 @@ LOOPBACK = (ListenAddress("127.0.0.1", 0),)
 SEEN = Snapshot(
     now=1_700_000_060.0,
     since=1_700_000_000.0,
-    setup=Setup(version="1.2.3", broker="redis://broker/0"),
-    subscription=SubscriptionView(connected=True, delivers=True, lasting=60.0),
+    config=Config(broker_url="redis://broker/0"),
+    broker_name="redis://broker/0",
+    subscription=SubscriptionState(connected=True, delivering=True, lasting=60.0),
 )
 
 

@@ -2,7 +2,9 @@
 
 import math
 
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.config.config import Config, EventQueue
+from celery_metrics_exporter.events.stream_state import SubscriptionState
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
 from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
@@ -72,17 +74,18 @@ def crowded(*, connected: bool = True) -> Snapshot:
     return Snapshot(
         now=T0,
         since=T0 - 10**6,
-        setup=Setup(
-            version="1.2.3", broker="redis://" + "host" * 40, inspect_workers=False, routing_key="task.#"
+        config=Config(
+            broker_url="redis://", inspect_workers=False, event_queue=EventQueue(routing_key="task.#")
         ),
-        subscription=SubscriptionView(
+        broker_name="redis://" + "host" * 40,
+        subscription=SubscriptionState(
             connected=connected,
-            delivers=True,
-            error="ConnectionError: " + NAMES[0],
+            delivering=True,
+            last_error="ConnectionError: " + NAMES[0],
             past_error="OSError: " + NAMES[5],
             lasting=99.0,
-            reconnects=7,
-            unheard=1234.0,
+            connections=8,
+            disconnected_seconds=1234.0,
             restarts=2,
         ),
         stream=Stream(

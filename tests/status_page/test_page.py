@@ -7,8 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from celery_metrics_exporter import __version__
+from celery_metrics_exporter.config.config import EventQueue
+from celery_metrics_exporter.events.stream_state import SubscriptionState
 from celery_metrics_exporter.status_page import StatusPage
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
 from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
@@ -128,7 +131,7 @@ def test_it_tells_what_was_seen() -> None:
     """Every subject stands on the page, with its numbers."""
     text = Document(rendered(BUSY)).text
     for expected in (
-        "celery-exporter 1.2.3 redis://broker/0",
+        f"celery-exporter {__version__} redis://broker/0",
         "Receiving events for 1 min, since",
         "Events per second 41.2 12,345 in all",
         "Last event 3 s ago",
@@ -188,25 +191,25 @@ def test_it_refreshes_itself_without_scripts() -> None:
 @pytest.mark.parametrize(
     ("state", "health", "verdict", "icon"),
     [
-        (SubscriptionView(connected=True, delivers=True), (True, ""), "Receiving events", "1a7f37"),
-        (SubscriptionView(connected=True), (True, ""), "Connected, no event yet", "bf8700"),
+        (SubscriptionState(connected=True, delivering=True), (True, ""), "Receiving events", "1a7f37"),
+        (SubscriptionState(connected=True), (True, ""), "Connected, no event yet", "bf8700"),
         (
-            SubscriptionView(connected=True, delivers=False, deafness="no event for 40 s"),
+            SubscriptionState(connected=True, delivering=False, deafness="no event for 40 s"),
             (True, ""),
             "Nothing arrives",
             "d1242f",
         ),
-        (SubscriptionView(connected=False, error="refused"), (True, ""), "Not connected", "d1242f"),
-        (SubscriptionView(connected=True, delivers=True), (False, "dead: sampler"), "Broken", "d1242f"),
+        (SubscriptionState(connected=False, last_error="refused"), (True, ""), "Not connected", "d1242f"),
+        (SubscriptionState(connected=True, delivering=True), (False, "dead: sampler"), "Broken", "d1242f"),
     ],
 )
-def test_verdict(state: SubscriptionView, health: tuple[bool, str], verdict: str, icon: str) -> None:
+def test_verdict(state: SubscriptionState, health: tuple[bool, str], verdict: str, icon: str) -> None:
     """The verdict stands in the banner, in the title, and colours the icon; a reason stands beside it."""
     html = rendered(replace(SEEN, subscription=state), health)
     assert f"<title>{verdict} · celery-exporter</title>" in html
     assert f'aria-live="polite">{verdict}</p>' in html
     assert f"fill='%23{icon}'" in html
-    for reason in (state.deafness, state.error, None if health[0] else health[1]):
+    for reason in (state.deafness, state.last_error, None if health[0] else health[1]):
         assert reason is None or reason in Document(html).text
 
 
@@ -215,7 +218,7 @@ HOSTILE = (
     "</td></tr></table><h1>owned</h1>",
     "\"'><img src=x onerror=alert(1)>",
     "&lt;b&gt;&amp;",
-    "{seen.setup} %s `code`",
+    "{seen.config} %s `code`",
     "\u202egnp.exe\u202c\u2066\u200b\u200d\ufeff",
     "a\nb\x00\x1b[31m\x7f",
     "e" + "\u0301" * 60,
@@ -232,13 +235,16 @@ def test_names_are_nothing_but_text(name: str) -> None:
 
     def page_with(text: str) -> str:
         named = Top((text,), 1)
+        routed = EventQueue()
+        object.__setattr__(routed, "routing_key", text)  # not all of these are let in
         task = TaskRow(task=text, queue=text, exception=text, started=1, failed=1)
         worker = WorkerRow(name=text, state="up", last_seen=NOW, version=text, queues=named)
         return rendered(
             replace(
                 SEEN,
-                setup=replace(SEEN.setup, broker=text, routing_key=text),
-                subscription=SubscriptionView(connected=False, error=text, past_error=text),
+                config=replace(SEEN.config, event_queue=routed),
+                broker_name=text,
+                subscription=SubscriptionState(connected=False, last_error=text, past_error=text),
                 broker=BrokerView(up=False, error=text, control_error=text),
                 queues=Queues(shown=Top((QueueRow(name=text),), 1), abandoned=named, ageless=named),
                 workers=Workers(

@@ -106,7 +106,7 @@ def _clocks(_context: Context, seen: Snapshot) -> Finding:
 
 
 def _queues(_context: Context, seen: Snapshot) -> Finding:
-    if not seen.setup.reads_queues:
+    if not seen.reads_queues:
         return skipped("the queues of such a broker cannot be read")
     rows = [
         row

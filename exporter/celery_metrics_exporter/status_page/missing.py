@@ -15,7 +15,8 @@ from celery_metrics_exporter.status_page.wording import duration
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_metrics_exporter.status_page.snapshot import Snapshot, SubscriptionView
+    from celery_metrics_exporter.events.stream_state import SubscriptionState
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 #: Events that come later than this, in seconds, are told of; the alert CeleryEventLagHigh has the same threshold.
 LAG_SECONDS: Final = 10.0
@@ -56,7 +57,8 @@ def find_missing(seen: Snapshot, *, final: bool = False) -> list[Finding]:
 
 
 def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
-    state, setup = seen.subscription, seen.setup
+    state = seen.subscription
+    routing_key = seen.config.event_queue.routing_key
     if not state.connected:
         yield Finding(
             "connection",
@@ -65,7 +67,7 @@ def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
             "The exporter keeps trying. Does the broker run, and does `--broker-url` name its host, port, "
             "database or virtual host, user and password? `celery-exporter doctor` with the same options "
             "tries each step.",
-            quote=state.error or "connecting for the first time",
+            quote=state.last_error or "connecting for the first time",
         )
     elif state.deafness is not None:
         yield Finding(
@@ -77,7 +79,7 @@ def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
             "read the same durable event queue? `celery -A proj events --dump` shows what is published.",
             quote=state.deafness,
         )
-    elif state.delivers is None and (not seen.stream.heard if final else state.lasting > UNSURE_SECONDS):
+    elif state.delivering is None and (not seen.stream.heard if final else state.lasting > UNSURE_SECONDS):
         yield Finding(
             "unsure",
             Level.NOTE if seen.stream.last else Level.WARNING,
@@ -85,13 +87,13 @@ def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
             "It sends itself an event when nothing comes, which takes remote control (no `--no-remote-control`), the "
             "right to publish to the event exchange, Redis or RabbitMQ, and an `--event-routing-key` that lets it in.",
         )
-    if setup.routing_key != "#":
+    if routing_key != "#":
         yield Finding(
             "routing-key",
             Level.NOTE,
             "Only some events are received",
             "`--event-routing-key` leaves the others out; `#` is all.",
-            quote=setup.routing_key,
+            quote=routing_key,
         )
     yield from _gaps(state)
     if state.restarts:
@@ -103,14 +105,14 @@ def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
         )
 
 
-def _gaps(state: SubscriptionView) -> Iterator[Finding]:
+def _gaps(state: SubscriptionState) -> Iterator[Finding]:
     first_wait = 0.0 if state.connected else state.lasting
-    if state.reconnects or state.unheard > max(GAP_SECONDS, first_wait):
+    if state.reconnects or state.disconnected_seconds > max(GAP_SECONDS, first_wait):
         is_news = state.past_error is not None and state.past_error_age < RECENT_SECONDS
         yield Finding(
             "gaps",
             Level.FAILED if state.reconnects and is_news else Level.NOTE,
-            f"No events were received for {duration(state.unheard)} in total, "
+            f"No events were received for {duration(state.disconnected_seconds)} in total, "
             f"with {count(state.reconnects, 'reconnect')}",
             "What happened then is not counted. The log has the reason of each loss. On Redis a slow subscriber "
             "is cut off: raise `client-output-buffer-limit pubsub`, or give the exporter more CPU.",
@@ -119,8 +121,8 @@ def _gaps(state: SubscriptionView) -> Iterator[Finding]:
 
 
 def _broker(seen: Snapshot) -> Iterator[Finding]:
-    broker, setup = seen.broker, seen.setup
-    if not setup.reads_queues:
+    broker, config = seen.broker, seen.config
+    if not seen.reads_queues:
         yield Finding(
             "queues-unreadable",
             Level.NOTE,
@@ -133,12 +135,12 @@ def _broker(seen: Snapshot) -> Iterator[Finding]:
             "broker",
             Level.FAILED,
             "The broker cannot be read: no queue lengths",
-            f"It is tried again every {duration(setup.sample_interval)}. If the user may not: on Redis it needs "
+            f"It is tried again every {duration(config.sample_interval)}. If the user may not: on Redis it needs "
             "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`, on RabbitMQ access to the virtual host, with "
             "`--management-url` the tag `management` too.",
             quote=broker.error or "no fresh answer",
         )
-    if not setup.remote_control:
+    if not config.remote_control:
         yield Finding(
             "remote-control",
             Level.NOTE,
@@ -154,7 +156,7 @@ def _broker(seen: Snapshot) -> Iterator[Finding]:
             "`*.reply.celery-exporter.pidbox`. To live without: `--no-remote-control`.",
             quote=broker.control_error,
         )
-    elif not setup.inspect_workers:
+    elif not config.inspect_workers:
         yield Finding(
             "inspection",
             Level.NOTE,

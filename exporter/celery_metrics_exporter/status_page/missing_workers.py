@@ -29,7 +29,7 @@ _SWITCH: Final = "For good: `worker_send_task_events = True` in the application,
 
 def missing_workers(seen: Snapshot, *, had_time: bool) -> Iterator[Finding]:
     """All findings of this subject; ``had_time``: every worker had the time to show itself."""
-    workers, setup = seen.workers, seen.setup
+    workers, config = seen.workers, seen.config
     if had_time and not workers.up and seen.subscription.deafness is None:
         yield Finding(
             "no-worker",
@@ -44,7 +44,7 @@ def missing_workers(seen: Snapshot, *, had_time: bool) -> Iterator[Finding]:
         yield Finding(
             "lost",
             Level.WARNING,
-            f"{count(workers.lost.total, 'worker')} lost, silent for {duration(setup.worker_timeout)} and more",
+            f"{count(workers.lost.total, 'worker')} lost, silent for {duration(config.worker_timeout)} and more",
             "Look at the process and its log. A solo worker says nothing while it runs a task: raise "
             "`--worker-timeout` above its longest one.",
             names=workers.lost,
@@ -58,7 +58,7 @@ def missing_workers(seen: Snapshot, *, had_time: bool) -> Iterator[Finding]:
             "RabbitMQ the user of the workers needs to write to `amq.default`. `--no-inspect-workers` asks nobody.",
             names=workers.untold,
         )
-    if had_time and workers.unheard.total and setup.routing_key == "#":
+    if had_time and workers.unheard.total and config.event_queue.routing_key == "#":
         yield Finding(
             "unheard",
             Level.WARNING,
@@ -106,11 +106,11 @@ def _clocks(seen: Snapshot) -> Iterator[Finding]:
 
 
 def _task_events(seen: Snapshot) -> Iterator[Finding]:
-    workers, setup = seen.workers, seen.setup
+    workers, config = seen.workers, seen.config
     if workers.silent.total:
         asks = "The exporter asks for them too."
-        if not (setup.remote_control and setup.enable_events):
-            why_not = "--no-enable-events" if setup.remote_control else "--no-remote-control"
+        if not (config.remote_control and config.enable_events):
+            why_not = "--no-enable-events" if config.remote_control else "--no-remote-control"
             asks = f"The exporter does not ask: `{why_not}`."
         yield Finding(
             "events-off",

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter import __version__
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
 from celery_metrics_exporter.status_page.gather_tasks import StartTotals, TaskTotals, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,18 +79,9 @@ class Survey:
         self._of = sources
         self._clock = clock
         self._since = clock.wall()
-        self._setup = Setup(
-            version=__version__,
-            broker=broker,
-            reads_queues=reads_queues,
-            remote_control=config.remote_control,
-            enable_events=config.enable_events,
-            inspect_workers=config.inspect_workers,
-            queues=config.queues,
-            routing_key=config.event_queue.routing_key,
-            sample_interval=config.sample_interval,
-            worker_timeout=config.worker_timeout,
-        )
+        self._config = config
+        self._broker_name = broker
+        self._reads_queues = reads_queues
         self._control_error = control_error
         self._redact = redact
         now = clock.monotonic()
@@ -115,13 +105,15 @@ class Survey:
         return Snapshot(
             now=self._clock.wall(),
             since=self._since,
-            setup=self._setup,
-            subscription=self._see_subscription(),
+            config=self._config,
+            broker_name=self._broker_name,
+            reads_queues=self._reads_queues,
+            subscription=self._of.subscription.state(),
             stream=self._see_stream(now),
             broker=self._broker(),
-            queues=see_queues(self._of.queues, self._of.known, self._of.roster, named=self._setup.queues),
+            queues=see_queues(self._of.queues, self._of.known, self._of.roster, named=self._config.queues),
             workers=see_workers(
-                self._of.roster, asks=self._setup.inspect_workers and self._setup.remote_control
+                self._of.roster, asks=self._config.inspect_workers and self._config.remote_control
             ),
             tasks=see_tasks(
                 self._of.tasks,
@@ -130,21 +122,6 @@ class Survey:
                 evicted=self._of.inflight.evicted["capacity"],
                 overflowed=tuple(self._of.exporter.overflows().items()),
             ),
-        )
-
-    def _see_subscription(self) -> SubscriptionView:
-        state = self._of.subscription.state()
-        return SubscriptionView(
-            connected=state.connected,
-            deafness=state.deafness,
-            delivers=state.delivering,
-            lasting=state.lasting,
-            error=state.last_error,
-            past_error=state.past_error,
-            past_error_age=state.past_error_age,
-            reconnects=max(0, state.connections - 1),
-            unheard=state.disconnected_seconds,
-            restarts=state.restarts,
         )
 
     def _broker(self) -> BrokerView:
