@@ -108,7 +108,7 @@ def test_exit_codes() -> None:
 
 def test_several_findings_of_one_check() -> None:
     """They are one, as bad as the worst of them, which comes first; notes are told too."""
-    note = Finding("n", Level.NOTE, "c", "do c.")
+    note = Finding(Level.NOTE, "n", "c", "do c.")
     both = together((warning("a", "do a"), note, failed("b", "do b", "run b")), ok("well"))
     assert (both.level, both.title, both.remedy, both.command) == (
         Level.FAILED,
@@ -120,7 +120,7 @@ def test_several_findings_of_one_check() -> None:
 
 def test_notes_are_no_trouble() -> None:
     """A check with nothing but notes comes to what it comes to without them."""
-    note = Finding("n", Level.NOTE, "c", "do c.")
+    note = Finding(Level.NOTE, "n", "c", "do c.")
     well = together((note,), ok("well"))
     assert (well.level, well.title, well.remedy) == (Level.OK, "well; besides: c", "do c.")
     assert together((), skipped("why")) == skipped("why")
@@ -128,7 +128,7 @@ def test_notes_are_no_trouble() -> None:
 
 def test_a_finding_in_one_line() -> None:
     """The names that it concerns, as many as are known of how many there are, and the words of a library."""
-    finding = Finding("k", Level.WARNING, "Off", "do", names=Top(("a", "b"), 1_007), quote="NOPERM")
+    finding = Finding(Level.WARNING, "k", "Off", "do", names=Top(("a", "b"), 1_007), quote="NOPERM")
     assert in_one_line(finding) == "Off: a, b and 1,005 more (NOPERM)"
     assert in_one_line(ok("well")) == "well"
 

@@ -25,9 +25,10 @@ from celery_metrics_exporter.doctor.reach import (
     check_namespace,
     check_ports,
 )
-from celery_metrics_exporter.doctor.results import failed, one_line, skipped
+from celery_metrics_exporter.doctor.results import failed, skipped
 from celery_metrics_exporter.doctor.rights import check_ask, check_read, check_subscribe
 from celery_metrics_exporter.doctor.tls import check_tls
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.status_page.findings import Level
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import msgspec
 from celery_metrics_exporter.control.answers import tasks_in
 from celery_metrics_exporter.control.commands import HEARTBEAT, REGISTERED
 from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
-from celery_metrics_exporter.doctor.results import one_line
+from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 from celery_metrics_exporter.doctor import network
 from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
 from celery_metrics_exporter.doctor.needs import amqp_line
-from celery_metrics_exporter.doctor.results import failed, listed, ok, one_line, skipped, warning
+from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
+from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

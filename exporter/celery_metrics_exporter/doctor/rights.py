@@ -11,9 +11,10 @@ from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
 from celery_metrics_exporter.doctor.needs import amqp_line, redis_rights
 from celery_metrics_exporter.doctor.questions import Questions
 from celery_metrics_exporter.doctor.redis_server import RedisServer
-from celery_metrics_exporter.doctor.results import failed, listed, ok, one_line, skipped, warning
+from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
 from celery_metrics_exporter.doctor.traffic import Traffic
 from celery_metrics_exporter.doctor.trial_run import TrialRun
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.receivers.kombu import declare_durable_queue

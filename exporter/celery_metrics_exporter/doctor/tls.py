@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from celery_metrics_exporter.doctor import network
 from celery_metrics_exporter.doctor.entry import ConnectFailure, causes_of, failure_of
 from celery_metrics_exporter.doctor.network import Language
-from celery_metrics_exporter.doctor.results import failed, ok, one_line, skipped, warning
+from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
+from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.doctor.addresses import Address
