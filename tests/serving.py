@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from celery_metrics_exporter.config.config import Config, ListenAddress
 from celery_metrics_exporter.events.stream_state import SubscriptionState
+from celery_metrics_exporter.status_page import StatusPage
 from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
@@ -52,6 +53,11 @@ class FixedStatus:
     def overview(self) -> Snapshot:
         """What the status page shows."""
         return self.seen
+
+
+def page_of(seen: Snapshot, health: tuple[bool, str] = (True, "healthy")) -> str:
+    """The status page that shows this."""
+    return StatusPage(lambda: seen, lambda: health, "/metrics").body().decode()
 
 
 @dataclass(frozen=True, slots=True)

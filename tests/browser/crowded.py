@@ -95,6 +95,8 @@ def crowded(*, connected: bool = True) -> Snapshot:
             lag=math.inf,
             dropped=(("undecodable", 9), ("invalid", 9), ("oversized", 9), ("handler_error", 9)),
             retimed=9,
+            evicted=9,
+            overflowed=(("celery_task_exceptions_total", 10**6), ("celery_queue", 9)),
         ),
         broker=BrokerView(up=False, error=NAMES[0]),
         queues=Queues(shown=Top(queues, 10_000), waiting=10**9, abandoned=named, ageless=named, absent=named),
@@ -124,7 +126,5 @@ def crowded(*, connected: bool = True) -> Snapshot:
             recent_ends=10**6,
             unsent=named,
             unregistered=named,
-            evicted=9,
-            overflowed=(("celery_task_exceptions_total", 10**6), ("celery_queue", 9)),
         ),
     )

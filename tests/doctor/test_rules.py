@@ -18,7 +18,7 @@ from celery_metrics_exporter.doctor.permissions import RedisRights, rabbitmq_lin
 from celery_metrics_exporter.doctor.redis_server import OutputLimit
 from celery_metrics_exporter.doctor.traffic import Traffic
 from celery_metrics_exporter.status_page.findings import Level
-from celery_metrics_exporter.status_page.versions import version_of
+from celery_metrics_exporter.status_page.gather_workers import version_of
 from tests.status_page.test_missing import CASES
 
 DOCS = Path(__file__).parents[2] / "docs"

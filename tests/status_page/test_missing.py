@@ -11,7 +11,6 @@ import pytest
 from celery_metrics_exporter.cli.options import run_options
 from celery_metrics_exporter.config.config import EventQueue
 from celery_metrics_exporter.events.stream_state import SubscriptionState
-from celery_metrics_exporter.status_page import StatusPage
 from celery_metrics_exporter.status_page.findings import Finding
 from celery_metrics_exporter.status_page.missing import find_missing
 from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
@@ -22,7 +21,7 @@ from celery_metrics_exporter.status_page.snapshot_tables import (
     Top,
     Workers,
 )
-from tests.serving import SEEN, FixedStatus
+from tests.serving import SEEN, page_of
 
 #: An exporter that knows everything: it has heard of workers and tasks, and nothing is wrong.
 WELL = replace(
@@ -60,7 +59,7 @@ def with_subscription(**state: Any) -> Snapshot:
 def test_nothing_is_missing() -> None:
     """When everything is known there is no finding, and the page says so."""
     assert found(WELL) == []
-    html = StatusPage(FixedStatus(seen=WELL), "/metrics").body().decode()
+    html = page_of(WELL)
     assert "Nothing: every source of metrics is available." in html
 
 
@@ -185,13 +184,13 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
     "lag": (replace(WELL, stream=Stream(lag=math.inf)), "warning", "more than 10 s late", "CPU"),
     "retimed": (replace(WELL, stream=Stream(retimed=1)), "warning", "1 event had", "clock"),
     "evicted": (
-        replace(WELL, tasks=Tasks(sent=1, started=1, evicted=9)),
+        replace(WELL, stream=Stream(total=1, evicted=9)),
         "warning",
         "9 tasks",
         "`--max-in-flight`",
     ),
     "overflow": (
-        replace(WELL, tasks=Tasks(sent=1, started=1, overflowed=(("celery_task", 4),))),
+        replace(WELL, stream=Stream(total=1, overflowed=(("celery_task", 4),))),
         "warning",
         "More tasks, workers or queues than `--max-series`",
         "at run time",
@@ -213,7 +212,7 @@ def test_finding(key: str) -> None:
 def test_finding_on_the_page(key: str) -> None:
     """It stands on the page under its anchor, with level, names, the words of the library, and code to type."""
     (finding,) = found(CASES[key][0])
-    html = StatusPage(FixedStatus(seen=CASES[key][0]), "/metrics").body().decode()
+    html = page_of(CASES[key][0])
     (shown,) = re.findall(rf'<li id="missing-{key}" class="{finding.level}">(.*?)</li>', html, re.DOTALL)
     assert shown.count("<code>") == (finding.title + finding.remedy).count("`") / 2 + bool(finding.command)
     assert ("<bdi>a</bdi>, <bdi>b</bdi> and 5 more" in shown) == (finding.names == NAMES)
@@ -236,7 +235,7 @@ def test_command() -> None:
     seen = replace(WELL, queues=Queues(abandoned=Top(("a", "b c"), 2)))
     (finding,) = found(seen)
     assert finding.command == "celery -A proj worker -Q 'a,b c'"
-    html = StatusPage(FixedStatus(seen=seen), "/metrics").body().decode()
+    html = page_of(seen)
     assert "<code><bdi>celery -A proj worker -Q &#x27;a,b c&#x27;</bdi></code>" in html
 
 

@@ -33,7 +33,7 @@ from celery_metrics_exporter.status_page.wording import (
     within,
 )
 from tests.pipeline import T0
-from tests.serving import SEEN, FixedStatus
+from tests.serving import SEEN, page_of
 
 NOW = SEEN.now
 
@@ -122,14 +122,9 @@ class Document(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def rendered(seen: Snapshot, health: tuple[bool, str] = (True, "healthy")) -> str:
-    """The page."""
-    return StatusPage(FixedStatus(health=health, seen=seen), "/metrics").body().decode()
-
-
 def test_it_tells_what_was_seen() -> None:
     """Every subject stands on the page, with its numbers."""
-    text = Document(rendered(BUSY)).text
+    text = Document(page_of(BUSY)).text
     for expected in (
         f"celery-exporter {__version__} redis://broker/0",
         "Receiving events for 1 min, since",
@@ -155,7 +150,7 @@ def test_it_tells_what_was_seen() -> None:
 
 def test_every_table_has_headings_and_labels() -> None:
     """Each cell of each row is labelled by the heading of its column, and rows are named by their first cell."""
-    tags = Document(rendered(BUSY)).tags
+    tags = Document(page_of(BUSY)).tags
     assert sum(tag == "table" for tag, _ in tags) == 5
     assert all(attributes.get("scope") in {"col", "row"} for tag, attributes in tags if tag == "th")
     assert all(attributes["data-l"] for tag, attributes in tags if tag == "td")
@@ -163,7 +158,7 @@ def test_every_table_has_headings_and_labels() -> None:
 
 def test_every_link_leads_somewhere() -> None:
     """Links within the page have their target, the others are the exporter's own pages."""
-    tags = Document(rendered(BUSY)).tags
+    tags = Document(page_of(BUSY)).tags
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     links = {attributes["href"] for tag, attributes in tags if tag == "a"}
@@ -174,7 +169,7 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_nothing_comes_from_elsewhere() -> None:
     """No address of another host, no file, no handler in an attribute, no style in one."""
-    html = rendered(BUSY)
+    html = page_of(BUSY)
     for tag, attributes in Document(html).tags:
         assert "src" not in attributes
         assert "style" not in attributes
@@ -185,7 +180,7 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 def test_it_refreshes_itself_without_scripts() -> None:
     """A browser that runs no scripts loads the page anew."""
-    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in rendered(SEEN)
+    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page_of(SEEN)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +200,7 @@ def test_it_refreshes_itself_without_scripts() -> None:
 )
 def test_verdict(state: SubscriptionState, health: tuple[bool, str], verdict: str, icon: str) -> None:
     """The verdict stands in the banner, in the title, and colours the icon; a reason stands beside it."""
-    html = rendered(replace(SEEN, subscription=state), health)
+    html = page_of(replace(SEEN, subscription=state), health)
     assert f"<title>{verdict} · celery-exporter</title>" in html
     assert f'aria-live="polite">{verdict}</p>' in html
     assert f"fill='%23{icon}'" in html
@@ -239,7 +234,7 @@ def test_names_are_nothing_but_text(name: str) -> None:
         object.__setattr__(routed, "routing_key", text)  # not all of these are let in
         task = TaskRow(task=text, queue=text, exception=text, started=1, failed=1)
         worker = WorkerRow(name=text, state="up", last_seen=NOW, version=text, queues=named)
-        return rendered(
+        return page_of(
             replace(
                 SEEN,
                 config=replace(SEEN.config, event_queue=routed),
@@ -359,7 +354,7 @@ def test_largest_page() -> None:
     name = "<" * 200
     task = TaskRow(task=name, queue=name, exception=name, started=1, failed=1)
     worker = WorkerRow(name=name, state="up", last_seen=NOW, version=name, queues=Top((name,) * 4, 99))
-    html = rendered(
+    html = page_of(
         replace(
             SEEN,
             queues=Queues(shown=Top((QueueRow(name=name),) * 40, 10_000)),
@@ -376,7 +371,7 @@ def test_largest_page() -> None:
     assert "and 9,988 more, in the metrics" in html
 
 
-class Laborious(FixedStatus):
+class Laborious:
     """A status that takes a while to tell, on a clock that only this moves."""
 
     now = 0.0
@@ -387,7 +382,7 @@ class Laborious(FixedStatus):
         """Take that time."""
         self.now += self.cost
         self.asked += 1
-        return self.seen
+        return SEEN
 
 
 @pytest.mark.parametrize(("cost", "fresh"), [(0.001, 0.5), (0.3, 6.0)])
@@ -395,7 +390,7 @@ def test_page_is_made_no_more_often_than_it_may_cost(cost: float, fresh: float) 
     """However many ask, it is made twice a second at most; one that takes long has twenty times that rest."""
     status = Laborious()
     status.cost = cost
-    made = StatusPage(status, "/metrics", monotonic=lambda: status.now)
+    made = StatusPage(status.overview, lambda: (True, ""), "/metrics", monotonic=lambda: status.now)
     for _ in range(9):
         made.body()
     status.now += fresh * 0.99

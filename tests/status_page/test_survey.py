@@ -348,8 +348,8 @@ def test_losses_are_told() -> None:
     assert seen.stream.dropped == (("undecodable", 1),)
     assert (seen.stream.total, seen.stream.heard) == (3, 4)
     assert seen.stream.retimed == 1
-    assert seen.tasks.evicted == 1
-    assert dict(seen.tasks.overflowed)["celery_task"] >= 1
+    assert seen.stream.evicted == 1
+    assert dict(seen.stream.overflowed)["celery_task"] >= 1
 
 
 def test_setup_is_that_of_the_configuration() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 from heapq import nlargest, nsmallest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -15,8 +15,6 @@ from celery_metrics_exporter.status_page.gather_readings import growth
 from celery_metrics_exporter.status_page.snapshot_tables import RunningRow, TaskRow, Tasks, Top, top_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from celery_metrics_exporter.collectors import TaskCollector
     from celery_metrics_exporter.tasks.attempt import Attempt
 
@@ -33,54 +31,35 @@ _UNREGISTERED: Final = "NotRegistered"
 _SHORT: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class StartTotals:
-    """Starts of each ledger, and how many of them have a known wait in their queue, thus a task-sent; in that order."""
+#: Two numbers of each ledger, in the order in which the ledgers came to be.
+Counts = tuple[Sequence[int], Sequence[int]]
 
-    started: array[int]
-    paired: array[int]
-
-    @classmethod
-    def of(cls, ledgers: Sequence[TaskLedger]) -> StartTotals:
-        """Read them."""
-        return cls(array("q", map(attrgetter("started_total"), ledgers)), array("q", map(_paired, ledgers)))
+NOTHING: Final[Counts] = (array("q"), array("q"))
 
 
-@dataclass(frozen=True, slots=True)
-class TaskTotals:
-    """Failures and all outcomes of each ledger, in the order in which the ledgers came to be."""
+def count_starts(ledgers: Sequence[TaskLedger]) -> Counts:
+    """Starts, and how many of them have a known wait in their queue, thus a task-sent."""
+    return array("q", map(attrgetter("started_total"), ledgers)), array("q", map(_paired, ledgers))
 
-    failed: array[int]
-    ended: array[int]
 
-    @classmethod
-    def of(cls, ledgers: Sequence[TaskLedger]) -> TaskTotals:
-        """Read them."""
-        return cls(array("q", map(attrgetter("failed_total"), ledgers)), array("q", map(_ended, ledgers)))
+def count_outcomes(ledgers: Sequence[TaskLedger]) -> Counts:
+    """Failures, and all outcomes."""
+    return array("q", map(attrgetter("failed_total"), ledgers)), array("q", map(_ended, ledgers))
 
 
 def see_tasks(
-    collector: TaskCollector,
-    *,
-    starts: tuple[float, StartTotals],
-    outcomes: tuple[float, TaskTotals],
-    evicted: int,
-    overflowed: tuple[tuple[str, int], ...],
+    collector: TaskCollector, *, starts: tuple[float, Counts], outcomes: tuple[float, Counts]
 ) -> Tasks:
     """Args:
     collector: has the ledgers, and the attempts that run.
-    starts: how many seconds ago they were read, and by ledger what they were.
+    starts: how many seconds ago they were counted, and what they were.
     outcomes: the same of outcomes.
-    evicted: tasks in flight that were forgotten.
-    overflowed: label sets that were folded, by family.
     """
     ledgers = collector.ledgers()
     window, starts_before = starts
-    long_window, before = outcomes
-    started = growth(map(attrgetter("started_total"), ledgers), starts_before.started)
-    paired = growth(map(_paired, ledgers), starts_before.paired)
-    failed = growth(map(attrgetter("failed_total"), ledgers), before.failed)
-    ended = growth(map(_ended, ledgers), before.ended)
+    long_window, outcomes_before = outcomes
+    started, paired = map(growth, count_starts(ledgers), starts_before)
+    failed, ended = map(growth, count_outcomes(ledgers), outcomes_before)
     attempts = collector.running()
     running = Counter(map(_labels, attempts))
     rows = range(len(ledgers))
@@ -111,8 +90,6 @@ def see_tasks(
             for index in rows
             if failed[index] and ledgers[index].failures.get(_UNREGISTERED)
         ),
-        evicted=evicted,
-        overflowed=overflowed,
     )
 
 
@@ -125,7 +102,6 @@ def _row(ledger: TaskLedger, rate: float | None, running: int, failures: int, en
         queue=queue,
         rate=rate,
         running=running,
-        sent=ledger.sent_total,
         started=ledger.started_total,
         succeeded=ledger.succeeded_total,
         failed=ledger.failed_total,

@@ -190,14 +190,14 @@ def _stream(seen: Snapshot) -> Iterator[Finding]:
 
 
 def _limits(seen: Snapshot) -> Iterator[Finding]:
-    if seen.tasks.evicted:
+    if seen.stream.evicted:
         yield warning(
             "evicted",
-            f"{count(seen.tasks.evicted, 'task')} in flight had to be evicted",
+            f"{count(seen.stream.evicted, 'task')} in flight had to be evicted",
             "Their waits and run times are not measured. Raise `--max-in-flight` (about 0.5 kB each).",
         )
-    if seen.tasks.overflowed:
-        families = ", ".join(f"`{family}` {number:,} times" for family, number in seen.tasks.overflowed)
+    if seen.stream.overflowed:
+        families = ", ".join(f"`{family}` {number:,} times" for family, number in seen.stream.overflowed)
         yield warning(
             "overflow",
             "More tasks, workers or queues than `--max-series` allows",

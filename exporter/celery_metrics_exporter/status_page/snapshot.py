@@ -31,6 +31,8 @@ class Stream:
         lag: 95 % of those of the last minutes came within these seconds; infinite beyond the last bucket.
         dropped: by reason.
         retimed: with an impossible timestamp.
+        evicted: tasks in flight that were forgotten.
+        overflowed: label sets that were folded, by family.
     """
 
     total: int = 0
@@ -41,6 +43,8 @@ class Stream:
     lag: float | None = None
     dropped: tuple[tuple[str, int], ...] = ()
     retimed: int = 0
+    evicted: int = 0
+    overflowed: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

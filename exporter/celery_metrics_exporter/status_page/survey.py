@@ -6,14 +6,13 @@ any thread, at the time of asking. Only what a rate needs is kept besides, a few
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
-from celery_metrics_exporter.status_page.gather_tasks import StartTotals, TaskTotals, see_tasks
+from celery_metrics_exporter.status_page.gather_tasks import NOTHING, count_outcomes, count_starts, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
 from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
 
@@ -36,6 +35,8 @@ STARTS_SECONDS: Final = (30.0, 60.0)
 OUTCOMES_SECONDS: Final = (60.0, 600.0)
 #: Of the lags of the last minutes, this share is within what is told.
 LAG_SHARE: Final = 0.95
+#: Of all events so far: their number, and their lags by bucket.
+_StreamTotals = tuple[int, tuple[int, ...]]
 #: The rate of events is that of this many readings.
 _LATELY: Final = 2
 
@@ -84,20 +85,20 @@ class Survey:
         self._reads_queues = reads_queues
         self._control_error = control_error
         self._redact = redact
-        now = clock.monotonic()
-        self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
-        self._starts = Readings(STARTS_SECONDS, now, StartTotals(array("q"), array("q")))
-        self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
+        now, tasks = clock.monotonic(), sources.tasks
+        self._stream: Readings[_StreamTotals] = Readings(
+            self._stream_totals, STREAM_SECONDS, now, first=(0, ())
+        )
+        self._starts = Readings(lambda: count_starts(tasks.ledgers()), STARTS_SECONDS, now, first=NOTHING)
+        self._outcomes = Readings(
+            lambda: count_outcomes(tasks.ledgers()), OUTCOMES_SECONDS, now, first=NOTHING
+        )
 
     def sweep(self) -> None:
         """Take the readings that are due."""
         now = self._clock.monotonic()
-        if self._stream.are_due(now):
-            self._stream.add(now, self._stream_totals())
-        if self._starts.are_due(now):
-            self._starts.add(now, StartTotals.of(self._of.tasks.ledgers()))
-        if self._outcomes.are_due(now):
-            self._outcomes.add(now, TaskTotals.of(self._of.tasks.ledgers()))
+        for readings in (self._stream, self._starts, self._outcomes):
+            readings.sweep(now)
 
     def look(self) -> Snapshot:
         """See everything as it is now. May be called from any thread."""
@@ -116,11 +117,7 @@ class Survey:
                 self._of.roster, asks=self._config.inspect_workers and self._config.remote_control
             ),
             tasks=see_tasks(
-                self._of.tasks,
-                starts=self._starts.since(now),
-                outcomes=self._outcomes.since(now),
-                evicted=self._of.inflight.evicted["capacity"],
-                overflowed=tuple(self._of.exporter.overflows().items()),
+                self._of.tasks, starts=self._starts.since(now), outcomes=self._outcomes.since(now)
             ),
         )
 
@@ -138,32 +135,27 @@ class Survey:
         )
 
     def _stream_totals(self) -> _StreamTotals:
-        return _StreamTotals(self._of.exporter.total(), self._of.exporter.lags.counts())
+        return self._of.exporter.total(), self._of.exporter.lags.counts()
 
     def _see_stream(self, now: float) -> Stream:
-        totals = self._stream_totals()
+        exporter = self._of.exporter
+        total = exporter.total()
         kept = self._stream.kept()
-        at, before = kept[-_LATELY:][0]
-        _, first = kept[0]
+        at, (before, _) = kept[-_LATELY:][0]
+        _, (_, first_lags) = kept[0]
         seconds = now - at
         return Stream(
-            total=totals.events,
-            heard=self._of.exporter.heard(),
-            last=self._of.exporter.last_event or None,
-            rate=(totals.events - before.events) / seconds if seconds >= 1 else None,
+            total=total,
+            heard=exporter.heard(),
+            last=exporter.last_event or None,
+            rate=(total - before) / seconds if seconds >= 1 else None,
             rates=tuple(
-                (later.events - earlier.events) / (ends - begins)
-                for (begins, earlier), (ends, later) in pairwise(kept)
+                (later - earlier) / (ends - begins)
+                for (begins, (earlier, _)), (ends, (later, _)) in pairwise(kept)
             ),
-            lag=self._of.exporter.lags.bound_of(LAG_SHARE, since=first.lags),
-            dropped=tuple((reason, number) for reason, number in self._of.exporter.drops().items() if number),
-            retimed=self._of.exporter.retimed,
+            lag=exporter.lags.bound_of(LAG_SHARE, since=first_lags),
+            dropped=tuple((reason, number) for reason, number in exporter.drops().items() if number),
+            retimed=exporter.retimed,
+            evicted=self._of.inflight.evicted["capacity"],
+            overflowed=tuple(exporter.overflows().items()),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _StreamTotals:
-    """Of all events so far: their number, and their lags by bucket."""
-
-    events: int
-    lags: tuple[int, ...]
