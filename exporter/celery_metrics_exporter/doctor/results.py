@@ -52,8 +52,3 @@ def listed(names: Iterable[object], most: int = 5, *, total: int | None = None) 
     every = list(map(str, names))
     more = (len(every) if total is None else total) - min(most, len(every))
     return ", ".join(every[:most]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def exit_code(findings: Iterable[Finding]) -> int:
-    """1 when anything failed, else 0."""
-    return int(any(finding.level is Level.FAILED for finding in findings))
