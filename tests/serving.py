@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric, UnknownMetricFamily
 from prometheus_client.registry import Collector
 
-from celery_metrics_exporter.config.config import ListenAddress
-from celery_metrics_exporter.status_page.snapshot import Setup, Snapshot, SubscriptionView
+from celery_metrics_exporter.config.config import Config, ListenAddress
+from celery_metrics_exporter.events.stream_state import StreamReading
+from celery_metrics_exporter.status_page import StatusPage
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
 from celery_metrics_exporter.web.server import WebServer
@@ -26,8 +28,9 @@ LOOPBACK = (ListenAddress("127.0.0.1", 0),)
 SEEN = Snapshot(
     now=1_700_000_060.0,
     since=1_700_000_000.0,
-    setup=Setup(version="1.2.3", broker="redis://broker/0"),
-    subscription=SubscriptionView(connected=True, delivers=True, lasting=60.0),
+    config=Config(broker_url="redis://broker/0"),
+    broker_name="redis://broker/0",
+    subscription=StreamReading(connected=True, delivering=True, lasting=60.0),
 )
 
 
@@ -50,6 +53,11 @@ class FixedStatus:
     def overview(self) -> Snapshot:
         """What the status page shows."""
         return self.seen
+
+
+def page_of(seen: Snapshot, health: tuple[bool, str] = (True, "healthy")) -> str:
+    """The status page that shows this."""
+    return StatusPage(lambda: seen, lambda: health, "/metrics").body().decode()
 
 
 @dataclass(frozen=True, slots=True)

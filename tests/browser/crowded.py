@@ -2,7 +2,9 @@
 
 import math
 
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.config.config import Config, EventQueue
+from celery_metrics_exporter.events.stream_state import StreamReading
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
 from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
@@ -72,17 +74,18 @@ def crowded(*, connected: bool = True) -> Snapshot:
     return Snapshot(
         now=T0,
         since=T0 - 10**6,
-        setup=Setup(
-            version="1.2.3", broker="redis://" + "host" * 40, inspect_workers=False, routing_key="task.#"
+        config=Config(
+            broker_url="redis://", inspect_workers=False, event_queue=EventQueue(routing_key="task.#")
         ),
-        subscription=SubscriptionView(
+        broker_name="redis://" + "host" * 40,
+        subscription=StreamReading(
             connected=connected,
-            delivers=True,
-            error="ConnectionError: " + NAMES[0],
+            delivering=True,
+            last_error="ConnectionError: " + NAMES[0],
             past_error="OSError: " + NAMES[5],
             lasting=99.0,
-            reconnects=7,
-            unheard=1234.0,
+            connections=8,
+            disconnected_seconds=1234.0,
             restarts=2,
         ),
         stream=Stream(
@@ -92,6 +95,8 @@ def crowded(*, connected: bool = True) -> Snapshot:
             lag=math.inf,
             dropped=(("undecodable", 9), ("invalid", 9), ("oversized", 9), ("handler_error", 9)),
             retimed=9,
+            evicted=9,
+            overflowed=(("celery_task_exceptions_total", 10**6), ("celery_queue", 9)),
         ),
         broker=BrokerView(up=False, error=NAMES[0]),
         queues=Queues(shown=Top(queues, 10_000), waiting=10**9, abandoned=named, ageless=named, absent=named),
@@ -121,7 +126,5 @@ def crowded(*, connected: bool = True) -> Snapshot:
             recent_ends=10**6,
             unsent=named,
             unregistered=named,
-            evicted=9,
-            overflowed=(("celery_task_exceptions_total", 10**6), ("celery_queue", 9)),
         ),
     )

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,11 +13,11 @@ from typing import TextIO
 
 import pytest
 
+from celery_metrics_exporter import __version__
 from celery_metrics_exporter.doctor import progress
-from celery_metrics_exporter.doctor.progress import Progress
-from celery_metrics_exporter.doctor.report import JsonReport, TextReport
+from celery_metrics_exporter.doctor.progress import doing
+from celery_metrics_exporter.doctor.report import document_of, exit_code, lines_of, summary_of
 from celery_metrics_exporter.doctor.results import (
-    exit_code,
     failed,
     in_one_line,
     ok,
@@ -38,19 +39,13 @@ FINDINGS = {
 
 def text_of(*, colour: bool) -> str:
     """The report in lines."""
-    out = io.StringIO()
-    report = TextReport(out, colour=colour)
-    report.begin("redis://:***@host:6379/0")
-    for title, finding in FINDINGS.items():
-        report.add(title, finding)
-    report.end()
-    return out.getvalue()
+    lines = [lines_of(title, finding, colour=colour) for title, finding in FINDINGS.items()]
+    return "\n".join([*lines, summary_of(FINDINGS.values(), colour=colour)])
 
 
 def test_text() -> None:
     """A line for each finding, its remedy and its command below it, and the sums."""
     assert text_of(colour=False) == (
-        "broker redis://:***@host:6379/0\n\n"
         "ok       connection           it answers\n"
         "warning  TLS                  not checked\n"
         "         -> check it\n"
@@ -58,7 +53,7 @@ def test_text() -> None:
         "         -> let us in\n"
         "            ACL SETUSER celery-exporter on\n"
         "skipped  workers              needs: login\n"
-        "\n1 ok, 1 warning, 1 failed, 1 skipped\n"
+        "1 ok, 1 warning, 1 failed, 1 skipped"
     )
 
 
@@ -75,16 +70,9 @@ def test_colours() -> None:
 
 def test_json() -> None:
     """The document says what the lines say, under names that stay."""
-    out = io.StringIO()
-    report = JsonReport(out, version="1.2")
-    report.begin("redis://host")
-    for title, finding in FINDINGS.items():
-        report.add(title, finding)
-    assert not out.getvalue()
-    report.end()
-    document = json.loads(out.getvalue())
+    document = json.loads(document_of("redis://host", FINDINGS))
     assert {name: document[name] for name in ("version", "broker", "exit_code", "summary")} == {
-        "version": "1.2",
+        "version": __version__,
         "broker": "redis://host",
         "exit_code": 1,
         "summary": {"ok": 1, "warning": 1, "failed": 1, "skipped": 1},
@@ -108,7 +96,7 @@ def test_exit_codes() -> None:
 
 def test_several_findings_of_one_check() -> None:
     """They are one, as bad as the worst of them, which comes first; notes are told too."""
-    note = Finding("n", Level.NOTE, "c", "do c.")
+    note = Finding(Level.NOTE, "n", "c", "do c.")
     both = together((warning("a", "do a"), note, failed("b", "do b", "run b")), ok("well"))
     assert (both.level, both.title, both.remedy, both.command) == (
         Level.FAILED,
@@ -120,7 +108,7 @@ def test_several_findings_of_one_check() -> None:
 
 def test_notes_are_no_trouble() -> None:
     """A check with nothing but notes comes to what it comes to without them."""
-    note = Finding("n", Level.NOTE, "c", "do c.")
+    note = Finding(Level.NOTE, "n", "c", "do c.")
     well = together((note,), ok("well"))
     assert (well.level, well.title, well.remedy) == (Level.OK, "well; besides: c", "do c.")
     assert together((), skipped("why")) == skipped("why")
@@ -128,7 +116,7 @@ def test_notes_are_no_trouble() -> None:
 
 def test_a_finding_in_one_line() -> None:
     """The names that it concerns, as many as are known of how many there are, and the words of a library."""
-    finding = Finding("k", Level.WARNING, "Off", "do", names=Top(("a", "b"), 1_007), quote="NOPERM")
+    finding = Finding(Level.WARNING, "k", "Off", "do", names=Top(("a", "b"), 1_007), quote="NOPERM")
     assert in_one_line(finding) == "Off: a, b and 1,005 more (NOPERM)"
     assert in_one_line(ok("well")) == "well"
 
@@ -153,7 +141,7 @@ def read(master: int) -> str:
         return ""
 
 
-def test_progress_on_a_terminal(terminal: tuple[TextIO, int]) -> None:
+def test_progress_on_a_terminal(terminal: tuple[TextIO, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes its time is shown, and erased at the end."""
     out, master = terminal
     shown = ""
@@ -163,7 +151,8 @@ def test_progress_on_a_terminal(terminal: tuple[TextIO, int]) -> None:
         shown += read(master)
         return "... listening" in shown
 
-    with Progress(out).doing("listening", seconds=9):
+    monkeypatch.setattr(sys, "stderr", out)
+    with doing("listening", seconds=9):
         wait_for(see, timeout=5, what="a word about the wait")
     shown += read(master)
     assert "of 9 s)" in shown
@@ -174,7 +163,8 @@ def test_progress_of_what_is_quick(terminal: tuple[TextIO, int], monkeypatch: py
     """What is over at once is not worth a word."""
     monkeypatch.setattr(progress, "PATIENCE_SECONDS", 60.0)
     out, master = terminal
-    with Progress(out).doing("nothing"):
+    monkeypatch.setattr(sys, "stderr", out)
+    with doing("nothing"):
         pass
     assert not read(master)
 
@@ -183,6 +173,7 @@ def test_progress_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe and a dumb terminal see nothing."""
     monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.0)
     out = io.StringIO()
-    with Progress(out).doing("listening"):
+    monkeypatch.setattr(sys, "stderr", out)
+    with doing("listening"):
         time.sleep(0)
     assert not out.getvalue()

@@ -3,22 +3,28 @@
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.config.config import Config, EventQueue
 from celery_metrics_exporter.connection.celery_app import broker_of
-from celery_metrics_exporter.doctor.addresses import addresses_of, with_database
 from celery_metrics_exporter.doctor.buffers import judge as judge_buffers
 from celery_metrics_exporter.doctor.buffers import patience
 from celery_metrics_exporter.doctor.checks import CHECKS
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.event_queue import judge as judge_queue
+from celery_metrics_exporter.doctor.network import addresses_of, with_database
 from celery_metrics_exporter.doctor.observed import LEFT_OUT, Observed
-from celery_metrics_exporter.doctor.permissions import RedisRights, rabbitmq_line
+from celery_metrics_exporter.doctor.permissions import (
+    line_to_ask,
+    line_to_read,
+    line_to_subscribe,
+    rabbitmq_line,
+)
 from celery_metrics_exporter.doctor.redis_server import OutputLimit
 from celery_metrics_exporter.doctor.traffic import Traffic
 from celery_metrics_exporter.status_page.findings import Level
-from celery_metrics_exporter.status_page.versions import version_of
 from tests.status_page.test_missing import CASES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -79,35 +85,41 @@ def test_limits_against_load() -> None:
     assert judge_buffers(OutputLimit(hard, soft, seconds), 5 * MEGABYTE).level is Level.OK
 
 
-def redis(version: str, **names: str) -> RedisRights:
-    """The rights of a user on a server of this version."""
-    given = {"user": "u", "database": "0", "channel": "/0.", "exchange": "celeryev", "control": "celery"}
-    return RedisRights(**{**given, **names}, version=version_of(version))
+def context_of(url: str, **settings: Any) -> Context:
+    """What doctor knows at first."""
+    config = Config(broker_url=url, **settings)
+    return Context(config, broker_of(config), wait=0.0, timeout=1.0)
+
+
+def redis(version: str, database: int = 0) -> Context:
+    """A user's on a server of this version."""
+    context = context_of(f"redis://u:p@host/{database}")
+    context.version = version
+    return context
 
 
 def test_redis_lines_by_version() -> None:
     """Old servers do not know patterns for reading only, nor the parts of CLIENT."""
-    assert "%R~*" in redis("7.2.4").to_read()
-    assert " ~* " in redis("6.2.14").to_read()
-    assert "%" not in redis("6.2.14").to_read()
-    assert "+client|setinfo" in redis("7.2.0").to_subscribe()
-    assert "client" not in redis("7.0.15").to_subscribe()
-    assert redis("7.2.0", database="3").to_ask().endswith("+select")
+    assert "%R~*" in line_to_read(redis("7.2.4"))
+    assert " ~* " in line_to_read(redis("6.2.14"))
+    assert "%" not in line_to_read(redis("6.2.14"))
+    assert "+client|setinfo" in line_to_subscribe(redis("7.2.0"))
+    assert "client" not in line_to_subscribe(redis("7.0.15"))
+    assert line_to_ask(redis("7.2.0", database=3)).endswith("+select")
 
 
 def test_rabbitmq_line() -> None:
     """It is the documentation's; other names stand in it, quoted for a shell and for a pattern."""
-    names = {"vhost": "VHOST", "user": "celery-exporter", "exchange": "celeryev", "prefix": "celeryev"}
     documented = re.search(
         r"rabbitmqctl set_permissions.*?```", (DOCS / "operations.md").read_text(), re.DOTALL
     )
     assert documented is not None
-    line = rabbitmq_line(**names, control="celery", remote_control=True)
+    line = rabbitmq_line(context_of("amqp://celery-exporter:p@host/VHOST"))
     assert line.split() == documented[0].removesuffix("```").split()
-    other = rabbitmq_line(
-        vhost="my shop", user="u", exchange="ev.shop", prefix="q", control="shop", remote_control=False
-    )
-    assert other == (
+    names = EventQueue(exchange="ev.shop", prefix="q")
+    context = context_of("amqp://u:p@host/my%20shop", event_queue=names, remote_control=False)
+    context.broker.app.conf.control_exchange = "shop"
+    assert rabbitmq_line(context) == (
         "rabbitmqctl set_permissions -p 'my shop' u "
         r"'^(ev\.shop|q(\..*)?)$' '^(ev\.shop|q(\..*)?)$' '^(ev\.shop|q(\..*)?)$'"
     )
@@ -148,6 +160,7 @@ def test_traffic() -> None:
     traffic.feed_all([b"x" * 300, b"y" * 600])
     traffic.feed(b"z" * 300)
     assert traffic.stream_bytes == 1600 + 3 * 400
+    assert 0 < traffic.rate() <= traffic.stream_bytes / 0.1
 
 
 def test_every_finding_of_the_status_page_belongs_to_a_check() -> None:

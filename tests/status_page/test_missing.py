@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from celery_metrics_exporter.cli.options import run_options
-from celery_metrics_exporter.status_page import StatusPage
+from celery_metrics_exporter.config.config import EventQueue
+from celery_metrics_exporter.events.stream_state import StreamReading
 from celery_metrics_exporter.status_page.findings import Finding
 from celery_metrics_exporter.status_page.missing import find_missing
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
 from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
@@ -20,7 +21,7 @@ from celery_metrics_exporter.status_page.snapshot_tables import (
     Top,
     Workers,
 )
-from tests.serving import SEEN, FixedStatus
+from tests.serving import SEEN, page_of
 
 #: An exporter that knows everything: it has heard of workers and tasks, and nothing is wrong.
 WELL = replace(
@@ -45,9 +46,9 @@ def keys(findings: Iterable[Finding]) -> set[str]:
     return {finding.key for finding in findings}
 
 
-def with_setup(**settings: Any) -> Snapshot:
+def with_config(**settings: Any) -> Snapshot:
     """All is well, with an exporter that was started so."""
-    return replace(WELL, setup=replace(WELL.setup, **settings))
+    return replace(WELL, config=replace(WELL.config, **settings))
 
 
 def with_subscription(**state: Any) -> Snapshot:
@@ -58,41 +59,46 @@ def with_subscription(**state: Any) -> Snapshot:
 def test_nothing_is_missing() -> None:
     """When everything is known there is no finding, and the page says so."""
     assert found(WELL) == []
-    html = StatusPage(FixedStatus(seen=WELL), "/metrics").body().decode()
+    html = page_of(WELL)
     assert "Nothing: every source of metrics is available." in html
 
 
 CASES: dict[str, tuple[Snapshot, str, str, str]] = {
     "connection": (
-        with_subscription(connected=False, error="refused"),
+        with_subscription(connected=False, last_error="refused"),
         "failed",
         "nothing is counted",
         "`--broker-url`",
     ),
     "deaf": (
-        with_subscription(deafness="no event for 40 s"),
+        with_subscription(fault="no event for 40 s"),
         "failed",
         "nothing arrives",
         "`--event-exchange`",
     ),
-    "unsure": (with_subscription(delivers=None), "note", "which proves nothing", "`--no-remote-control`"),
-    "routing-key": (with_setup(routing_key="task.#"), "note", "some events", "`--event-routing-key`"),
+    "unsure": (with_subscription(delivering=None), "note", "which proves nothing", "`--no-remote-control`"),
+    "routing-key": (
+        with_config(event_queue=EventQueue(routing_key="task.#")),
+        "note",
+        "some events",
+        "`--event-routing-key`",
+    ),
     "gaps": (
-        with_subscription(reconnects=2, unheard=75.0),
+        with_subscription(connections=3, disconnected_seconds=75.0),
         "note",
         "for 1 min 15 s in total, with 2 reconnects",
         "The log",
     ),
     "stuck": (with_subscription(restarts=1), "warning", "1 receiver hung", "network"),
-    "queues-unreadable": (with_setup(reads_queues=False), "note", "No queue lengths", "monitoring"),
+    "queues-unreadable": (replace(WELL, reads_queues=False), "note", "No queue lengths", "monitoring"),
     "broker": (
         replace(WELL, broker=BrokerView(up=False, error="NOPERM")),
         "failed",
         "The broker cannot be read",
         "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`",
     ),
-    "remote-control": (with_setup(remote_control=False), "note", "asked nothing", "`--no-remote-control`"),
-    "inspection": (with_setup(inspect_workers=False), "note", "not asked", "`--no-inspect-workers`"),
+    "remote-control": (with_config(remote_control=False), "note", "asked nothing", "`--no-remote-control`"),
+    "inspection": (with_config(inspect_workers=False), "note", "not asked", "`--no-inspect-workers`"),
     "no-worker": (
         replace(WELL, workers=Workers()),
         "failed",
@@ -178,13 +184,13 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
     "lag": (replace(WELL, stream=Stream(lag=math.inf)), "warning", "more than 10 s late", "CPU"),
     "retimed": (replace(WELL, stream=Stream(retimed=1)), "warning", "1 event had", "clock"),
     "evicted": (
-        replace(WELL, tasks=Tasks(sent=1, started=1, evicted=9)),
+        replace(WELL, stream=Stream(total=1, evicted=9)),
         "warning",
         "9 tasks",
         "`--max-in-flight`",
     ),
     "overflow": (
-        replace(WELL, tasks=Tasks(sent=1, started=1, overflowed=(("celery_task", 4),))),
+        replace(WELL, stream=Stream(total=1, overflowed=(("celery_task", 4),))),
         "warning",
         "More tasks, workers or queues than `--max-series`",
         "at run time",
@@ -206,7 +212,7 @@ def test_finding(key: str) -> None:
 def test_finding_on_the_page(key: str) -> None:
     """It stands on the page under its anchor, with level, names, the words of the library, and code to type."""
     (finding,) = found(CASES[key][0])
-    html = StatusPage(FixedStatus(seen=CASES[key][0]), "/metrics").body().decode()
+    html = page_of(CASES[key][0])
     (shown,) = re.findall(rf'<li id="missing-{key}" class="{finding.level}">(.*?)</li>', html, re.DOTALL)
     assert shown.count("<code>") == (finding.title + finding.remedy).count("`") / 2 + bool(finding.command)
     assert ("<bdi>a</bdi>, <bdi>b</bdi> and 5 more" in shown) == (finding.names == NAMES)
@@ -229,7 +235,7 @@ def test_command() -> None:
     seen = replace(WELL, queues=Queues(abandoned=Top(("a", "b c"), 2)))
     (finding,) = found(seen)
     assert finding.command == "celery -A proj worker -Q 'a,b c'"
-    html = StatusPage(FixedStatus(seen=seen), "/metrics").body().decode()
+    html = page_of(seen)
     assert "<code><bdi>celery -A proj worker -Q &#x27;a,b c&#x27;</bdi></code>" in html
 
 
@@ -247,7 +253,9 @@ def test_clocks_say_what_may_be_the_reason(skew: Any, remedy: str) -> None:
 def test_lost_connection_is_news_for_a_minute() -> None:
     """What was lost with a connection a moment ago is a failure, and part of the past later."""
     for age, level in ((5.0, "failed"), (61.0, "note")):
-        seen = with_subscription(reconnects=1, unheard=3.0, past_error="reset by peer", past_error_age=age)
+        seen = with_subscription(
+            connections=2, disconnected_seconds=3.0, past_error="reset by peer", past_error_age=age
+        )
         (finding,) = found(seen)
         assert (finding.key, finding.level) == ("gaps", level)
 
@@ -256,20 +264,22 @@ def test_levels_of_an_empty_stream() -> None:
     """That nothing can be read, or proven, is worse while nothing else has come."""
     (dropped,) = found(replace(WELL, stream=Stream(dropped=(("invalid", 1),))))
     assert dropped.level == "failed"
-    (unsure,) = found(replace(with_subscription(delivers=None), stream=Stream()))
+    (unsure,) = found(replace(with_subscription(delivering=None), stream=Stream()))
     assert unsure.level == "warning"
 
 
 def test_unheard_workers_with_a_routing_key() -> None:
     """Whoever receives some events only does not miss those of workers."""
-    seen = replace(with_setup(routing_key="task.#"), workers=Workers(up=9, unheard=NAMES))
+    seen = replace(
+        with_config(event_queue=EventQueue(routing_key="task.#")), workers=Workers(up=9, unheard=NAMES)
+    )
     assert keys(found(seen)) == {"routing-key"}
 
 
 def test_the_worst_first() -> None:
     """Faults stand before warnings, these before notes."""
     seen = replace(
-        with_setup(remote_control=False),
+        with_config(remote_control=False),
         subscription=replace(WELL.subscription, connected=False),
         workers=Workers(up=1, lost=NAMES),
     )
@@ -280,21 +290,19 @@ def test_absence_is_told_only_when_all_had_the_time() -> None:
     """Within the first seconds of a connection, and without one, nobody is missed."""
     empty = replace(WELL, workers=Workers(), queues=Queues(abandoned=NAMES), tasks=Tasks())
     assert (
-        keys(found(replace(empty, subscription=SubscriptionView(connected=True, delivers=True, lasting=2))))
+        keys(found(replace(empty, subscription=StreamReading(connected=True, delivering=True, lasting=2))))
         == set()
     )
     assert keys(
-        found(replace(empty, subscription=SubscriptionView(connected=True, delivers=True, lasting=20)))
+        found(replace(empty, subscription=StreamReading(connected=True, delivering=True, lasting=20)))
     ) == {
         "no-worker",
         "abandoned",
     }
-    assert keys(found(replace(empty, subscription=SubscriptionView(connected=False, lasting=20)))) == {
+    assert keys(found(replace(empty, subscription=StreamReading(connected=False, lasting=20)))) == {
         "connection"
     }
-    assert keys(
-        found(replace(empty, subscription=SubscriptionView(connected=True, deafness="x", lasting=20)))
-    ) == {
+    assert keys(found(replace(empty, subscription=StreamReading(connected=True, fault="x", lasting=20)))) == {
         "deaf",
         "abandoned",
     }
@@ -302,7 +310,7 @@ def test_absence_is_told_only_when_all_had_the_time() -> None:
 
 def test_final_look_waits_for_nobody() -> None:
     """Who looks once and never again is told at once what is absent, and that a silence proves nothing."""
-    silent = SubscriptionView(connected=True, lasting=1.0)
+    silent = StreamReading(connected=True, lasting=1.0)
     empty = replace(WELL, workers=Workers(), tasks=Tasks(), stream=Stream(), subscription=silent)
     assert keys(found(empty)) == set()
     assert keys(find_missing(empty, final=True)) == {"no-worker", "unsure"}
@@ -328,7 +336,7 @@ def test_final_look_waits_for_nobody() -> None:
 )
 def test_events_off_says_whether_we_ask(settings: dict[str, bool], answer: str) -> None:
     """Whoever has forbidden the exporter to turn task events on is told so."""
-    seen = replace(with_setup(**settings), workers=Workers(up=9, silent=NAMES))
+    seen = replace(with_config(**settings), workers=Workers(up=9, silent=NAMES))
     (finding,) = (each for each in found(seen) if each.key == "events-off")
     assert answer in finding.remedy
 
@@ -347,16 +355,18 @@ def test_workers_that_cannot_be_asked() -> None:
     seen = replace(WELL, broker=BrokerView(up=True, control_error="NOPERM"))
     (finding,) = found(seen)
     assert (finding.key, finding.level, finding.quote) == ("remote-control", "warning", "NOPERM")
-    assert keys(found(replace(seen, subscription=SubscriptionView(connected=False, error="x")))) == {
+    assert keys(found(replace(seen, subscription=StreamReading(connected=False, last_error="x")))) == {
         "connection"
     }
 
 
 def test_start_is_no_gap() -> None:
     """The seconds before the first connection, however many so far, are no gap beside the fault that they are."""
-    assert keys(found(with_subscription(connected=False, error="refused", lasting=99.0, unheard=99.0))) == {
-        "connection"
-    }
-    assert keys(found(with_subscription(unheard=0.3))) == set()
-    (finding,) = found(with_subscription(unheard=99.0, past_error="refused"))
+    assert keys(
+        found(
+            with_subscription(connected=False, last_error="refused", lasting=99.0, disconnected_seconds=99.0)
+        )
+    ) == {"connection"}
+    assert keys(found(with_subscription(disconnected_seconds=0.3))) == set()
+    (finding,) = found(with_subscription(disconnected_seconds=99.0, past_error="refused"))
     assert (finding.key, finding.quote) == ("gaps", "refused")

@@ -7,8 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from celery_metrics_exporter import __version__
+from celery_metrics_exporter.config.config import EventQueue
+from celery_metrics_exporter.events.stream_state import StreamReading
 from celery_metrics_exporter.status_page import StatusPage
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
 from celery_metrics_exporter.status_page.snapshot_tables import (
     QueueRow,
     Queues,
@@ -30,7 +33,7 @@ from celery_metrics_exporter.status_page.wording import (
     within,
 )
 from tests.pipeline import T0
-from tests.serving import SEEN, FixedStatus
+from tests.serving import SEEN, page_of
 
 NOW = SEEN.now
 
@@ -119,16 +122,11 @@ class Document(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def rendered(seen: Snapshot, health: tuple[bool, str] = (True, "healthy")) -> str:
-    """The page."""
-    return StatusPage(FixedStatus(health=health, seen=seen), "/metrics").body().decode()
-
-
 def test_it_tells_what_was_seen() -> None:
     """Every subject stands on the page, with its numbers."""
-    text = Document(rendered(BUSY)).text
+    text = Document(page_of(BUSY)).text
     for expected in (
-        "celery-exporter 1.2.3 redis://broker/0",
+        f"celery-exporter {__version__} redis://broker/0",
         "Receiving events for 1 min, since",
         "Events per second 41.2 12,345 in all",
         "Last event 3 s ago",
@@ -152,7 +150,7 @@ def test_it_tells_what_was_seen() -> None:
 
 def test_every_table_has_headings_and_labels() -> None:
     """Each cell of each row is labelled by the heading of its column, and rows are named by their first cell."""
-    tags = Document(rendered(BUSY)).tags
+    tags = Document(page_of(BUSY)).tags
     assert sum(tag == "table" for tag, _ in tags) == 5
     assert all(attributes.get("scope") in {"col", "row"} for tag, attributes in tags if tag == "th")
     assert all(attributes["data-l"] for tag, attributes in tags if tag == "td")
@@ -160,7 +158,7 @@ def test_every_table_has_headings_and_labels() -> None:
 
 def test_every_link_leads_somewhere() -> None:
     """Links within the page have their target, the others are the exporter's own pages."""
-    tags = Document(rendered(BUSY)).tags
+    tags = Document(page_of(BUSY)).tags
     ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     links = {attributes["href"] for tag, attributes in tags if tag == "a"}
@@ -171,7 +169,7 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_nothing_comes_from_elsewhere() -> None:
     """No address of another host, no file, no handler in an attribute, no style in one."""
-    html = rendered(BUSY)
+    html = page_of(BUSY)
     for tag, attributes in Document(html).tags:
         assert "src" not in attributes
         assert "style" not in attributes
@@ -182,31 +180,31 @@ def test_nothing_comes_from_elsewhere() -> None:
 
 def test_it_refreshes_itself_without_scripts() -> None:
     """A browser that runs no scripts loads the page anew."""
-    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in rendered(SEEN)
+    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in page_of(SEEN)
 
 
 @pytest.mark.parametrize(
     ("state", "health", "verdict", "icon"),
     [
-        (SubscriptionView(connected=True, delivers=True), (True, ""), "Receiving events", "1a7f37"),
-        (SubscriptionView(connected=True), (True, ""), "Connected, no event yet", "bf8700"),
+        (StreamReading(connected=True, delivering=True), (True, ""), "Receiving events", "1a7f37"),
+        (StreamReading(connected=True), (True, ""), "Connected, no event yet", "bf8700"),
         (
-            SubscriptionView(connected=True, delivers=False, deafness="no event for 40 s"),
+            StreamReading(connected=True, delivering=False, fault="no event for 40 s"),
             (True, ""),
             "Nothing arrives",
             "d1242f",
         ),
-        (SubscriptionView(connected=False, error="refused"), (True, ""), "Not connected", "d1242f"),
-        (SubscriptionView(connected=True, delivers=True), (False, "dead: sampler"), "Broken", "d1242f"),
+        (StreamReading(connected=False, last_error="refused"), (True, ""), "Not connected", "d1242f"),
+        (StreamReading(connected=True, delivering=True), (False, "dead: sampler"), "Broken", "d1242f"),
     ],
 )
-def test_verdict(state: SubscriptionView, health: tuple[bool, str], verdict: str, icon: str) -> None:
+def test_verdict(state: StreamReading, health: tuple[bool, str], verdict: str, icon: str) -> None:
     """The verdict stands in the banner, in the title, and colours the icon; a reason stands beside it."""
-    html = rendered(replace(SEEN, subscription=state), health)
+    html = page_of(replace(SEEN, subscription=state), health)
     assert f"<title>{verdict} · celery-exporter</title>" in html
     assert f'aria-live="polite">{verdict}</p>' in html
     assert f"fill='%23{icon}'" in html
-    for reason in (state.deafness, state.error, None if health[0] else health[1]):
+    for reason in (state.fault, state.last_error, None if health[0] else health[1]):
         assert reason is None or reason in Document(html).text
 
 
@@ -215,7 +213,7 @@ HOSTILE = (
     "</td></tr></table><h1>owned</h1>",
     "\"'><img src=x onerror=alert(1)>",
     "&lt;b&gt;&amp;",
-    "{seen.setup} %s `code`",
+    "{seen.config} %s `code`",
     "\u202egnp.exe\u202c\u2066\u200b\u200d\ufeff",
     "a\nb\x00\x1b[31m\x7f",
     "e" + "\u0301" * 60,
@@ -232,13 +230,16 @@ def test_names_are_nothing_but_text(name: str) -> None:
 
     def page_with(text: str) -> str:
         named = Top((text,), 1)
+        routed = EventQueue()
+        object.__setattr__(routed, "routing_key", text)  # not all of these are let in
         task = TaskRow(task=text, queue=text, exception=text, started=1, failed=1)
         worker = WorkerRow(name=text, state="up", last_seen=NOW, version=text, queues=named)
-        return rendered(
+        return page_of(
             replace(
                 SEEN,
-                setup=replace(SEEN.setup, broker=text, routing_key=text),
-                subscription=SubscriptionView(connected=False, error=text, past_error=text),
+                config=replace(SEEN.config, event_queue=routed),
+                broker_name=text,
+                subscription=StreamReading(connected=False, last_error=text, past_error=text),
                 broker=BrokerView(up=False, error=text, control_error=text),
                 queues=Queues(shown=Top((QueueRow(name=text),), 1), abandoned=named, ageless=named),
                 workers=Workers(
@@ -353,7 +354,7 @@ def test_largest_page() -> None:
     name = "<" * 200
     task = TaskRow(task=name, queue=name, exception=name, started=1, failed=1)
     worker = WorkerRow(name=name, state="up", last_seen=NOW, version=name, queues=Top((name,) * 4, 99))
-    html = rendered(
+    html = page_of(
         replace(
             SEEN,
             queues=Queues(shown=Top((QueueRow(name=name),) * 40, 10_000)),
@@ -370,7 +371,7 @@ def test_largest_page() -> None:
     assert "and 9,988 more, in the metrics" in html
 
 
-class Laborious(FixedStatus):
+class Laborious:
     """A status that takes a while to tell, on a clock that only this moves."""
 
     now = 0.0
@@ -381,7 +382,7 @@ class Laborious(FixedStatus):
         """Take that time."""
         self.now += self.cost
         self.asked += 1
-        return self.seen
+        return SEEN
 
 
 @pytest.mark.parametrize(("cost", "fresh"), [(0.001, 0.5), (0.3, 6.0)])
@@ -389,7 +390,7 @@ def test_page_is_made_no_more_often_than_it_may_cost(cost: float, fresh: float) 
     """However many ask, it is made twice a second at most; one that takes long has twenty times that rest."""
     status = Laborious()
     status.cost = cost
-    made = StatusPage(status, "/metrics", monotonic=lambda: status.now)
+    made = StatusPage(status.overview, lambda: (True, ""), "/metrics", monotonic=lambda: status.now)
     for _ in range(9):
         made.body()
     status.now += fresh * 0.99

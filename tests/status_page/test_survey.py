@@ -326,11 +326,16 @@ def test_subscription_keeps_the_last_error() -> None:
     bench.subscription.mark_disconnected("reset by peer")
     bench.wait(5)
     state = look(bench).subscription
-    assert (state.connected, state.error, state.lasting, state.unheard) == (False, "reset by peer", 5, 5)
+    assert (state.connected, state.last_error, state.lasting, state.disconnected_seconds) == (
+        False,
+        "reset by peer",
+        5,
+        5,
+    )
     bench.subscription.mark_connected()
     bench.wait(3)
     state = look(bench).subscription
-    assert (state.connected, state.error, state.lasting, state.reconnects) == (True, None, 3, 1)
+    assert (state.connected, state.last_error, state.lasting, state.reconnects) == (True, None, 3, 1)
     assert (state.past_error, state.past_error_age) == ("reset by peer", 8)
 
 
@@ -343,15 +348,19 @@ def test_losses_are_told() -> None:
     assert seen.stream.dropped == (("undecodable", 1),)
     assert (seen.stream.total, seen.stream.heard) == (3, 4)
     assert seen.stream.retimed == 1
-    assert seen.tasks.evicted == 1
-    assert dict(seen.tasks.overflowed)["celery_task"] >= 1
+    assert seen.stream.evicted == 1
+    assert dict(seen.stream.overflowed)["celery_task"] >= 1
 
 
 def test_setup_is_that_of_the_configuration() -> None:
     """What was switched off stands in the overview."""
     bench = Bench(remote_control=False, enable_events=False, event_queue=EventQueue(routing_key="task.#"))
-    setup = look(bench).setup
-    assert (setup.remote_control, setup.enable_events, setup.routing_key) == (False, False, "task.#")
+    config = look(bench).config
+    assert (config.remote_control, config.enable_events, config.event_queue.routing_key) == (
+        False,
+        False,
+        "task.#",
+    )
 
 
 def test_ten_thousand_of_everything_are_a_few_rows() -> None:

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from celery_metrics_exporter.status_page.snapshot import SubscriptionView
+from celery_metrics_exporter.events.stream_state import StreamReading
 from tests.serving import SEEN, FixedStatus, ask, connected, fetch, serving, url_of
 
 # What Prometheus 2.42 sends.
@@ -115,7 +115,7 @@ def test_probes_answer_200_or_503_with_one_line(path: str) -> None:
 def test_status_page_is_served() -> None:
     """The page at / is the status page: of what the status tells, with a policy for browsers, and kept by nobody."""
     status = FixedStatus(
-        seen=replace(SEEN, subscription=SubscriptionView(connected=False, error='no "broker"'))
+        seen=replace(SEEN, subscription=StreamReading(connected=False, last_error='no "broker"'))
     )
     with serving(status=status, telemetry_path="/m") as server:
         reply = fetch(url_of(server), "/")

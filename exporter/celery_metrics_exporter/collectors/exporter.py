@@ -228,7 +228,7 @@ class ExporterCollector:
             _RETIMED: float(self.retimed),
             _CONNECTED: float(state.connected),
             _RESTARTS: state.restarts,
-            _RECONNECTS: max(0, state.connections - 1),
+            _RECONNECTS: state.reconnects,
             _DISCONNECTED: state.disconnected_seconds,
             _IN_FLIGHT: len(self._inflight),
         }

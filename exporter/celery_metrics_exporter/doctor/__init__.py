@@ -8,13 +8,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from celery_metrics_exporter import __version__
 from celery_metrics_exporter.connection.celery_app import broker_of
 from celery_metrics_exporter.doctor.checks import examine
 from celery_metrics_exporter.doctor.context import Context
-from celery_metrics_exporter.doctor.progress import Progress
-from celery_metrics_exporter.doctor.report import JsonReport, Report, TextReport
-from celery_metrics_exporter.doctor.results import exit_code
+from celery_metrics_exporter.doctor.report import document_of, exit_code, lines_of, summary_of
 from celery_metrics_exporter.logs import Redaction, hide
 
 if TYPE_CHECKING:
@@ -43,17 +40,20 @@ def run_doctor(config: Config, *, as_json: bool, wait: float, colour: bool, time
     broker = broker_of(config)
     redact = Redaction(broker.secrets)
     hide(broker.secrets)
-    report: Report = TextReport(sys.stdout, colour=colour)
-    if as_json:
-        report = JsonReport(sys.stdout, version=__version__)
-    context = Context(config, broker, Progress(sys.stderr), wait, timeout)
-    findings: list[Finding] = []
-    report.begin(redact(broker.name))
-    try:
+    name = redact(broker.name)
+    context = Context(config, broker, wait, timeout)
+    found: dict[str, Finding] = {}
+    if not as_json:
+        _write(f"broker {name}\n")
+    with context.leaving:
         for title, finding in examine(context, redact):
-            findings.append(finding)
-            report.add(title, finding)
-    finally:
-        context.close()
-    report.end()
-    return exit_code(findings)
+            found[title] = finding
+            if not as_json:
+                _write(lines_of(title, finding, colour=colour))
+    _write(document_of(name, found) if as_json else f"\n{summary_of(found.values(), colour=colour)}")
+    return exit_code(found.values())
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()

@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor.redis_server import OutputLimit, RedisServer
+from redis.exceptions import ResponseError
+
 from celery_metrics_exporter.doctor.results import ok, skipped, warning
 from celery_metrics_exporter.doctor.trial_run import listen
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.doctor.context import Context
+    from celery_metrics_exporter.doctor.redis_server import OutputLimit
     from celery_metrics_exporter.status_page.findings import Finding
 
 #: Seconds for which the exporter may stand still (a slow machine, a paused container) without losing events.
 STALL_SECONDS: Final = 30.0
-#: What one burst may bring, whatever was measured.
-BURST_BYTES: Final = 1024 * 1024
 _MEGABYTE: Final = 1024 * 1024
+#: What one burst may bring, whatever was measured.
+BURST_BYTES: Final = _MEGABYTE
 _HOUR: Final = 3600.0
 
 
@@ -30,19 +32,16 @@ def check_buffers(context: Context) -> Finding:
     if not context.is_redis:
         return skipped("there is such a limit on Redis only")
     listen(context)
-    server = RedisServer(context.broker, timeout=context.timeout)
+    rate = context.traffic.rate() if context.traffic else 0.0
     try:
-        limit = server.output_limit()
-    finally:
-        server.close()
-    if isinstance(limit, str):
+        with context.redis_server() as server:
+            return judge(server.output_limit(), rate)
+    except ResponseError as error:
         return skipped(
-            f"the server does not tell its limit: {limit}",
+            f"the server does not tell its limit: {error}",
             "let the user read it, or look it up yourself",
             f"ACL SETUSER {context.user} +config|get",
         )
-    stream_bytes = context.traffic.stream_bytes if context.traffic else 0
-    return judge(limit, stream_bytes / max(context.seconds, 0.1))
 
 
 def judge(limit: OutputLimit, rate: float) -> Finding:
@@ -52,19 +51,16 @@ def judge(limit: OutputLimit, rate: float) -> Finding:
     load = f"events take {rate / 1024:.1f} KB/s"
     hard = max(8 * _MEGABYTE, math.ceil(2 * rate * STALL_SECONDS / _MEGABYTE) * _MEGABYTE)
     command = f"CONFIG SET client-output-buffer-limit 'pubsub {4 * hard} {hard} 60'"
-    remedy = "raise the limit, and write it to redis.conf as well (CONFIG REWRITE)"
+    trouble = ""
     if limit.hard and limit.hard < BURST_BYTES:
-        return warning(
-            f"{load}, and a slow subscriber is disconnected at {room}: any burst loses events",
-            remedy,
-            command,
+        trouble = f", and a slow subscriber is disconnected at {room}: any burst loses events"
+    elif seconds < STALL_SECONDS:
+        trouble = (
+            f": an exporter that stalls for {seconds:.0f} s is disconnected and loses events (limit {room})"
         )
-    if seconds < STALL_SECONDS:
-        return warning(
-            f"{load}: an exporter that stalls for {seconds:.0f} s is disconnected and loses events (limit {room})",
-            remedy,
-            command,
-        )
+    if trouble:
+        remedy = "raise the limit, and write it to redis.conf as well (CONFIG REWRITE)"
+        return warning(load + trouble, remedy, command)
     held = "more than an hour" if seconds > _HOUR else f"{seconds:.0f} s"
     return ok(f"{load}: an exporter may stall for {held} without a loss (limit {room})")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor.applications import check_applications
 from celery_metrics_exporter.doctor.buffers import check_buffers
 from celery_metrics_exporter.doctor.elsewhere import check_elsewhere
 from celery_metrics_exporter.doctor.event_queue import check_event_queue
 from celery_metrics_exporter.doctor.observed import (
+    check_applications,
     check_arrival,
     check_clocks,
     check_queues,

@@ -3,52 +3,48 @@
 from __future__ import annotations
 
 import contextlib
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from celery_metrics_exporter.config.broker_url import family
-from celery_metrics_exporter.doctor.addresses import Address, addresses_of
-from celery_metrics_exporter.doctor.entry import BrokerIdentity, log_in
+from celery_metrics_exporter.config.broker_url import REDIS, family
+from celery_metrics_exporter.doctor.failures import ConnectFailure, failure_of
+from celery_metrics_exporter.doctor.network import Address, addresses_of
+from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from celery_metrics_exporter.app import Exporter
     from celery_metrics_exporter.config.config import Config
     from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.doctor.progress import Progress
     from celery_metrics_exporter.doctor.questions import Questions
     from celery_metrics_exporter.doctor.redis_server import Tables
     from celery_metrics_exporter.doctor.traffic import Traffic
-    from celery_metrics_exporter.doctor.trial_run import TrialRun
     from celery_metrics_exporter.status_page.findings import Finding
     from celery_metrics_exporter.status_page.snapshot import Snapshot
 
-_REDIS: Final = frozenset({"redis", "socket", "sentinel"})
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """One attempt to log in, at one address, or at all Sentinels together.
+    """One attempt to log in.
 
     Attributes:
-        name: of the address, for people.
-        identity: what the broker said when it let us in.
-        error: why it did not.
+        address: where; None: at all Sentinels together.
+        error: why the broker did not let us in; None if it did.
     """
 
-    name: str
-    broker: Broker
     address: Address | None
-    identity: BrokerIdentity | None = None
     error: Exception | None = None
 
-    def make(self, timeout: float) -> None:
-        """Try, once."""
-        try:
-            self.identity = log_in(self.broker, timeout=timeout)
-        except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
-            self.error = error
+    def __str__(self) -> str:
+        return str(self.address or "Sentinel's master")
+
+    @property
+    def failure(self) -> ConnectFailure | None:
+        """What the error is about."""
+        return None if self.error is None else failure_of(self.error)
 
 
 @dataclass(slots=True)
@@ -58,24 +54,26 @@ class Context:
     Attributes:
         wait: seconds for which the exporter listens.
         timeout: seconds for connecting to a broker, and for each of its answers.
+        leaving: what is to be done at the end, the latest first.
         reachable: addresses whose port answers.
         attempts: to log in, at these.
         software: of the broker that let us in, as it calls itself; with its version and, on Redis, its role.
         database: of Redis, its number, once we are in.
         tables: kombu's tables of bindings, on Redis.
-        traffic: measures what comes, on Redis; closed at the end.
-        trial_run: the exporter that runs; stopped at the end.
-        questions: our own to workers; closed at the end.
-        seen: what the exporter saw at last ...
+        questions: our own to workers.
+        exporter: the one that runs, and the monotonic time since which it receives.
+        traffic: measures what comes, on Redis.
+        seconds: for which the exporter listened.
+        seen: what it saw in them ...
         findings: ... and what is missing of it.
     """
 
     config: Config
     broker: Broker
-    progress: Progress
     wait: float
     timeout: float
-    addresses: tuple[Address, ...] = ()
+    leaving: ExitStack = field(default_factory=ExitStack)
+    addresses: tuple[Address, ...] = field(init=False)
     reachable: list[Address] = field(default_factory=list)
     attempts: list[LoginAttempt] = field(default_factory=list)
     software: str = ""
@@ -83,9 +81,11 @@ class Context:
     role: str = ""
     database: int | None = None
     tables: Tables | None = None
-    traffic: Traffic | None = None
-    trial_run: TrialRun | None = None
     questions: Questions | None = None
+    exporter: Exporter | None = None
+    since: float = 0.0
+    traffic: Traffic | None = None
+    seconds: float = 0.0
     seen: Snapshot | None = None
     findings: Sequence[Finding] = ()
 
@@ -100,17 +100,12 @@ class Context:
     @property
     def is_redis(self) -> bool:
         """Whether it speaks Redis' protocol."""
-        return self.family in _REDIS
+        return self.family in REDIS
 
     @property
     def local(self) -> bool:
         """Whether there is no server at all."""
         return not self.addresses
-
-    @property
-    def seconds(self) -> float:
-        """For how long the exporter has listened."""
-        return 0.0 if self.trial_run is None else self.trial_run.seconds
 
     @property
     def settings(self) -> object:
@@ -131,39 +126,41 @@ class Context:
         vhost = str(getattr(self.settings, "virtual_host", None) or "").strip("/" if self.is_redis else "")
         return vhost or ("0" if self.is_redis else "/")
 
+    def redis_server(self) -> closing[RedisServer]:
+        """Connect to Redis, for the block of a ``with``."""
+        return closing(RedisServer(self.broker, timeout=self.timeout))
+
     def login_attempts(self) -> list[LoginAttempt]:
         """Try to log in wherever a port answers; the first call does it."""
         if not self.attempts:
-            if self.family == "sentinel":
-                self.attempts = [LoginAttempt("Sentinel's master", self.broker, None)]
-            else:
-                self.attempts = [
-                    LoginAttempt(str(address), replace(self.broker, url=address.url), address)
-                    for address in self.reachable
-                ]
-            with self.progress.doing("logging in"):
-                for attempt in self.attempts:
-                    attempt.make(self.timeout)
-            identity = next((attempt.identity for attempt in self.attempts if attempt.identity), None)
-            if identity is not None:
-                self.software, self.version = identity.software, identity.version
-                if self.is_redis:
-                    self._identify()
+            with doing("logging in"):
+                places = (None,) if self.family == "sentinel" else self.reachable
+                self.attempts = [self._log_in(place) for place in places]
+            if self.is_redis and any(attempt.error is None for attempt in self.attempts):
+                self._identify()
         return self.attempts
+
+    def _log_in(self, address: Address | None) -> LoginAttempt:
+        """Connect as the exporter does, and leave."""
+        broker = self.broker if address is None else replace(self.broker, url=address.url)
+        try:
+            connection = broker.connect(heartbeat=0, timeout=self.timeout)
+        except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
+            return LoginAttempt(address, error)
+        told = getattr(connection.connection, "server_properties", None) or {}
+        connection.collect()
+        self.software = self.software or _text(told.get("product"))
+        self.version = self.version or _text(told.get("version"))
+        return LoginAttempt(address)
 
     def _identify(self) -> None:
         """Redis tells its version and its role to who asks; a user who may not even PING cannot."""
-        with contextlib.suppress(Exception):
-            server = RedisServer(self.broker, timeout=self.timeout)
-            try:
-                self.database = server.database
-                software, self.version, self.role = server.identity()
-                self.software = software.capitalize()
-            finally:
-                server.close()
+        with contextlib.suppress(Exception), self.redis_server() as server:
+            self.database = server.database
+            software, self.version, self.role = server.identity()
+            self.software = software.capitalize()
 
-    def close(self) -> None:
-        """Leave the broker."""
-        for each in (self.questions, self.trial_run, self.traffic):
-            if each is not None:
-                each.close()
+
+def _text(value: object) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+    return text if text.isprintable() else ""

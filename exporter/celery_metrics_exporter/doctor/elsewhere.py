@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import ResponseError
+
 from celery_metrics_exporter.config.broker_url import masked_url
-from celery_metrics_exporter.doctor.addresses import with_database
-from celery_metrics_exporter.doctor.redis_server import RedisServer, Tables
+from celery_metrics_exporter.doctor.network import with_database
+from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
 from celery_metrics_exporter.doctor.trial_run import listen
 
@@ -31,7 +33,7 @@ def check_elsewhere(context: Context) -> Finding:
 
 def _on_rabbitmq(context: Context) -> Finding:
     questions = context.questions
-    if questions is not None and questions.error is None and questions.taken == 0:
+    if questions is not None and questions.taken == 0:
         exchange = f"{context.broker.app.conf.control_exchange}.pidbox"
         return failed(
             f"no worker was ever in virtual host {context.vhost}: it has no exchange {exchange}",
@@ -62,36 +64,33 @@ def _on_redis(context: Context) -> Finding:
 
 
 def _other_databases(context: Context) -> Finding:
-    server = RedisServer(context.broker, timeout=context.timeout)
+    nothing_here = f"database {context.vhost} holds nothing of Celery's"
     found: list[int] = []
     refusal = ""
-    try:
-        with context.progress.doing("looking into other databases"):
+    with doing("looking into other databases"), context.redis_server() as server:
+        try:
             numbers = server.databases()
-            if isinstance(numbers, str):
-                return skipped(
-                    f"database {context.vhost} holds nothing of Celery's; others are not told of: {numbers}",
-                    "let the user ask which databases there are",
-                    f"ACL SETUSER {context.user} +info +select",
-                )
-            for number in numbers[:MOST]:
-                if str(number) != context.vhost:
-                    tables = server.tables(number)
-                    if isinstance(tables, Tables):
-                        found += [number] if tables.prefixes else []
-                    else:
-                        refusal = tables
-    finally:
-        server.close()
+        except ResponseError as error:
+            return skipped(
+                f"{nothing_here}; others are not told of: {error}",
+                "let the user ask which databases there are",
+                f"ACL SETUSER {context.user} +info +select",
+            )
+        for number in numbers[:MOST]:
+            if str(number) != context.vhost:
+                try:
+                    found += [number] if server.tables(number).prefixes else []
+                except ResponseError as error:
+                    refusal = str(error)
     if found:
         return failed(
-            f"database {context.vhost} holds nothing of Celery's, but database {listed(found)} does",
+            f"{nothing_here}, but database {listed(found)} does",
             "write the number of the application's database at the end of --broker-url",
             f"--broker-url {masked_url(with_database(context.broker.url, found[0]))}",
         )
     if refusal:
         return skipped(
-            f"database {context.vhost} holds nothing of Celery's; others cannot be looked into: {refusal}",
+            f"{nothing_here}; others cannot be looked into: {refusal}",
             "let the user look into other databases",
             f"ACL SETUSER {context.user} +select",
         )

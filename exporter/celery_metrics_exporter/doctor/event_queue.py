@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
-from celery_metrics_exporter.status_page.versions import version_of
+from celery_metrics_exporter.status_page.gather_workers import version_of
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.doctor.context import Context

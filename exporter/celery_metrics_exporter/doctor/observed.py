@@ -9,13 +9,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor.results import listed, ok, skipped, together
+from celery_metrics_exporter.doctor.results import listed, ok, skipped, together, warning
 from celery_metrics_exporter.doctor.trial_run import listen
 from celery_metrics_exporter.status_page.findings import count
 from celery_metrics_exporter.status_page.wording import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from celery_metrics_exporter.doctor.context import Context
     from celery_metrics_exporter.status_page.findings import Finding
@@ -106,7 +106,7 @@ def _clocks(_context: Context, seen: Snapshot) -> Finding:
 
 
 def _queues(_context: Context, seen: Snapshot) -> Finding:
-    if not seen.setup.reads_queues:
+    if not seen.reads_queues:
         return skipped("the queues of such a broker cannot be read")
     rows = [
         row
@@ -120,6 +120,52 @@ def _queue(row: QueueRow) -> str:
     by = row.workers if row.consumers is None else row.consumers
     consumers = "" if by is None else f", {count(by, 'consumer')}"
     return f"{row.name} ({row.length} ready{consumers})"
+
+
+def _alone(context: Context, seen: Snapshot) -> Finding:
+    if not seen.workers.up:
+        return skipped("there is no worker")
+    number = len(_tasks_by_worker(context))
+    return ok(f"{number} workers share tasks" if number > 1 else "no sign of another one")
+
+
+def _others(context: Context) -> Iterable[Finding]:
+    groups = _groups(_tasks_by_worker(context))
+    if len(groups) > 1:
+        parts = [
+            f"{listed(names, 3)} ({count(len(tasks), 'task')}, such as {min(tasks)})"
+            for names, tasks in groups
+        ]
+        yield warning(
+            f"workers have no task in common: {' | '.join(parts)}; if these are different applications, their events "
+            "and metrics are one here",
+            "give each application its own virtual host or database, or its own event_exchange and an exporter for "
+            "each (--event-exchange NAME)",
+        )
+    prefixes = sorted(context.tables.prefixes) if context.tables is not None else []
+    if len(prefixes) > 1:
+        yield warning(
+            f"this database holds Celery's keys under several prefixes: {listed(map(repr, prefixes))}; an exporter "
+            "sees one of them",
+            "run one exporter for each: --broker-transport-option global_keyprefix=PREFIX",
+        )
+
+
+def _tasks_by_worker(context: Context) -> dict[str, frozenset[str]]:
+    """The tasks of each worker that told which it knows."""
+    told = context.questions.tasks if context.questions else {}
+    return {name: tasks for name, tasks in told.items() if tasks}
+
+
+def _groups(known: Mapping[str, frozenset[str]]) -> list[tuple[list[str], frozenset[str]]]:
+    """Workers that have tasks in common, also through others: their names, and all their tasks."""
+    groups: list[tuple[list[str], frozenset[str]]] = []
+    for name, tasks in sorted(known.items()):
+        near = [group for group in groups if group[1] & tasks]
+        groups = [group for group in groups if group not in near]
+        names = [each for group in near for each in group[0]] + [name]
+        groups.append((sorted(names), tasks.union(*(group[1] for group in near))))
+    return groups
 
 
 def _without_workers(seen: Snapshot) -> str:
@@ -138,3 +184,4 @@ check_task_events: Final = Observed(("events-off", "switched-on", "missed"), _ta
 check_task_sent: Final = Observed(("task-sent",), _task_sent)
 check_clocks: Final = Observed(("clocks", "retimed"), _clocks)
 check_queues: Final = Observed(("broker", "queues-unreadable", "abandoned", "absent", "management"), _queues)
+check_applications: Final = Observed(("unregistered",), _alone, _others)

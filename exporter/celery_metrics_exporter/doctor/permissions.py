@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from celery_metrics_exporter.status_page.gather_workers import version_of
+
+if TYPE_CHECKING:
+    from celery_metrics_exporter.doctor.context import Context
 
 _READING: Final = "+ping +scan +smembers +llen +lindex +hlen +zrange"
 _ASKING: Final = "+publish +multi +exec +lrange +ltrim +rpush +expire +del"
@@ -19,68 +23,64 @@ _READ_PATTERNS: Final = (7, 0)
 _SUBCOMMANDS: Final = (7, 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisRights:
-    """What a user of Redis needs.
-
-    Attributes:
-        user: name.
-        database: number.
-        channel: before the name of an exchange in the name of a channel, such as ``/0.``.
-        exchange: of events.
-        control: exchange of remote control, without ``.pidbox``.
-        version: of the server.
-    """
-
-    user: str
-    database: str
-    channel: str
-    exchange: str
-    control: str
-    version: tuple[int, ...]
-
-    def to_read(self) -> str:
-        """To read queues."""
-        keys = "%R~*" if self.version >= _READ_PATTERNS else "~*"
-        return self._line(f"{keys} {_READING}")
-
-    def to_subscribe(self) -> str:
-        """To receive events."""
-        info = " +client|setinfo" if self.version >= _SUBCOMMANDS else ""
-        return self._line(f"&{self.channel}{self.exchange}/* +ping +psubscribe{info}")
-
-    def to_ask(self) -> str:
-        """To ask workers, and to send an event of our own."""
-        return self._line(
-            f"&{self.channel}{self.exchange}/* "
-            f"&{self.channel}{self.control}.pidbox ~*.reply.celery-exporter.pidbox {_ASKING}"
-        )
-
-    def _line(self, rights: str) -> str:
-        select = "" if self.database == "0" else " +select"
-        return f"ACL SETUSER {self.user} {rights}{select}"
+def line_to_subscribe(context: Context) -> str:
+    """The line that lets our user receive events."""
+    if not context.is_redis:
+        return rabbitmq_line(context)
+    info = " +client|setinfo" if _version(context) >= _SUBCOMMANDS else ""
+    return _redis_line(context, f"{_channel(context, _events(context))} +ping +psubscribe{info}")
 
 
-def rabbitmq_line(
-    *, vhost: str, user: str, exchange: str, prefix: str, control: str, remote_control: bool
-) -> str:
-    """All that a user of RabbitMQ needs; there is one such line for a user and a virtual host.
+def line_to_read(context: Context) -> str:
+    """The line that lets our user read queues, on Redis."""
+    keys = "%R~*" if _version(context) >= _READ_PATTERNS else "~*"
+    return _redis_line(context, f"{keys} {_READING}")
 
-    Args:
-        vhost: name of the virtual host.
-        user: name.
-        exchange: of events.
-        prefix: of the event queue's name.
-        control: exchange of remote control, without ``.pidbox``.
-        remote_control: workers are asked.
-    """
-    event, queue = _escaped(exchange), _escaped(prefix)
+
+def line_to_ask(context: Context) -> str:
+    """The line that lets our user ask workers, and send an event of our own."""
+    if not context.is_redis:
+        return rabbitmq_line(context)
+    control = f"{context.broker.app.conf.control_exchange}.pidbox"
+    channels = f"{_channel(context, _events(context))} {_channel(context, control)}"
+    return _redis_line(context, f"{channels} ~*.reply.celery-exporter.pidbox {_ASKING}")
+
+
+def _redis_line(context: Context, rights: str) -> str:
+    select = "" if context.vhost == "0" else " +select"
+    return f"ACL SETUSER {context.user} {rights}{select}"
+
+
+def _events(context: Context) -> str:
+    return f"{context.broker.app.conf.event_exchange}/*"
+
+
+def _channel(context: Context, name: str) -> str:
+    """The pattern of a channel, as ``kombu/transport/redis.py`` names it (Channel.__init__, keyprefix_fanout)."""
+    options = context.broker.app.conf.broker_transport_options or {}
+    fanout = options.get("fanout_prefix", True)
+    prefix = (fanout if isinstance(fanout, str) else "/{db}." if fanout else "").format(db=context.vhost)
+    return f"&{options.get('global_keyprefix', '')}{prefix}{name}"
+
+
+def _version(context: Context) -> tuple[int, ...]:
+    """Unknown is taken for new: patterns for reading only are there since Redis 7.0 (2022)."""
+    return version_of(context.version) or (9,)
+
+
+def rabbitmq_line(context: Context) -> str:
+    """All that our user needs on RabbitMQ; there is one such line for a user and a virtual host."""
+    conf = context.broker.app.conf
+    event, queue, control = map(
+        _escaped, (conf.event_exchange, conf.event_queue_prefix, conf.control_exchange)
+    )
     own = rf"{event}(\..*)?" if event == queue else rf"{event}|{queue}(\..*)?"
-    answers = f"|{_ANSWERS}" if remote_control else ""
-    asking = rf"|{_escaped(control)}\.pidbox" if remote_control else ""
+    asks = context.config.remote_control
+    answers = f"|{_ANSWERS}" if asks else ""
+    asking = rf"|{control}\.pidbox" if asks else ""
     patterns = (f"^({own}{answers})$", f"^({own}{asking})$", f"^({own}{answers})$")
     words = " ".join(f"'{pattern}'" for pattern in patterns)
-    return f"rabbitmqctl set_permissions -p {shlex.quote(vhost)} {shlex.quote(user)} {words}"
+    return f"rabbitmqctl set_permissions -p {shlex.quote(context.vhost)} {shlex.quote(context.user)} {words}"
 
 
 def _escaped(name: str) -> str:

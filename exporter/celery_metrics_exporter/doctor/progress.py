@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,45 +18,40 @@ _TICK_SECONDS: Final = 0.25
 _ERASE: Final = "\r\033[K"
 
 
-class Progress:
-    """Writes to ``out`` if that is a terminal that can erase, and does nothing otherwise."""
+@contextlib.contextmanager
+def doing(what: str, *, seconds: float | None = None) -> Iterator[None]:
+    """Show this while the block runs, if standard error is a terminal that can erase.
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._terminal = out.isatty() and os.environ.get("TERM") != "dumb"
+    Args:
+        what: such as ``listening for events``; hides no secrets.
+        seconds: how long it will take, if that is known.
+    """
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=_show, args=(what, seconds, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
-    @contextlib.contextmanager
-    def doing(self, what: str, *, seconds: float | None = None) -> Iterator[None]:
-        """Show this while the block runs.
 
-        Args:
-            what: such as ``listening for events``; hides no secrets.
-            seconds: how long it will take, if that is known.
-        """
-        if not self._terminal:
-            yield
-            return
-        over = threading.Event()
-        thread = threading.Thread(target=self._show, args=(what, seconds, over), daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-    def _show(self, what: str, seconds: float | None, over: threading.Event) -> None:
-        began = time.monotonic()
-        if over.wait(PATIENCE_SECONDS):
-            return
-        try:
-            while True:
-                spent = time.monotonic() - began
-                time_shown = f"{spent:.0f} s" if seconds is None else f"{spent:.0f} of {seconds:.0f} s"
-                self._out.write(f"{_ERASE}... {what} ({time_shown})")
-                self._out.flush()
-                if over.wait(_TICK_SECONDS):
-                    return
-        finally:
-            self._out.write(_ERASE)
-            self._out.flush()
+def _show(what: str, seconds: float | None, over: threading.Event) -> None:
+    began = time.monotonic()
+    if over.wait(PATIENCE_SECONDS):
+        return
+    out = sys.stderr
+    try:
+        while True:
+            spent = time.monotonic() - began
+            time_shown = f"{spent:.0f} s" if seconds is None else f"{spent:.0f} of {seconds:.0f} s"
+            out.write(f"{_ERASE}... {what} ({time_shown})")
+            out.flush()
+            if over.wait(_TICK_SECONDS):
+                return
+    finally:
+        out.write(_ERASE)
+        out.flush()

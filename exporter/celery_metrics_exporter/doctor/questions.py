@@ -13,7 +13,6 @@ import msgspec
 from celery_metrics_exporter.control.answers import tasks_in
 from celery_metrics_exporter.control.commands import HEARTBEAT, REGISTERED
 from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
-from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.connection.celery_app import Broker
@@ -23,14 +22,13 @@ _LIFETIME_SECONDS: Final = 120.0
 
 
 class Questions:
-    """Asks once. Whatever the broker's library raises passes through; ``control.RefusedError`` is a right.
+    """Asks once; connects when it does. What the broker's library raises passes through ``ask`` and ``probe``.
 
     Attributes:
         tasks: that workers know, by nodename.
         answers: how many came, by nodename; more than one: several workers have this name.
         taken: how many took the last question, if the broker tells; 0: there is nobody.
         probed: an event of our own was published.
-        error: why workers cannot be asked, or do not answer.
     """
 
     def __init__(self, broker: Broker, *, timeout: float) -> None:
@@ -40,7 +38,6 @@ class Questions:
         self.answers: Counter[str] = Counter()
         self.taken: int | None = None
         self.probed = False
-        self.error: str | None = None
 
     def ask(self, *, answered: bool, inspect: bool) -> None:
         """Let workers show themselves. Raises RefusedError.
@@ -49,11 +46,12 @@ class Questions:
             answered: the exporter asks something that they answer, so that we need a queue of answers.
             inspect: ask which tasks they know.
         """
-        self.taken = self._mailbox.ask(HEARTBEAT, answered=False)
+        taken = self._mailbox.ask(HEARTBEAT, answered=False)
         if answered:
             self._mailbox.open()
         if inspect:
-            self.taken = self._mailbox.ask(REGISTERED, answered=True)
+            taken = self._mailbox.ask(REGISTERED, answered=True)
+        self.taken = taken
 
     def probe(self) -> None:
         """Send an event of our own, see :meth:`control.mailbox.Mailbox.probe`. Raises RefusedError."""
@@ -61,16 +59,14 @@ class Questions:
 
     def collect(self) -> None:
         """Take the answers that came."""
-        if self.error is not None:
-            return
         try:
-            letters = self._mailbox.take()
-        except Exception as error:  # noqa: BLE001 - the answers are lost, events may still come
-            self.error = one_line(error)
+            replies = self._mailbox.take()
+        except Exception:  # noqa: BLE001 - the answers are lost, events may still come
+            self._mailbox.drop()
             return
-        for letter in letters:
+        for reply in replies:
             try:
-                worker, tasks = tasks_in(self._mailbox.read(letter)[1])
+                worker, tasks = tasks_in(self._mailbox.read(reply)[1])
             except (UnreadableReplyError, msgspec.ValidationError, RecursionError):
                 continue
             self.answers[worker] += 1
@@ -79,7 +75,6 @@ class Questions:
     def close(self) -> None:
         """Leave the broker in good order, if it lets us."""
         try:
-            self._mailbox.rest()
             self._mailbox.close()
         except Exception:  # noqa: BLE001 - whatever a broker's library raises; nothing depends on a farewell
             self._mailbox.drop()

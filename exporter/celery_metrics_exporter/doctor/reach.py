@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor import network
-from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
-from celery_metrics_exporter.doctor.needs import amqp_line
+from celery_metrics_exporter.doctor.failures import ConnectFailure
+from celery_metrics_exporter.doctor.network import resolve
+from celery_metrics_exporter.doctor.permissions import rabbitmq_line
+from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
 from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from celery_metrics_exporter.doctor.context import Context, LoginAttempt
     from celery_metrics_exporter.status_page.findings import Finding
 
@@ -27,19 +26,20 @@ def check_names(context: Context) -> Finding:
     hosts = list(dict.fromkeys(address.host for address in context.addresses if address.host))
     if not hosts:
         return skipped("a Unix socket has no name to look up")
-    good, bad = [], {}
-    with context.progress.doing(f"looking up {listed(hosts)}"):
+    good, bad, unknown = [], [], ""
+    with doing(f"looking up {listed(hosts)}"):
         for host in hosts:
             try:
-                good.append(f"{host} is {listed(network.resolve(host), 3)}")
+                good.append(f"{host} is {listed(resolve(host), 3)}")
             except OSError as error:
-                bad[host] = str(error.strerror or error)
+                bad.append(f"{host}: {error.strerror or error}")
+                unknown = unknown or host
     return _together(
         good,
-        [f"{host}: {words}" for host, words in bad.items()],
+        bad,
         "write the broker's host in --broker-url as it is known on this machine (in a container: the name of the "
         "service), or repair the name server",
-        f"getent hosts {next(iter(bad), '')}",
+        f"getent hosts {unknown}",
     )
 
 
@@ -48,10 +48,10 @@ def check_ports(context: Context) -> Finding:
     if context.local:
         return skipped(_NO_SERVER)
     bad = []
-    with context.progress.doing(f"connecting to {listed(context.addresses)}"):
+    with doing(f"connecting to {listed(context.addresses)}"):
         for address in context.addresses:
             try:
-                network.reach(address.host, address.port, address.socket, timeout=context.timeout)
+                address.connect(context.timeout).close()
                 context.reachable.append(address)
             except OSError as error:
                 bad.append(f"{address}: {error.strerror or error}")
@@ -71,7 +71,7 @@ def check_master(context: Context) -> Finding:
     (attempt,) = context.login_attempts()
     if attempt.error is None:
         return ok("the Sentinels name one, and it answers")
-    failure = failure_of(attempt.error)
+    failure = attempt.failure
     if failure in (ConnectFailure.LOGIN, ConnectFailure.NAMESPACE, ConnectFailure.RIGHT, ConnectFailure.TLS):
         return ok("the Sentinels name one")
     name = context.broker.app.conf.broker_transport_options.get("master_name")
@@ -99,17 +99,16 @@ def check_login(context: Context) -> Finding:
     good: list[str] = []
     remedy = ""
     for attempt in context.login_attempts():
-        failure = None if attempt.error is None else failure_of(attempt.error)
-        if attempt.error is None or failure in (ConnectFailure.NAMESPACE, ConnectFailure.RIGHT):
-            good.append(f"logged in at {attempt.name}")
+        if attempt.error is None or attempt.failure in (ConnectFailure.NAMESPACE, ConnectFailure.RIGHT):
+            good.append(f"logged in at {attempt}")
             continue
-        bad.append(f"{attempt.name}: {one_line(attempt.error)}")
-        remedy = remedy or _login_remedy(context, attempt, failure)
+        bad.append(f"{attempt}: {one_line(attempt.error)}")
+        remedy = remedy or _login_remedy(context, attempt)
     return _together(good, bad, remedy)
 
 
-def _login_remedy(context: Context, attempt: LoginAttempt, failure: ConnectFailure | None) -> str:
-    if failure is not ConnectFailure.LOGIN:
+def _login_remedy(context: Context, attempt: LoginAttempt) -> str:
+    if attempt.failure is not ConnectFailure.LOGIN:
         return "the broker refuses the login for another reason than the password: see its log"
     if context.is_redis:
         return (
@@ -117,11 +116,10 @@ def _login_remedy(context: Context, attempt: LoginAttempt, failure: ConnectFailu
             "redis://USER:PASSWORD@HOST:PORT/DB for a user of the ACL; percent-encode / ? # @ ; % in them "
             "(--broker-url-file keeps them off the command line)"
         )
-    settings = attempt.broker.app.connection_for_read(url=attempt.broker.url)
+    url = context.broker.url if attempt.address is None else attempt.address.url
+    user = context.broker.app.connection_for_read(url=url).userid or _DEFAULT_PASSWORD
     alone = (
-        "; RabbitMQ accepts guest from its own machine only: add a user"
-        if (settings.userid or _DEFAULT_PASSWORD) == _DEFAULT_PASSWORD
-        else ""
+        "; RabbitMQ accepts guest from its own machine only: add a user" if user == _DEFAULT_PASSWORD else ""
     )
     return (
         "write the right user and password in --broker-url (amqp://USER:PASSWORD@HOST:PORT/VHOST; percent-encode "
@@ -135,11 +133,15 @@ def check_namespace(context: Context) -> Finding:
         return skipped(_NO_SERVER)
     what = "database" if context.is_redis else "virtual host"
     attempts = context.login_attempts()
-    good = [f"{what} {context.vhost} at {attempt.name}" for attempt in attempts if _is_in(attempt)]
-    bad = [
-        f"{attempt.name}: {one_line(attempt.error)}"
+    good = [
+        f"{what} {context.vhost} at {attempt}"
         for attempt in attempts
-        if attempt.error is not None and failure_of(attempt.error) is ConnectFailure.NAMESPACE
+        if attempt.failure in (None, ConnectFailure.RIGHT)
+    ]
+    bad = [
+        f"{attempt}: {one_line(attempt.error)}"
+        for attempt in attempts
+        if attempt.error is not None and attempt.failure is ConnectFailure.NAMESPACE
     ]
     return _together(good, bad, *_namespace_remedy(context, " ".join(bad)))
 
@@ -150,7 +152,7 @@ def _namespace_remedy(context: Context, words: str) -> tuple[str, str]:
             "write the virtual host of the application's broker_url, percent-encoded (amqp://HOST/%2F or amqp://HOST// "
             "is the virtual host /), or let the user use it"
         )
-        return remedy, amqp_line(context) if "refused" in words else "rabbitmqctl list_vhosts name"
+        return remedy, rabbitmq_line(context) if "refused" in words else "rabbitmqctl list_vhosts name"
     if "'select'" in words.lower():
         return "let the user choose this database", f"ACL SETUSER {context.user} +select"
     return (
@@ -159,13 +161,8 @@ def _namespace_remedy(context: Context, words: str) -> tuple[str, str]:
     )
 
 
-def _is_in(attempt: LoginAttempt) -> bool:
-    return attempt.error is None or failure_of(attempt.error) is ConnectFailure.RIGHT
-
-
-def _together(good: Iterable[str], bad: Iterable[str], remedy: str, command: str = "") -> Finding:
+def _together(good: list[str], bad: list[str], remedy: str, command: str = "") -> Finding:
     """One verdict about several addresses: one that works is enough, the others are worth a warning."""
-    good, bad = list(good), list(bad)
     if not bad:
         return ok(listed(good))
     if not good:

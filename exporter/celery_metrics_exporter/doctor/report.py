@@ -14,109 +14,73 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.doctor.results import exit_code
+from celery_metrics_exporter import __version__
 from celery_metrics_exporter.status_page.findings import Level
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from celery_metrics_exporter.status_page.findings import Finding
 
 #: What a check can come to; a note is no trouble, see ``results.together``.
-_LEVELS: Final = (Level.OK, Level.WARNING, Level.FAILED, Level.SKIPPED)
-_COLOURS: Final = dict(zip(_LEVELS, ("32", "33", "31", "2"), strict=True))
-_LEVEL_WIDTH: Final = max(map(len, _LEVELS))
+_COLOURS: Final = {Level.OK: "32", Level.WARNING: "33", Level.FAILED: "31", Level.SKIPPED: "2"}
+_LEVEL_WIDTH: Final = max(map(len, _COLOURS))
 _TITLE_WIDTH: Final = 19
 _INDENT: Final = " " * (_LEVEL_WIDTH + 2)
 
 
-class Report(Protocol):
-    """Takes what checks came to, in their order."""
-
-    def begin(self, broker: str) -> None:
-        """Name the broker, by its URL without a password."""
-
-    def add(self, title: str, finding: Finding) -> None:
-        """Take what the check of this title came to."""
-
-    def end(self) -> None:
-        """All have been taken."""
+def lines_of(title: str, finding: Finding, *, colour: bool) -> str:
+    """A line for what the check of this title came to, and one each for its remedy and its command."""
+    level = _painted(finding.level, f"{finding.level:<{_LEVEL_WIDTH}}", colour=colour)
+    lines = [f"{level}  {title:<{_TITLE_WIDTH}}  {finding.title}"]
+    if finding.remedy:
+        lines.append(f"{_INDENT}-> {finding.remedy}")
+    if finding.command:
+        lines.append(f"{_INDENT}   {finding.command}")
+    return "\n".join(lines)
 
 
-class TextReport:
-    """A line for each check, as soon as it is made; remedies below it."""
-
-    def __init__(self, out: TextIO, *, colour: bool) -> None:
-        self._out = out
-        self._colour = colour
-        self._counts: Counter[Level] = Counter()
-
-    def begin(self, broker: str) -> None:
-        """Say what is looked at."""
-        self._line(f"broker {broker}\n")
-
-    def add(self, title: str, finding: Finding) -> None:
-        """Write it."""
-        self._counts[finding.level] += 1
-        level = self._painted(finding.level, f"{finding.level:<{_LEVEL_WIDTH}}")
-        self._line(f"{level}  {title:<{_TITLE_WIDTH}}  {finding.title}")
-        if finding.remedy:
-            self._line(f"{_INDENT}-> {finding.remedy}")
-        if finding.command:
-            self._line(f"{_INDENT}   {finding.command}")
-
-    def end(self) -> None:
-        """Sum up."""
-        counts = {level: self._counts[level] for level in _LEVELS if self._counts[level]}
-        parts = (self._painted(level, f"{number} {level}") for level, number in counts.items())
-        self._line(f"\n{', '.join(parts)}")
-
-    def _painted(self, level: Level, text: str) -> str:
-        return f"\033[{_COLOURS[level]}m{text}\033[0m" if self._colour else text
-
-    def _line(self, text: str) -> None:
-        self._out.write(f"{text}\n")
-        self._out.flush()
+def summary_of(findings: Iterable[Finding], *, colour: bool) -> str:
+    """How many checks came to what, in one line."""
+    counts = _counts(findings)
+    return ", ".join(
+        _painted(level, f"{number} {level}", colour=colour) for level, number in counts.items() if number
+    )
 
 
-class JsonReport:
-    """One document at the end."""
-
-    def __init__(self, out: TextIO, *, version: str) -> None:
-        self._out = out
-        self._version = version
-        self._broker = ""
-        self._found: list[tuple[str, Finding]] = []
-
-    def begin(self, broker: str) -> None:
-        """Keep the name."""
-        self._broker = broker
-
-    def add(self, title: str, finding: Finding) -> None:
-        """Keep it."""
-        self._found.append((title, finding))
-
-    def end(self) -> None:
-        """Write all."""
-        findings = [finding for _, finding in self._found]
-        counts = Counter(finding.level for finding in findings)
-        document = {
-            "version": self._version,
-            "broker": self._broker,
-            "exit_code": exit_code(findings),
-            "summary": {level: counts[level] for level in _LEVELS},
-            "checks": [_entry(title, finding) for title, finding in self._found],
-        }
-        self._out.write(f"{json.dumps(document, indent=2, ensure_ascii=False)}\n")
-        self._out.flush()
-
-
-def _entry(title: str, finding: Finding) -> dict[str, Any]:
-    return {
-        "id": finding.key,
-        "title": title,
-        "status": finding.level,
-        "message": finding.title,
-        "remedy": finding.remedy or None,
-        "command": finding.command or None,
+def document_of(broker: str, found: Mapping[str, Finding]) -> str:
+    """The document; ``broker``: its URL without a password, ``found``: what checks came to, by their titles."""
+    document = {
+        "version": __version__,
+        "broker": broker,
+        "exit_code": exit_code(found.values()),
+        "summary": _counts(found.values()),
+        "checks": [
+            {
+                "id": finding.key,
+                "title": title,
+                "status": finding.level,
+                "message": finding.title,
+                "remedy": finding.remedy or None,
+                "command": finding.command or None,
+            }
+            for title, finding in found.items()
+        ],
     }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """1 when anything failed, else 0."""
+    return int(any(finding.level is Level.FAILED for finding in findings))
+
+
+def _counts(findings: Iterable[Finding]) -> dict[Level, int]:
+    counts = Counter(finding.level for finding in findings)
+    return {level: counts[level] for level in _COLOURS}
+
+
+def _painted(level: Level, text: str, *, colour: bool) -> str:
+    return f"\033[{_COLOURS[level]}m{text}\033[0m" if colour else text

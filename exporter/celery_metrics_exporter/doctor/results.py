@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.status_page.findings import Finding, Level, in_order
 from celery_metrics_exporter.status_page.snapshot_tables import NOBODY
@@ -12,24 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def ok(message: str) -> Finding:
-    """All is well."""
-    return Finding("", Level.OK, message, "")
-
-
-def warning(message: str, remedy: str, command: str = "") -> Finding:
-    """Something is missing or may mislead."""
-    return Finding("", Level.WARNING, message, remedy, command=command)
-
-
-def failed(message: str, remedy: str, command: str = "") -> Finding:
-    """Metrics do not come."""
-    return Finding("", Level.FAILED, message, remedy, command=command)
-
-
-def skipped(message: str, remedy: str = "", command: str = "") -> Finding:
-    """It was not checked."""
-    return Finding("", Level.SKIPPED, message, remedy, command=command)
+ok: Final = partial(Finding, Level.OK, "")
+#: Something is missing or may mislead.
+warning: Final = partial(Finding, Level.WARNING, "")
+#: Metrics do not come.
+failed: Final = partial(Finding, Level.FAILED, "")
+#: It was not checked.
+skipped: Final = partial(Finding, Level.SKIPPED, "")
 
 
 def together(found: Sequence[Finding], otherwise: Finding) -> Finding:
@@ -62,8 +52,3 @@ def listed(names: Iterable[object], most: int = 5, *, total: int | None = None) 
     every = list(map(str, names))
     more = (len(every) if total is None else total) - min(most, len(every))
     return ", ".join(every[:most]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def exit_code(findings: Iterable[Finding]) -> int:
-    """1 when anything failed, else 0."""
-    return int(any(finding.level is Level.FAILED for finding in findings))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import RedisError
+
 from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.probe import reaches
-from celery_metrics_exporter.doctor.entry import ConnectFailure, failure_of
-from celery_metrics_exporter.doctor.needs import amqp_line, redis_rights
+from celery_metrics_exporter.doctor.failures import ConnectFailure, failure_of
+from celery_metrics_exporter.doctor.permissions import line_to_ask, line_to_read, line_to_subscribe
+from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.questions import Questions
-from celery_metrics_exporter.doctor.redis_server import RedisServer
 from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
 from celery_metrics_exporter.doctor.traffic import Traffic
-from celery_metrics_exporter.doctor.trial_run import TrialRun
+from celery_metrics_exporter.doctor.trial_run import start_exporter
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.choosing import reader_for
@@ -21,11 +23,12 @@ from celery_metrics_exporter.receivers.kombu import declare_durable_queue
 from celery_metrics_exporter.status_page.findings import count
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery_metrics_exporter.doctor.context import Context
     from celery_metrics_exporter.facts import BrokerFacts
     from celery_metrics_exporter.status_page.findings import Finding
 
-_REPLACES: Final = "; the line replaces all rights that it has there"
 _FOLDERS: Final = (
     "name the application's folders by --broker-transport-option data_folder_in=..., data_folder_out=... and "
     "control_folder=..., absolute, and let this process read and write there"
@@ -47,7 +50,7 @@ def check_subscribe(context: Context) -> Finding:
     exchange = conf.event_exchange
     left = context.family == "amqp" and conf.event_queue_durable
     try:
-        with context.progress.doing("subscribing to events"):
+        with doing("subscribing to events"):
             if left:
                 routing_key = config.event_queue.routing_key
                 declare_durable_queue(broker, routing_key=routing_key, timeout=context.timeout)
@@ -60,8 +63,9 @@ def check_subscribe(context: Context) -> Finding:
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         return _not_subscribed(context, error, exchange)
     context.traffic = traffic
+    context.leaving.callback(traffic.close)
     if context.family != "memory":
-        context.trial_run = TrialRun(config, broker.app if config.app else None)
+        start_exporter(context, config)
     how = "; the durable queue is left to the exporter, doctor has one of its own" if left else ""
     return ok(f"events of exchange {exchange} can be received{how}")
 
@@ -69,10 +73,10 @@ def check_subscribe(context: Context) -> Finding:
 def _not_subscribed(context: Context, error: Exception, exchange: str) -> Finding:
     words = one_line(error)
     match failure_of(error):
-        case ConnectFailure.RIGHT if context.is_redis:
-            return failed(words, "let the user receive events", redis_rights(context).to_subscribe())
         case ConnectFailure.RIGHT:
-            return failed(words, f"let the user receive events{_REPLACES}", amqp_line(context))
+            return failed(
+                words, f"let the user receive events{_replaces(context)}", line_to_subscribe(context)
+            )
         case ConnectFailure.DEPRECATED:
             return failed(words, "make the event queue exclusive: drop --no-event-queue-exclusive")
         case ConnectFailure.CONFLICT:
@@ -88,9 +92,14 @@ def _not_subscribed(context: Context, error: Exception, exchange: str) -> Findin
             )
 
 
+def _replaces(context: Context) -> str:
+    return "" if context.is_redis else "; the line replaces all rights that it has there"
+
+
 def check_read(context: Context) -> Finding:
     """Queues can be read."""
-    names = _queues_to_try(context)
+    default = str(context.broker.app.conf.task_default_queue)
+    names = tuple(dict.fromkeys((*context.config.queues, *context.broker.queues, default)))
     if context.is_redis:
         return _check_redis_reading(context, names[0])
     try:
@@ -120,7 +129,7 @@ def _read_queues(context: Context, names: tuple[str, ...]) -> BrokerFacts | None
     if reader is None:
         return None
     try:
-        with context.progress.doing("reading queues"):
+        with doing("reading queues"):
             return reader.read(names)
     finally:
         reader.close()
@@ -128,26 +137,21 @@ def _read_queues(context: Context, names: tuple[str, ...]) -> BrokerFacts | None
 
 def _check_redis_reading(context: Context, queue: str) -> Finding:
     try:
-        server = RedisServer(context.broker, timeout=context.timeout)
-    except Exception as error:
+        with context.redis_server() as server:
+            refused = server.refused(queue)
+            if "scan" not in refused:
+                context.tables = server.tables(server.database)
+    except RedisError as error:
         if failure_of(error) is not ConnectFailure.RIGHT:
             raise
-        return failed(one_line(error), "let the user read queues", redis_rights(context).to_read())
-    try:
-        refused = server.refused(queue)
-        if "scan" not in refused:
-            tables = server.tables()
-            context.tables = None if isinstance(tables, str) else tables
-    finally:
-        server.close()
+        return failed(one_line(error), "let the user read queues", line_to_read(context))
     if refused:
-        line = redis_rights(context).to_read()
         optional = _OPTIONAL | (_FINDING if context.config.queues else {})
         lost = {(_OPTIONAL | _FINDING).get(command, "lengths of queues") for command in refused}
         words = next(iter(refused.values()))
         text = f"refused: {listed(refused)} ({words}); without them these are not known: {listed(lost)}"
         judge = failed if refused.keys() - optional.keys() else warning
-        return judge(text, "let the user read queues", line)
+        return judge(text, "let the user read queues", line_to_read(context))
     known = " ".join(filter(None, (context.software, context.version)))
     if context.role == "replica":
         return warning(
@@ -163,51 +167,37 @@ def check_ask(context: Context) -> Finding:
     if not config.remote_control:
         return skipped("--no-remote-control: nothing is asked, and no event of our own is sent")
     questions = context.questions = Questions(context.broker, timeout=context.timeout)
-    asking: Exception | None = None
-    probing: RefusedError | None = None
-    try:
-        with context.progress.doing("asking workers"):
-            if context.trial_run is not None:  # for our own event is to come back to it
-                context.trial_run.wait_until_connected(context.timeout)
-            try:
-                answered = config.enable_events or config.inspect_workers
-                questions.ask(answered=answered, inspect=config.inspect_workers)
-            except RefusedError as error:
-                asking = error
-            try:
-                if reaches(config.event_queue.routing_key):
-                    questions.probe()
-            except RefusedError as error:
-                probing = error
-    except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
-        asking = error
-    if asking is not None:
-        questions.error = str(asking) if isinstance(asking, RefusedError) else one_line(asking)
-        return _not_asked(context, asking, questions.error)
-    if probing is not None:
-        return warning(
-            f"no event of our own can be sent, so that a silence proves nothing: {probing}",
-            f"let the user send events{'' if context.is_redis else _REPLACES}",
-            _line_to_ask(context),
+    context.leaving.callback(questions.close)
+    with doing("asking workers"):
+        answered = config.enable_events or config.inspect_workers
+        asking = _error_of(lambda: questions.ask(answered=answered, inspect=config.inspect_workers))
+        probing = None
+        if isinstance(asking, RefusedError | None) and reaches(config.event_queue.routing_key):
+            probing = _error_of(questions.probe)
+    error = asking or probing
+    if error is None:
+        took = (
+            "" if questions.taken is None else f"; {count(questions.taken, 'worker')} received the question"
         )
-    took = "" if questions.taken is None else f"; {count(questions.taken, 'worker')} received the question"
-    return ok(f"workers can be asked, and events can be sent{took}")
-
-
-def _not_asked(context: Context, error: Exception, words: str) -> Finding:
-    if not isinstance(error, RefusedError) and failure_of(error) is not ConnectFailure.RIGHT:
+        return ok(f"workers can be asked, and events can be sent{took}")
+    words = str(error) if isinstance(error, RefusedError) else one_line(error)
+    if failure_of(error) is not ConnectFailure.RIGHT:
         return failed(
             words, "see the broker's log; RabbitMQ lets nobody publish while it lacks memory or disk"
         )
-    all_rights = "" if context.is_redis else _REPLACES
-    remedy = f"let the user ask workers, or ask nothing: --no-remote-control{all_rights}"
-    return failed(f"workers cannot be asked: {words}", remedy, _line_to_ask(context))
+    if asking is None:
+        return warning(
+            f"no event of our own can be sent, so that a silence proves nothing: {words}",
+            f"let the user send events{_replaces(context)}",
+            line_to_ask(context),
+        )
+    remedy = f"let the user ask workers, or ask nothing: --no-remote-control{_replaces(context)}"
+    return failed(f"workers cannot be asked: {words}", remedy, line_to_ask(context))
 
 
-def _line_to_ask(context: Context) -> str:
-    return redis_rights(context).to_ask() if context.is_redis else amqp_line(context)
-
-
-def _queues_to_try(context: Context) -> tuple[str, ...]:
-    default = str(context.broker.app.conf.task_default_queue)
-    return tuple(dict.fromkeys((*context.config.queues, *context.broker.queues, default)))
+def _error_of(act: Callable[[], None]) -> Exception | None:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
+        return error
+    return None

@@ -10,15 +10,15 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from celery_metrics_exporter.doctor import network
-from celery_metrics_exporter.doctor.entry import ConnectFailure, causes_of, failure_of
-from celery_metrics_exporter.doctor.network import Language
+from celery_metrics_exporter.doctor.failures import ConnectFailure, causes_of
+from celery_metrics_exporter.doctor.network import certificate_end, language
+from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
 from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.addresses import Address
     from celery_metrics_exporter.doctor.context import Context, LoginAttempt
+    from celery_metrics_exporter.doctor.network import Address
     from celery_metrics_exporter.status_page.findings import Finding
 
 #: Days before its end at which a certificate is worth a warning.
@@ -34,7 +34,6 @@ _FOR_CERTIFICATE: Final = {
 }
 _OUR_CERTIFICATE: Final = "give it: --broker-tls-cert-file FILE --broker-tls-key-file FILE"
 _SECURE: Final = frozenset({"rediss", "amqps"})
-_SPOKEN: Final = {True: Language.REDIS, False: Language.AMQP}
 
 
 def check_tls(context: Context) -> Finding:
@@ -64,36 +63,33 @@ def check_tls(context: Context) -> Finding:
 
 
 def _trouble(context: Context, attempt: LoginAttempt, *, secure: bool) -> Finding | None:
-    if attempt.error is None:
-        return None
-    failure = failure_of(attempt.error)
-    if failure is ConnectFailure.TLS:
+    if attempt.error is not None and attempt.failure is ConnectFailure.TLS:
         return _of_handshake(context, attempt, attempt.error)
-    if failure is not ConnectFailure.NETWORK or attempt.address is None:
-        return None
-    return _of_silence(context, attempt.address, secure=secure)
+    if attempt.failure is ConnectFailure.NETWORK and attempt.address is not None:
+        return _of_silence(context, attempt.address, secure=secure)
+    return None
 
 
 def _of_silence(context: Context, address: Address, *, secure: bool) -> Finding | None:
     """What explains that a server which listens broke off, or said nothing that we understand."""
-    wanted = _SPOKEN[context.is_redis]
-    with context.progress.doing(f"finding out what {address} speaks"):
-        spoken = network.language(address.host, address.port, timeout=context.timeout)
+    wanted = "Redis" if context.is_redis else "AMQP"
+    with doing(f"finding out what {address} speaks"):
+        spoken = language(address, timeout=context.timeout)
     scheme = address.url.partition("://")[0]
-    if spoken is Language.TLS and secure:
+    if spoken == "TLS" and secure:
         words = "closes the connection after the TLS handshake, as a server does that requires a client certificate"
         return failed(f"{address} {words}", _OUR_CERTIFICATE)
-    if spoken is Language.TLS:
+    if spoken == "TLS":
         return failed(
             f"{address} speaks TLS, and the URL says {scheme}://",
             f"write {_secured(scheme)}:// in --broker-url, and --broker-tls-ca-file FILE if the authority is your own",
         )
-    if spoken is wanted:
-        return _plain(context, f"{address} speaks {spoken.value} without TLS") if secure else None
-    if spoken is Language.UNKNOWN:
+    if spoken == wanted:
+        return _plain(context, f"{address} speaks {spoken} without TLS") if secure else None
+    if not spoken:
         return None
     return failed(
-        f"{address} speaks {spoken.value}, not {wanted.value}",
+        f"{address} speaks {spoken}, not {wanted}",
         "write the broker's own port in --broker-url: Redis has 6379, RabbitMQ 5672, or 5671 with TLS (15672 is its "
         "management)",
     )
@@ -105,16 +101,16 @@ def _of_handshake(context: Context, attempt: LoginAttempt, error: Exception) -> 
         remedy = _FOR_CERTIFICATE.get(cause.verify_code, "repair the broker's certificate")
         if cause.verify_code in _WRONG_NAME and not context.is_redis:
             remedy += ", or say which name it carries: --broker-tls-server-name NAME"
-        return failed(f"{attempt.name}: {cause.verify_message.rstrip('.')}", remedy, _shown(attempt))
+        return failed(f"{attempt}: {cause.verify_message.rstrip('.')}", remedy, _shown(attempt.address))
     words = str(cause).lower().replace("_", " ")
     if "wrong version number" in words or "record layer failure" in words:
-        return _plain(context, f"{attempt.name} does not speak TLS")
+        return _plain(context, f"{attempt} does not speak TLS")
     if "certificate required" in words or "handshake failure" in words:
         return failed(
-            f"{attempt.name}: the broker requires a client certificate ({one_line(cause)})", _OUR_CERTIFICATE
+            f"{attempt}: the broker requires a client certificate ({one_line(cause)})", _OUR_CERTIFICATE
         )
     return failed(
-        f"{attempt.name}: {one_line(cause)}",
+        f"{attempt}: {one_line(cause)}",
         "see the broker's log: both sides need a common version of TLS, and it must trust our "
         "certificate (--broker-tls-cert-file, --broker-tls-key-file)",
     )
@@ -142,7 +138,7 @@ def _certificate(context: Context) -> Finding:
             tls.load_cert_chain(settings["certfile"], settings.get("keyfile"))
         tls.check_hostname = settings.get("check_hostname", True) is not False
         name = settings.get("server_hostname")
-        ends = network.certificate(address.host, address.port, tls, name, timeout=context.timeout)
+        ends = certificate_end(address, tls, name, timeout=context.timeout)
     except (OSError, ValueError):  # kombu got through with settings that we read otherwise
         return ok("on, and the certificate is trusted")
     days = (ends - time.time()) / _DAY
@@ -150,18 +146,16 @@ def _certificate(context: Context) -> Finding:
         return warning(
             f"on, but the broker's certificate ends in {days:.0f} days",
             "renew it before that",
-            _shown(next(attempt for attempt in context.attempts if attempt.address is address)),
+            _shown(address),
         )
     return ok(f"on, and the certificate is trusted, for {days:.0f} more days" if ends else "on, and trusted")
 
 
-def _shown(attempt: LoginAttempt) -> str:
-    if attempt.address is None:
+def _shown(address: Address | None) -> str:
+    if address is None:
         return ""
-    host, port = attempt.address.host, attempt.address.port
-    return (
-        f"openssl s_client -connect {host}:{port} -servername {host} </dev/null | openssl x509 -noout -text"
-    )
+    host = address.host
+    return f"openssl s_client -connect {host}:{address.port} -servername {host} </dev/null | openssl x509 -noout -text"
 
 
 def _is_secure(context: Context) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.receivers.choosing import subscription_for
@@ -23,12 +24,13 @@ class Traffic:
     """A sink that keeps nothing but the size of what comes.
 
     Attributes:
-        stream_bytes: what Redis had to send for it, about.
+        stream_bytes: what Redis had to send for it so far, about.
     """
 
     def __init__(self, broker: Broker, config: Config) -> None:
         """Subscribes nothing yet."""
         self.stream_bytes = 0
+        self._since = time.monotonic()
         self._subscription: Subscription = subscription_for(
             broker, self, routing_key=config.event_queue.routing_key, universal=config.receiver == "kombu"
         )()
@@ -46,6 +48,10 @@ class Traffic:
     def drop(self, _reason: str, _detail: str, /) -> None:
         """Take no note of what cannot be read: the exporter does."""
 
+    def rate(self) -> float:
+        """Bytes a second since it was opened, about."""
+        return self.stream_bytes / max(time.monotonic() - self._since, 0.1)
+
     def open(self, *, keep: bool) -> None:
         """Subscribe, and measure from now on if it is to be kept. Raises what hinders it."""
         try:
@@ -55,6 +61,7 @@ class Traffic:
                 self._subscription.close(clean=False)
             raise
         if keep:
+            self._since = time.monotonic()
             self._thread.start()
         else:
             self._subscription.close(clean=True)

@@ -34,15 +34,20 @@ class StreamReading:
     """
 
     connected: bool
-    connections: int
-    disconnected_seconds: float
-    last_error: str | None
+    connections: int = 0
+    disconnected_seconds: float = 0.0
+    last_error: str | None = None
     delivering: bool | None = None
     fault: str | None = None
     restarts: int = 0
     lasting: float = 0.0
     past_error: str | None = None
     past_error_age: float = 0.0
+
+    @property
+    def reconnects(self) -> int:
+        """How often a subscription was lost and made anew."""
+        return max(0, self.connections - 1)
 
 
 class StreamState:

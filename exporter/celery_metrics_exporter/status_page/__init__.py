@@ -10,7 +10,7 @@ import hashlib
 import threading
 import time
 from importlib import resources
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.status_page.page import page
 
@@ -26,24 +26,25 @@ FRESH_SECONDS: Final = 0.5
 REST_FACTOR: Final = 20.0
 
 
-class Seen(Protocol):
-    """What the page shows."""
-
-    def overview(self) -> Snapshot:
-        """Everything as it is now."""
-
-    def healthy(self) -> tuple[bool, str]:
-        """Whether this process works, and why not."""
-
-
 class StatusPage:
     """Thread-safe."""
 
     def __init__(
-        self, seen: Seen, telemetry_path: str, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        look: Callable[[], Snapshot],
+        healthy: Callable[[], tuple[bool, str]],
+        telemetry_path: str,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``telemetry_path``: where the metrics are; ``monotonic``: the time, in seconds."""
-        self._seen = seen
+        """Args:
+        look: sees everything as it is now.
+        healthy: whether this process works, and why not.
+        telemetry_path: where the metrics are.
+        monotonic: the time, in seconds.
+        """
+        self._look = look
+        self._healthy = healthy
         self._telemetry_path = telemetry_path
         here = resources.files(__name__)
         self._style, self._script = ((here / name).read_text("utf-8") for name in ("page.css", "page.js"))
@@ -66,8 +67,8 @@ class StatusPage:
             began = self._monotonic()
             if began >= self._due:
                 text = page(
-                    self._seen.overview(),
-                    self._seen.healthy(),
+                    self._look(),
+                    self._healthy(),
                     style=self._style,
                     script=self._script,
                     telemetry_path=self._telemetry_path,

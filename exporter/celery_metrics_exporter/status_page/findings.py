@@ -1,14 +1,15 @@
 """A finding: something that cannot be known, or is known to be wrong, why, and what to do about it.
 
-The status page and the doctor show the same findings, in the same words. Which ones there are stands in ``missing``,
-``missing_workers`` and ``missing_work``; the doctor has some more of its own.
+The status page and the doctor show the same findings, in the same words. Which ones there are stands in ``missing``
+and ``missing_work``; the doctor has some more of its own.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.status_page.snapshot_tables import NOBODY, Top
 
@@ -31,22 +32,27 @@ class Finding:
     """One finding.
 
     Attributes:
-        key: names it, in the anchor too.
         level: how bad it is.
+        key: names it, in the anchor too.
         title: what it is, in a few words.
         remedy: what to do; empty where nothing is to be done. Text between backticks is to be typed as it stands.
+        command: a line to type that repairs it, or shows more; may hold names of queues.
         names: workers, queues or tasks that it concerns.
         quote: what a library said.
-        command: a line to type that repairs it, or shows more; may hold names of queues.
     """
 
-    key: str
     level: Level
+    key: str
     title: str
-    remedy: str
+    remedy: str = ""
+    command: str = ""
     names: Top[str] = NOBODY
     quote: str | None = None
-    command: str = ""
+
+
+failed: Final = partial(Finding, Level.FAILED)
+warning: Final = partial(Finding, Level.WARNING)
+note: Final = partial(Finding, Level.NOTE)
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

@@ -10,8 +10,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
@@ -19,22 +18,21 @@ T = TypeVar("T")
 class Readings(Generic[T]):
     """The readings of the last time. One thread adds, any may read."""
 
-    def __init__(self, seconds: tuple[float, float], now: float, first: T) -> None:
+    def __init__(self, read: Callable[[], T], seconds: tuple[float, float], now: float, *, first: T) -> None:
         """Args:
+        read: tells what stands there now.
         seconds: between two readings, and for which they are kept.
         now: monotonic.
         first: what stood there at the start.
         """
+        self._read = read
         self._every, span = seconds
         self._kept: deque[tuple[float, T]] = deque([(now, first)], maxlen=round(span / self._every) + 1)
 
-    def are_due(self, now: float) -> bool:
-        """Whether the next one is."""
-        return now - self._kept[-1][0] >= self._every
-
-    def add(self, now: float, value: T) -> None:
-        """Keep a reading."""
-        self._kept.append((now, value))
+    def sweep(self, now: float) -> None:
+        """Take the next one, if it is due."""
+        if now - self._kept[-1][0] >= self._every:
+            self._kept.append((now, self._read()))
 
     def kept(self) -> tuple[tuple[float, T], ...]:
         """All with their monotonic times, oldest first; at least one."""
@@ -46,6 +44,6 @@ class Readings(Generic[T]):
         return now - at, value
 
 
-def growth(totals: Iterable[int], before: array[int]) -> list[int]:
+def growth(totals: Iterable[int], before: Iterable[int]) -> list[int]:
     """How much each total has grown since a reading; totals that it has not yet were 0."""
     return [total - then for total, then in zip(totals, chain(before, repeat(0)), strict=False)]

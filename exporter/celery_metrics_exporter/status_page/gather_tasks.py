@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 from heapq import nlargest, nsmallest
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Final
@@ -24,8 +24,6 @@ from celery_metrics_exporter.status_page.gather_readings import growth
 from celery_metrics_exporter.status_page.snapshot_tables import RunningRow, TaskRow, Tasks, Top, top_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from celery_metrics_exporter.collectors import TaskCollector
     from celery_metrics_exporter.tasks.attempt import Attempt
     from celery_metrics_exporter.tasks.counts import Counts
@@ -43,54 +41,35 @@ _UNREGISTERED: Final = "NotRegistered"
 _SHORT: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class StartTotals:
-    """Starts of each (task, queue), and how many of them have a known queue wait, thus a task-sent."""
+#: Two numbers of each (task, queue), in the order in which these were first seen.
+Totals = tuple[Sequence[int], Sequence[int]]
 
-    started: array[int]
-    paired: array[int]
-
-    @classmethod
-    def of(cls, counts: Sequence[Counts]) -> StartTotals:
-        """Read them."""
-        return cls(array("q", [each.totals[STARTED] for each in counts]), array("q", map(_paired, counts)))
+NOTHING: Final[Totals] = (array("q"), array("q"))
 
 
-@dataclass(frozen=True, slots=True)
-class TaskTotals:
-    """Failures and all outcomes of each (task, queue), in the order in which these were first seen."""
+def count_starts(counts: Sequence[Counts]) -> Totals:
+    """Starts, and how many of them have a known queue wait, thus a task-sent."""
+    return array("q", [each.totals[STARTED] for each in counts]), array("q", map(_paired, counts))
 
-    failed: array[int]
-    ended: array[int]
 
-    @classmethod
-    def of(cls, counts: Sequence[Counts]) -> TaskTotals:
-        """Read them."""
-        return cls(array("q", [each.totals[FAILED] for each in counts]), array("q", map(_ended, counts)))
+def count_outcomes(counts: Sequence[Counts]) -> Totals:
+    """Failures, and all outcomes."""
+    return array("q", [each.totals[FAILED] for each in counts]), array("q", map(_ended, counts))
 
 
 def see_tasks(
-    collector: TaskCollector,
-    *,
-    starts: tuple[float, StartTotals],
-    outcomes: tuple[float, TaskTotals],
-    evicted: int,
-    overflowed: tuple[tuple[str, int], ...],
+    collector: TaskCollector, *, starts: tuple[float, Totals], outcomes: tuple[float, Totals]
 ) -> Tasks:
     """Args:
     collector: has the counts, and the attempts that run.
-    starts: how many seconds ago they were read, and by (task, queue) what they were.
+    starts: how many seconds ago they were counted, and what they were.
     outcomes: the same of outcomes.
-    evicted: tasks in flight that were forgotten.
-    overflowed: label sets that were folded, by family.
     """
     counts = collector.counts()
     window, starts_before = starts
-    long_window, before = outcomes
-    started = growth((each.totals[STARTED] for each in counts), starts_before.started)
-    paired = growth(map(_paired, counts), starts_before.paired)
-    failed = growth((each.totals[FAILED] for each in counts), before.failed)
-    ended = growth(map(_ended, counts), before.ended)
+    long_window, outcomes_before = outcomes
+    started, paired = map(growth, count_starts(counts), starts_before)
+    failed, ended = map(growth, count_outcomes(counts), outcomes_before)
     attempts = collector.running()
     running = Counter(map(_labels, attempts))
     rows = range(len(counts))
@@ -120,8 +99,6 @@ def see_tasks(
             for index in rows
             if failed[index] and counts[index].exceptions.get((_UNREGISTERED, "failed"))
         ),
-        evicted=evicted,
-        overflowed=overflowed,
     )
 
 
@@ -135,7 +112,6 @@ def _row(counts: Counts, rate: float | None, running: int, failures: int, ends: 
         queue=queue,
         rate=rate,
         running=running,
-        sent=counts.totals[SENT],
         started=counts.totals[STARTED],
         succeeded=counts.totals[SUCCEEDED],
         failed=counts.totals[FAILED],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from heapq import nsmallest
 from typing import TYPE_CHECKING, Final, Literal
 
 from celery_metrics_exporter.labels import clean
 from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top, WorkerRow, Workers, top_names
-from celery_metrics_exporter.status_page.versions import version_of
 from celery_metrics_exporter.workers.worker import Presence
 
 if TYPE_CHECKING:
@@ -131,3 +131,9 @@ def _row(state: _State, worker: Worker) -> WorkerRow:
         succeeded=worker.outcomes["succeeded"],
         failed=worker.outcomes["failed"],
     )
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """The numbers of a version, such as (7, 2, 4); empty if there are none."""
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(number) for number in match[0].split(".")) if match else ()

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter.status_page.findings import Finding, Level, count, in_order
+from celery_metrics_exporter.status_page.findings import (
+    Finding,
+    Level,
+    count,
+    failed,
+    in_order,
+    note,
+    warning,
+)
 from celery_metrics_exporter.status_page.missing_work import missing_work
-from celery_metrics_exporter.status_page.missing_workers import missing_workers
 from celery_metrics_exporter.status_page.wording import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_metrics_exporter.status_page.snapshot import Snapshot, SubscriptionView
+    from celery_metrics_exporter.events.stream_state import StreamReading
+    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 #: Events that come later than this, in seconds, are told of; the alert CeleryEventLagHigh has the same threshold.
 LAG_SECONDS: Final = 10.0
@@ -47,7 +55,6 @@ def find_missing(seen: Snapshot, *, final: bool = False) -> list[Finding]:
         (
             *_subscription(seen, final=final),
             *_broker(seen),
-            *missing_workers(seen, had_time=had_time),
             *missing_work(seen, had_time=had_time, final=final),
             *_stream(seen),
             *_limits(seen),
@@ -56,61 +63,58 @@ def find_missing(seen: Snapshot, *, final: bool = False) -> list[Finding]:
 
 
 def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
-    state, setup = seen.subscription, seen.setup
+    state = seen.subscription
+    routing_key = seen.config.event_queue.routing_key
     if not state.connected:
-        yield Finding(
+        yield failed(
             "connection",
-            Level.FAILED,
             "Not connected to the broker: nothing is counted",
             "The exporter keeps trying. Does the broker run, and does `--broker-url` name its host, port, "
             "database or virtual host, user and password? `celery-exporter doctor` with the same options "
             "tries each step.",
-            quote=state.error or "connecting for the first time",
+            quote=state.last_error or "connecting for the first time",
         )
-    elif state.deafness is not None:
-        yield Finding(
+    elif state.fault is not None:
+        yield failed(
             "deaf",
-            Level.FAILED,
             "Connected, but nothing arrives: nothing is counted",
             "The exporter subscribes anew by itself. If that does not help: does `--broker-url` name the database or "
             "virtual host of the workers, and `--event-exchange` their `event_exchange`? Does another exporter "
             "read the same durable event queue? `celery -A proj events --dump` shows what is published.",
-            quote=state.deafness,
+            quote=state.fault,
         )
-    elif state.delivers is None and (not seen.stream.heard if final else state.lasting > UNSURE_SECONDS):
+    elif state.delivering is None and (not seen.stream.heard if final else state.lasting > UNSURE_SECONDS):
         yield Finding(
-            "unsure",
             Level.NOTE if seen.stream.last else Level.WARNING,
+            "unsure",
             "No event arrives, which proves nothing: the exporter cannot send one to itself",
             "It sends itself an event when nothing comes, which takes remote control (no `--no-remote-control`), the "
             "right to publish to the event exchange, Redis or RabbitMQ, and an `--event-routing-key` that lets it in.",
         )
-    if setup.routing_key != "#":
-        yield Finding(
+    if routing_key != "#":
+        yield note(
             "routing-key",
-            Level.NOTE,
             "Only some events are received",
             "`--event-routing-key` leaves the others out; `#` is all.",
-            quote=setup.routing_key,
+            quote=routing_key,
         )
     yield from _gaps(state)
     if state.restarts:
-        yield Finding(
+        yield warning(
             "stuck",
-            Level.WARNING,
             f"{count(state.restarts, 'receiver')} hung and had to be replaced",
             "A name lookup, a TLS handshake or a connection did not come to an end: look at the network to the broker.",
         )
 
 
-def _gaps(state: SubscriptionView) -> Iterator[Finding]:
+def _gaps(state: StreamReading) -> Iterator[Finding]:
     first_wait = 0.0 if state.connected else state.lasting
-    if state.reconnects or state.unheard > max(GAP_SECONDS, first_wait):
+    if state.reconnects or state.disconnected_seconds > max(GAP_SECONDS, first_wait):
         is_news = state.past_error is not None and state.past_error_age < RECENT_SECONDS
         yield Finding(
-            "gaps",
             Level.FAILED if state.reconnects and is_news else Level.NOTE,
-            f"No events were received for {duration(state.unheard)} in total, "
+            "gaps",
+            f"No events were received for {duration(state.disconnected_seconds)} in total, "
             f"with {count(state.reconnects, 'reconnect')}",
             "What happened then is not counted. The log has the reason of each loss. On Redis a slow subscriber "
             "is cut off: raise `client-output-buffer-limit pubsub`, or give the exporter more CPU.",
@@ -119,45 +123,40 @@ def _gaps(state: SubscriptionView) -> Iterator[Finding]:
 
 
 def _broker(seen: Snapshot) -> Iterator[Finding]:
-    broker, setup = seen.broker, seen.setup
-    if not setup.reads_queues:
-        yield Finding(
+    broker, config = seen.broker, seen.config
+    if not seen.reads_queues:
+        yield note(
             "queues-unreadable",
-            Level.NOTE,
             "No queue lengths: this kind of broker cannot be looked at",
             "Lengths and ages come from Redis, RabbitMQ, and the memory and filesystem transports. Use the "
             "broker's own monitoring beside this page.",
         )
     elif broker.up is False:
-        yield Finding(
+        yield failed(
             "broker",
-            Level.FAILED,
             "The broker cannot be read: no queue lengths",
-            f"It is tried again every {duration(setup.sample_interval)}. If the user may not: on Redis it needs "
+            f"It is tried again every {duration(config.sample_interval)}. If the user may not: on Redis it needs "
             "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`, on RabbitMQ access to the virtual host, with "
             "`--management-url` the tag `management` too.",
             quote=broker.error or "no fresh answer",
         )
-    if not setup.remote_control:
-        yield Finding(
+    if not config.remote_control:
+        yield note(
             "remote-control",
-            Level.NOTE,
             "Workers are asked nothing: no pool sizes, no consumers of queues, and their task events are not turned on",
             "Leave `--no-remote-control` out.",
         )
     elif broker.control_error is not None and seen.subscription.connected:
-        yield Finding(
+        yield warning(
             "remote-control",
-            Level.WARNING,
             "Workers cannot be asked: no pool sizes, no consumers of queues",
             "The user needs to publish to `celery.pidbox`, and to read its own "
             "`*.reply.celery-exporter.pidbox`. To live without: `--no-remote-control`.",
             quote=broker.control_error,
         )
-    elif not setup.inspect_workers:
-        yield Finding(
+    elif not config.inspect_workers:
+        yield note(
             "inspection",
-            Level.NOTE,
             "Workers are not asked about themselves: no pool sizes, no consumers of queues",
             "Leave `--no-inspect-workers` out.",
         )
@@ -169,42 +168,38 @@ def _stream(seen: Snapshot) -> Iterator[Finding]:
     if dropped:
         parts = ", ".join(f"{number:,} {reason}" for reason, number in stream.dropped)
         yield Finding(
-            "dropped",
             Level.WARNING if stream.total else Level.FAILED,
+            "dropped",
             f"{count(dropped, 'message')} cannot be read as events: {parts}",
             "The log has the beginning of one a minute. "
             + " ".join(_DROPS[reason] for reason, _ in stream.dropped if reason in _DROPS),
         )
     if stream.lag is not None and stream.lag > LAG_SECONDS:
-        yield Finding(
+        yield warning(
             "lag",
-            Level.WARNING,
             f"Events come more than {duration(LAG_SECONDS)} late",
             "The exporter does not keep up (more CPU, no `--receiver kombu`), the broker holds events back, or "
             "the clocks of workers are slow.",
         )
     if stream.retimed:
-        yield Finding(
+        yield warning(
             "retimed",
-            Level.WARNING,
             f"{count(stream.retimed, 'event')} had an implausible timestamp",
             "They count as of their receipt. Correct the clock or the time zone of the senders; the log names them.",
         )
 
 
 def _limits(seen: Snapshot) -> Iterator[Finding]:
-    if seen.tasks.evicted:
-        yield Finding(
+    if seen.stream.evicted:
+        yield warning(
             "evicted",
-            Level.WARNING,
-            f"{count(seen.tasks.evicted, 'task')} in flight had to be evicted",
+            f"{count(seen.stream.evicted, 'task')} in flight had to be evicted",
             "Their waits and run times are not measured. Raise `--max-in-flight` (about 0.5 kB each).",
         )
-    if seen.tasks.overflowed:
-        families = ", ".join(f"`{family}` {number:,} times" for family, number in seen.tasks.overflowed)
-        yield Finding(
+    if seen.stream.overflowed:
+        families = ", ".join(f"`{family}` {number:,} times" for family, number in seen.stream.overflowed)
+        yield warning(
             "overflow",
-            Level.WARNING,
             "More tasks, workers or queues than `--max-series` allows",
             f"Some were counted as `other`, or left out: {families}. Raise it, or find out who makes "
             "names at run time.",

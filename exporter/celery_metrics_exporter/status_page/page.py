@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from celery_metrics_exporter import __version__
 from celery_metrics_exporter.status_page.findings import Level, count
 from celery_metrics_exporter.status_page.missing import find_missing
 from celery_metrics_exporter.status_page.tables import (
@@ -79,8 +80,8 @@ def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, t
 </head>
 <body>
 <header>
-<h1>celery-exporter <small>{html.escape(seen.setup.version)}</small></h1>
-<p>{foreign(seen.setup.broker)}</p>
+<h1>celery-exporter <small>{html.escape(__version__)}</small></h1>
+<p>{foreign(seen.broker_name)}</p>
 <button type="button" id="pause" hidden>Pause</button>
 </header>
 <p id="stale" role="status" hidden></p>
@@ -114,16 +115,16 @@ def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[Level, str]:
         return Level.FAILED, "Broken"
     if not seen.subscription.connected:
         return Level.FAILED, "Not connected"
-    if seen.subscription.deafness is not None:
+    if seen.subscription.fault is not None:
         return Level.FAILED, "Nothing arrives"
-    if seen.subscription.delivers is None and seen.stream.last is None:
+    if seen.subscription.delivering is None and seen.stream.last is None:
         return Level.WARNING, "Connected, no event yet"
     return Level.OK, "Receiving events"
 
 
 def _banner(seen: Snapshot, health: tuple[bool, str], level: Level, verdict: str) -> str:
     subscription = seen.subscription
-    heard = subscription.connected and subscription.deafness is None
+    heard = subscription.connected and subscription.fault is None
     lasting = duration(round(subscription.lasting))
     lines = [f"for {lasting}" if heard else f"no events for {lasting}"]
     lines[0] += f", since {stamp(seen.now - subscription.lasting)}"

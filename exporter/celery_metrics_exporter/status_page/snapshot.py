@@ -9,66 +9,13 @@ errors) are as they came: whoever shows them escapes them; errors are free of se
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from celery_metrics_exporter.status_page.snapshot_tables import Queues, Tasks, Workers
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """How the exporter was started, as far as that decides what can be known.
-
-    Attributes:
-        version: of the exporter.
-        broker: its name, without secrets.
-        reads_queues: whether anything can read queues on such a broker.
-        remote_control: whether workers may be asked anything,
-        enable_events: ... to send task events,
-        inspect_workers: ... about pools and queues.
-        queues: those of --queue.
-        routing_key: which events are received; ``#`` is all.
-        sample_interval: between two looks at the broker.
-        worker_timeout: silence after which a worker is lost.
-    """
-
-    version: str
-    broker: str
-    reads_queues: bool = True
-    remote_control: bool = True
-    enable_events: bool = True
-    inspect_workers: bool = True
-    queues: tuple[str, ...] = ()
-    routing_key: str = "#"
-    sample_interval: float = 5.0
-    worker_timeout: float = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubscriptionView:
-    """The subscription to the event stream.
-
-    Attributes:
-        connected: whether it stands.
-        deafness: why it is known to deliver nothing.
-        delivers: whether something came through it lately; None while that is not known.
-        lasting: for how long it has been heard, or not heard.
-        error: why it does not stand.
-        past_error: why the one before was lost, or could not be had at first ...
-        past_error_age: ... and when that was.
-        reconnects: how often it was lost and made anew.
-        unheard: seconds without, from the start of the exporter on.
-        restarts: receivers that were stuck.
-    """
-
-    connected: bool
-    deafness: str | None = None
-    delivers: bool | None = None
-    lasting: float = 0.0
-    error: str | None = None
-    past_error: str | None = None
-    past_error_age: float = 0.0
-    reconnects: int = 0
-    unheard: float = 0.0
-    restarts: int = 0
+if TYPE_CHECKING:
+    from celery_metrics_exporter.config.config import Config
+    from celery_metrics_exporter.events.stream_state import StreamReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +31,8 @@ class Stream:
         lag: 95 % of those of the last minutes came within these seconds; infinite beyond the last bucket.
         dropped: by reason.
         retimed: with an impossible timestamp.
+        evicted: tasks in flight that were forgotten.
+        overflowed: label sets that were folded, by family.
     """
 
     total: int = 0
@@ -94,6 +43,8 @@ class Stream:
     lag: float | None = None
     dropped: tuple[tuple[str, int], ...] = ()
     retimed: int = 0
+    evicted: int = 0
+    overflowed: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +70,22 @@ class BrokerView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Everything; ``since`` is when the exporter started."""
+    """Everything.
+
+    Attributes:
+        since: when the exporter started.
+        config: how it was started.
+        broker_name: the broker's URL without secrets.
+        reads_queues: whether anything can read queues on such a broker.
+        subscription: to the event stream.
+    """
 
     now: float
     since: float
-    setup: Setup
-    subscription: SubscriptionView
+    config: Config
+    broker_name: str
+    reads_queues: bool = True
+    subscription: StreamReading
     stream: Stream = Stream()
     broker: BrokerView = BrokerView()
     queues: Queues = field(default_factory=Queues)

@@ -163,7 +163,6 @@ class TaskRow:
     queue: str
     rate: float | None = None
     running: int = 0
-    sent: int = 0
     started: int = 0
     succeeded: int = 0
     failed: int = 0
@@ -195,8 +194,6 @@ class Tasks:
         long_window: ... and recent outcomes.
         unsent: tasks that started lately without a task-sent event, at least some of them.
         unregistered: tasks that failed lately because their worker does not know them.
-        evicted: tasks in flight that were forgotten.
-        overflowed: label sets that were folded, by family.
     """
 
     busiest: Top[TaskRow] = Top()
@@ -210,5 +207,3 @@ class Tasks:
     recent_ends: int = 0
     unsent: Top[str] = Top()
     unregistered: Top[str] = Top()
-    evicted: int = 0
-    overflowed: tuple[tuple[str, int], ...] = ()

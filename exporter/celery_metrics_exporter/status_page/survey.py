@@ -6,17 +6,15 @@ any thread, at the time of asking. Only what a rate needs is kept besides, a few
 
 from __future__ import annotations
 
-from array import array
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from celery_metrics_exporter import __version__
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_readings import Readings
-from celery_metrics_exporter.status_page.gather_tasks import StartTotals, TaskTotals, see_tasks
+from celery_metrics_exporter.status_page.gather_tasks import NOTHING, count_outcomes, count_starts, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
-from celery_metrics_exporter.status_page.snapshot import BrokerView, Setup, Snapshot, Stream, SubscriptionView
+from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +35,8 @@ STARTS_SECONDS: Final = (30.0, 60.0)
 OUTCOMES_SECONDS: Final = (60.0, 600.0)
 #: Of the lags of the last minutes, this share is within what is told.
 LAG_SHARE: Final = 0.95
+#: Of all events so far: their number, and their lags by bucket.
+_StreamTotals = tuple[int, tuple[int, ...]]
 #: The rate of events is that of this many readings.
 _LATELY: Final = 2
 
@@ -80,34 +80,25 @@ class Survey:
         self._of = sources
         self._clock = clock
         self._since = clock.wall()
-        self._setup = Setup(
-            version=__version__,
-            broker=broker,
-            reads_queues=reads_queues,
-            remote_control=config.remote_control,
-            enable_events=config.enable_events,
-            inspect_workers=config.inspect_workers,
-            queues=config.queues,
-            routing_key=config.event_queue.routing_key,
-            sample_interval=config.sample_interval,
-            worker_timeout=config.worker_timeout,
-        )
+        self._config = config
+        self._broker_name = broker
+        self._reads_queues = reads_queues
         self._control_error = control_error
         self._redact = redact
-        now = clock.monotonic()
-        self._stream = Readings(STREAM_SECONDS, now, _StreamTotals(0, ()))
-        self._starts = Readings(STARTS_SECONDS, now, StartTotals(array("q"), array("q")))
-        self._outcomes = Readings(OUTCOMES_SECONDS, now, TaskTotals(array("q"), array("q")))
+        now, tasks = clock.monotonic(), sources.tasks
+        self._stream: Readings[_StreamTotals] = Readings(
+            self._stream_totals, STREAM_SECONDS, now, first=(0, ())
+        )
+        self._starts = Readings(lambda: count_starts(tasks.counts()), STARTS_SECONDS, now, first=NOTHING)
+        self._outcomes = Readings(
+            lambda: count_outcomes(tasks.counts()), OUTCOMES_SECONDS, now, first=NOTHING
+        )
 
     def sweep(self) -> None:
         """Take the readings that are due."""
         now = self._clock.monotonic()
-        if self._stream.are_due(now):
-            self._stream.add(now, self._stream_totals())
-        if self._starts.are_due(now):
-            self._starts.add(now, StartTotals.of(self._of.tasks.counts()))
-        if self._outcomes.are_due(now):
-            self._outcomes.add(now, TaskTotals.of(self._of.tasks.counts()))
+        for readings in (self._stream, self._starts, self._outcomes):
+            readings.sweep(now)
 
     def look(self) -> Snapshot:
         """See everything as it is now. May be called from any thread."""
@@ -115,36 +106,19 @@ class Survey:
         return Snapshot(
             now=self._clock.wall(),
             since=self._since,
-            setup=self._setup,
-            subscription=self._see_subscription(),
+            config=self._config,
+            broker_name=self._broker_name,
+            reads_queues=self._reads_queues,
+            subscription=self._of.subscription.read(),
             stream=self._see_stream(now),
             broker=self._broker(),
-            queues=see_queues(self._of.queues, self._of.known, self._of.roster, named=self._setup.queues),
+            queues=see_queues(self._of.queues, self._of.known, self._of.roster, named=self._config.queues),
             workers=see_workers(
-                self._of.roster, asks=self._setup.inspect_workers and self._setup.remote_control
+                self._of.roster, asks=self._config.inspect_workers and self._config.remote_control
             ),
             tasks=see_tasks(
-                self._of.tasks,
-                starts=self._starts.since(now),
-                outcomes=self._outcomes.since(now),
-                evicted=self._of.inflight.evicted["capacity"],
-                overflowed=tuple(self._of.exporter.overflows().items()),
+                self._of.tasks, starts=self._starts.since(now), outcomes=self._outcomes.since(now)
             ),
-        )
-
-    def _see_subscription(self) -> SubscriptionView:
-        state = self._of.subscription.read()
-        return SubscriptionView(
-            connected=state.connected,
-            deafness=state.fault,
-            delivers=state.delivering,
-            lasting=state.lasting,
-            error=state.last_error,
-            past_error=state.past_error,
-            past_error_age=state.past_error_age,
-            reconnects=max(0, state.connections - 1),
-            unheard=state.disconnected_seconds,
-            restarts=state.restarts,
         )
 
     def _broker(self) -> BrokerView:
@@ -161,32 +135,27 @@ class Survey:
         )
 
     def _stream_totals(self) -> _StreamTotals:
-        return _StreamTotals(self._of.exporter.total(), self._of.exporter.lags.counts())
+        return self._of.exporter.total(), self._of.exporter.lags.counts()
 
     def _see_stream(self, now: float) -> Stream:
-        totals = self._stream_totals()
+        exporter = self._of.exporter
+        total = exporter.total()
         kept = self._stream.kept()
-        at, before = kept[-_LATELY:][0]
-        _, first = kept[0]
+        at, (before, _) = kept[-_LATELY:][0]
+        _, (_, first_lags) = kept[0]
         seconds = now - at
         return Stream(
-            total=totals.events,
-            heard=self._of.exporter.received(),
-            last=self._of.exporter.last_event or None,
-            rate=(totals.events - before.events) / seconds if seconds >= 1 else None,
+            total=total,
+            heard=exporter.received(),
+            last=exporter.last_event or None,
+            rate=(total - before) / seconds if seconds >= 1 else None,
             rates=tuple(
-                (later.events - earlier.events) / (ends - begins)
-                for (begins, earlier), (ends, later) in pairwise(kept)
+                (later - earlier) / (ends - begins)
+                for (begins, (earlier, _)), (ends, (later, _)) in pairwise(kept)
             ),
-            lag=self._of.exporter.lags.bound_of(LAG_SHARE, since=first.lags),
-            dropped=tuple((reason, number) for reason, number in self._of.exporter.drops().items() if number),
-            retimed=self._of.exporter.retimed,
+            lag=exporter.lags.bound_of(LAG_SHARE, since=first_lags),
+            dropped=tuple((reason, number) for reason, number in exporter.drops().items() if number),
+            retimed=exporter.retimed,
+            evicted=self._of.inflight.evicted["capacity"],
+            overflowed=tuple(exporter.overflows().items()),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _StreamTotals:
-    """Of all events so far: their number, and their lags by bucket."""
-
-    events: int
-    lags: tuple[int, ...]

@@ -59,7 +59,7 @@ class Pages:
     ) -> None:
         self._registry = registry
         self._encoder = Encoder()
-        self._status_page = StatusPage(status, telemetry_path)
+        self._status_page = StatusPage(status.overview, status.healthy, telemetry_path)
         self._thread = thread
         self._probes = {"/-/healthy": status.healthy, "/-/ready": status.ready}
         self._pages = {"/": self._landing, telemetry_path: self._metrics}

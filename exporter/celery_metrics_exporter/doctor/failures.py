@@ -1,4 +1,4 @@
-"""One attempt to log in to a broker, and what an error says of the reason why it failed.
+"""What an error of a broker or its library is about.
 
 Source of the facts: ``redis/exceptions.py``, ``redis/connection.py`` (``on_connect``: AUTH, then SELECT; the error of
 the socket is the cause of redis-py's), ``amqp/exceptions.py``, and tries with Valkey 9.1 and RabbitMQ 3.10: a refused
@@ -8,9 +8,8 @@ login is a 403 on the connection, a virtual host a 530, a missing permission a 4
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from amqp.exceptions import AccessRefused, AMQPError, NotAllowed, PreconditionFailed, ResourceLocked
 from redis.exceptions import (
@@ -24,8 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import MasterNotFoundError
 
-if TYPE_CHECKING:
-    from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.control import RefusedError
 
 _INTERNAL_ERROR: Final = 541
 _NO_DATABASE: Final = ("db index is out of range", "invalid db index", "select is not allowed")
@@ -46,34 +44,6 @@ class ConnectFailure(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerIdentity:
-    """The broker let us in.
-
-    Attributes:
-        software: as the broker calls itself; empty where it does not tell.
-        version: such as ``3.10.8``; empty where it does not tell.
-    """
-
-    software: str = ""
-    version: str = ""
-
-
-def log_in(broker: Broker, *, timeout: float) -> BrokerIdentity:
-    """Connect as the exporter does, and leave. Raises whatever hindered it; :func:`failure_of` says what that is.
-
-    Args:
-        broker: where to; of a failover list the first one that lets us in.
-        timeout: seconds that connecting and each answer may take.
-    """
-    connection = broker.connect(heartbeat=0, timeout=timeout)
-    try:
-        told = getattr(connection.connection, "server_properties", None) or {}
-        return BrokerIdentity(_text(told.get("product")), _text(told.get("version")))
-    finally:
-        connection.collect()
-
-
 def failure_of(error: BaseException) -> ConnectFailure:
     """What this error, raised while connecting or subscribing or later, is about."""
     causes = causes_of(error)
@@ -81,6 +51,8 @@ def failure_of(error: BaseException) -> ConnectFailure:
         return ConnectFailure.TLS
     if isinstance(error, MasterNotFoundError):
         return ConnectFailure.MASTER
+    if isinstance(error, RefusedError):
+        return ConnectFailure.RIGHT
     if isinstance(error, AMQPError):
         return _of_amqp(error)
     if isinstance(error, RedisError):
@@ -123,8 +95,3 @@ def _of_redis(error: RedisError) -> ConnectFailure:
         )
     kinds = (RedisConnectionError, RedisTimeoutError, InvalidResponse)
     return ConnectFailure.NETWORK if isinstance(error, kinds) else ConnectFailure.OTHER
-
-
-def _text(value: object) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
-    return text if text.isprintable() else ""
