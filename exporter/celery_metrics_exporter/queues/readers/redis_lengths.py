@@ -5,8 +5,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ResponseError
-
 from celery_metrics_exporter.queues.readers import QueueFacts
 from celery_metrics_exporter.queues.readers.redis_session import packed
 
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.queues.readers.redis_heads import ListHeads
     from celery_metrics_exporter.queues.readers.redis_layout import Layout
 
-#: The length of each list of a queue, in the order of the layout's steps.
-Lengths = dict[str, "Sequence[int]"]
+#: The length of each list of a queue, in the order of the layout's steps; or an error, where the server refuses it.
+Lengths = dict[str, "Sequence[Any]"]
 
 
 class LengthQuery:
@@ -35,19 +33,10 @@ class LengthQuery:
         self.commands = packed(("LLEN", key) for key in keys)
         self.count = len(keys)
 
-    def lengths(self, answers: Sequence[Any]) -> tuple[Lengths, dict[str, list[ResponseError]]]:
-        """The lengths by queue; and, for each queue with a refused length, the refusals."""
-        lengths: Lengths = {}
-        refusals: dict[str, list[ResponseError]] = {}
+    def lengths(self, answers: Sequence[Any]) -> Lengths:
+        """The answers by queue."""
         size = len(self._steps)
-        for index, name in enumerate(self._lists):
-            numbers = answers[index * size : (index + 1) * size]
-            refused = [number for number in numbers if isinstance(number, ResponseError)]
-            if refused:
-                refusals[name] = refused
-            else:
-                lengths[name] = numbers
-        return lengths, refusals
+        return {name: answers[index * size : (index + 1) * size] for index, name in enumerate(self._lists)}
 
     def filled(self, lengths: Lengths) -> Iterator[bytes]:
         """The keys of the lists that are not empty."""
