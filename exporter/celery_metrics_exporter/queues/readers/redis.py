@@ -193,7 +193,7 @@ class RedisReader:
             self._warned.add(text)
             log.warning(text, extra=fields(broker=self._broker.name, **values))
 
-    def _query_for(self, wanted: tuple[str, ...], layout: Layout, bound: tuple[str, ...]) -> LengthQuery:
+    def _query_for(self, wanted: tuple[str, ...], layout: Layout, bound: Collection[str]) -> LengthQuery:
         if self._query is None or self._names != (wanted, bound):
             found = (name for name in bound if not is_internal(name) and self._accepts(name))
             names = list(dict.fromkeys((*wanted, *found)))

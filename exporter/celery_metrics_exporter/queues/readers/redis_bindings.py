@@ -44,9 +44,9 @@ class Bindings:
         self.cursor = 0
 
     @property
-    def queues(self) -> tuple[str, ...]:
+    def queues(self) -> Collection[str]:
         """All bound queues, in the order in which they were found."""
-        return tuple(dict.fromkeys(name for table in self._tables.values() for name in table.queues))
+        return dict.fromkeys(name for table in self._tables.values() for name in table.queues)
 
     def add_scanned(self, answer: Any) -> None:
         """Add the tables in an answer to SCAN; they are due at once."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from celery_metrics_exporter.queues.readers import QueueFacts
@@ -41,24 +40,18 @@ class LengthQuery:
     def filled(self, lengths: Lengths) -> Iterator[bytes]:
         """The keys of the lists that are not empty."""
         for name, numbers in lengths.items():
-            if any(numbers):
-                yield from (key for key, number in zip(self._lists[name], numbers, strict=True) if number)
+            yield from (key for key, number in zip(self._lists[name], numbers, strict=True) if number)
 
     def facts(
         self, lengths: Lengths, bound: Collection[str], heads: ListHeads | None
     ) -> Mapping[str, QueueFacts]:
         """The facts of each queue; without ``heads`` nothing is known of its next messages."""
-        no_head = None if heads is None else ()
-        zeros = MappingProxyType(dict.fromkeys(self._steps, 0))
-        empty = [QueueFacts(exists, 0, heads=no_head, by_priority=zeros) for exists in (False, True)]
         return {
             name: QueueFacts(
-                exists=True,
+                exists=name in bound or any(numbers),
                 ready=sum(numbers),
                 heads=None if heads is None else heads.of(self._lists[name]),
-                by_priority=MappingProxyType(dict(zip(self._steps, numbers, strict=True))),
+                by_priority=dict(zip(self._steps, numbers, strict=True)),
             )
-            if any(numbers)
-            else empty[name in bound]
             for name, numbers in lengths.items()
         }
