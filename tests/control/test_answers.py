@@ -106,7 +106,6 @@ def test_tasks() -> None:
     """The names that a worker registers, without the settings that stand beside some."""
     answer = {W: ["mail.read", "mail.send [rate_limit=10/m]"]}
     assert tasks_in(answer) == (W, frozenset({"mail.read", "mail.send"}))
-    assert facts_of("registered", answer) == WorkerFacts(W)
 
 
 @pytest.mark.parametrize("answer", [{W: "mail.read"}, {W: [1]}, {W: [""]}, {W: {"error": "no"}}, {"a\n": []}])

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from celery_metrics_exporter.control import WorkerFacts
-from celery_metrics_exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENTS, REGISTERED, STATS
+from celery_metrics_exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENTS, STATS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,11 +73,6 @@ def tasks_in(answer: Any) -> tuple[str, frozenset[str]]:
     return _printable(worker), frozenset(entry.partition(" [")[0] for entry in msgspec.convert(value, _Tasks))
 
 
-def _registered(worker: str, value: Any) -> WorkerFacts:
-    msgspec.convert(value, _Tasks)
-    return WorkerFacts(worker)
-
-
 def _stats(worker: str, value: Any) -> WorkerFacts:
     stats = msgspec.convert(value, _Stats)
     pool_size = None
@@ -108,5 +103,4 @@ _READERS: Final[dict[str, Callable[[str, Any], WorkerFacts]]] = {
     STATS: _stats,
     ACTIVE_QUEUES: _active_queues,
     ENABLE_EVENTS: _enable_events,
-    REGISTERED: _registered,
 }

@@ -23,7 +23,6 @@ ACTIVE_QUEUES: Final = "active_queues"
 REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
-_ANSWERED: Final = frozenset({ENABLE_EVENTS, *INSPECTION, REGISTERED})
 
 #: Shortest time between two ``enable_events``.
 EVENTS_SECONDS: Final = 2.0
@@ -158,6 +157,7 @@ class Tickets:
 
     def __init__(self) -> None:
         self._last = 0
+        self._commands: set[str] = set()
         self._missing: dict[int, int] = {}
 
     @property
@@ -168,6 +168,7 @@ class Tickets:
     def issue(self, command: str) -> str:
         """Make the ticket of a new command."""
         self._last += 1
+        self._commands.add(command)
         return f"{self._last}.{command}"
 
     def expect(self, ticket: str, answers: int) -> None:
@@ -177,10 +178,10 @@ class Tickets:
             if len(self._missing) > _MAX_OPEN:
                 del self._missing[next(iter(self._missing))]
 
-    def redeem(self, ticket: str) -> str | None:
+    def redeem(self, ticket: object) -> str | None:
         """Count an answer, and return its command; None if no such command was sent."""
-        number, _, command = ticket.partition(".")
-        if command not in _ANSWERED or not number.isdecimal() or not 0 < len(number) < 20:  # noqa: PLR2004 - digits
+        number, _, command = ticket.partition(".") if isinstance(ticket, str) else ("", "", "")
+        if command not in self._commands or not number.isdecimal() or not 0 < len(number) < 20:  # noqa: PLR2004 - digits
             return None
         question = int(number)
         if not 0 < question <= self._last:

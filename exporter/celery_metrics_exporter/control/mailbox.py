@@ -8,6 +8,7 @@ opens connections by itself; here everything is tried once, and the caller decid
 from __future__ import annotations
 
 import contextlib
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,23 +19,35 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError
 
 from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.commands import Tickets
-from celery_metrics_exporter.control.probe import send_through
+from celery_metrics_exporter.control.probe import ROUTING_KEY, probe_of
 from celery_metrics_exporter.control.redis_transport import RedisTransport
 from celery_metrics_exporter.control.transport import AmqpTransport, Message, VirtualTransport
 from celery_metrics_exporter.errors import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from celery_metrics_exporter.connection.celery_app import Broker
     from celery_metrics_exporter.control.transport import ReplyTransport
 
 #: Longest answer that is read.
 MAX_BODY_BYTES: Final = 2_000_000
 _PICKLE: Final = frozenset({"pickle", "application/x-python-serialize"})
-_REFUSALS: Final = (AccessRefused, NoPermissionError, OutOfMemoryError)
+#: As in kombu/pidbox.py, Mailbox._publish: workers read "clock", other readers of the replies read "expires".
+_HEADERS: Final[Mapping[str, object]] = MappingProxyType({"clock": 0, "expires": 0})
 
 
 class UnreadableReplyError(Exception):
     """An answer is too large, belongs to no command of ours, or cannot be deserialized."""
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Raise the libraries' errors for a refusal as :class:`RefusedError`."""
+    try:
+        yield
+    except (AccessRefused, NoPermissionError, OutOfMemoryError) as error:
+        raise RefusedError(one_line(error)) from error
 
 
 class Mailbox:
@@ -51,12 +64,13 @@ class Mailbox:
         self._timeout = timeout
         self._lifetime = lifetime
         self._exchange = f"{conf.control_exchange}.pidbox"
-        self._queue = _reply_queue()
+        self._queue = ""
         self._serializer = "json" if conf.task_serializer in _PICKLE else conf.task_serializer
         self._accept = prepare_accept_content({"json", *(conf.accept_content or ())} - _PICKLE)
         self._tickets = Tickets()
         self._connection: Any = None
         self._transport: ReplyTransport | None = None
+        self._early: list[Message] = []
 
     @property
     def connected(self) -> bool:
@@ -76,19 +90,29 @@ class Mailbox:
     def connect(self) -> ReplyTransport:
         """Connect, if there is no connection."""
         if self._transport is None:
-            self._connection = self._broker.connect(heartbeat=0, timeout=self._timeout)
-            self._transport = self._transport_of(self._connection)
+            self._connection = connection = self._broker.connect(heartbeat=0, timeout=self._timeout)
+            kind = connection.transport.driver_type
+            if kind == "amqp" or not self._queue:
+                # The exclusive queue of a dead connection stays until the broker sees that the connection is dead.
+                self._queue = f"{uuid()}.reply.celery-exporter.pidbox"
+            if kind == "redis":
+                self._transport = RedisTransport(connection, self._queue)
+            elif kind == "amqp":
+                self._transport = AmqpTransport(connection, self._queue, lifetime=self._lifetime)
+            else:
+                self._transport = VirtualTransport(connection, self._queue)
         return self._transport
 
+    @_refusals()
     def open(self) -> None:
-        """Make the reply queue, so that workers can answer.
+        """Make the reply queue, so that workers can answer; replies in it are kept for :meth:`take`.
 
         Raises:
             RefusedError: the broker refuses the reply queue.
         """
-        with _RaiseRefusedError():
-            self.connect().open_replies()
+        self._early += self.connect().take()
 
+    @_refusals()
     def ask(self, command: str, *, answered: bool) -> int | None:
         """Send a command to all workers, to be answered or not.
 
@@ -98,7 +122,7 @@ class Mailbox:
         Raises:
             RefusedError: the broker refuses the command.
         """
-        ticket = self._tickets.issue(command) if answered else ""
+        transport = self.connect()  # before the name of the reply queue is used
         message: dict[str, object] = {
             "method": command,
             "arguments": {},
@@ -106,15 +130,16 @@ class Mailbox:
             "pattern": None,
             "matcher": None,
         }
+        ticket = self._tickets.issue(command) if answered else ""
         if answered:
             message |= {"ticket": ticket, "reply_to": {"exchange": "", "routing_key": self._queue}}
         content_type, content_encoding, body = dumps(message, serializer=self._serializer)
-        with _RaiseRefusedError():
-            taken = self.connect().send(Message(body, content_type, content_encoding))
+        taken = transport.publish(Message(body, content_type, content_encoding, _HEADERS), self._exchange)
         if answered and taken is not None:
             self._tickets.expect(ticket, taken)
         return taken
 
+    @_refusals()
     def probe(self) -> bool:
         """Send a probe event, which every receiver of events receives too.
 
@@ -124,13 +149,18 @@ class Mailbox:
         Raises:
             RefusedError: the broker refuses the event.
         """
-        with _RaiseRefusedError():
-            return send_through(self.connect(), self._broker.app)
+        transport, app = self.connect(), self._broker.app
+        if isinstance(transport, VirtualTransport):  # not all of these deliver events to other clients
+            return False
+        # Over AMQP, nobody receives events where there is no exchange; this is not reported.
+        transport.publish(probe_of(app), app.conf.event_exchange, ROUTING_KEY)
+        return True
 
+    @_refusals()
     def take(self) -> list[Message]:
         """Take the next batch of answers, oldest first; none without a connection."""
-        with _RaiseRefusedError():
-            return [] if self._transport is None else self._transport.take()
+        early, self._early = self._early, []
+        return early + ([] if self._transport is None else self._transport.take())
 
     def read(self, message: Message) -> tuple[str, Any]:
         """Return the command of an answer, and the deserialized answer.
@@ -138,66 +168,40 @@ class Mailbox:
         Raises:
             UnreadableReplyError: it is not an answer to a command of ours.
         """
-        command = self._tickets.redeem(message.ticket)
-        if command is None or len(message.body) > MAX_BODY_BYTES:
-            raise UnreadableReplyError(f"ticket {message.ticket[:80]!r}, {len(message.body)} bytes")
+        ticket, body = message.headers.get("ticket"), message.body
+        command = self._tickets.redeem(ticket)
+        if command is None or not isinstance(body, str | bytes) or len(body) > MAX_BODY_BYTES:
+            raise UnreadableReplyError(f"ticket {str(ticket)[:80]!r}, {type(body).__name__}")
         try:
             if message.content_type == "application/json":  # takes a fifth of the time of kombu's json
-                return command, msgspec.json.decode(message.body)
-            content = loads(message.body, message.content_type, message.content_encoding, accept=self._accept)
-            return command, content
+                return command, msgspec.json.decode(body)
+            return command, loads(body, message.content_type, message.content_encoding, accept=self._accept)
         except Exception as error:  # whatever a codec raises
             raise UnreadableReplyError(one_line(error)) from error
 
+    @_refusals()
     def discard(self) -> None:
-        """Discard the answers that have arrived."""
+        """Discard the answers that have arrived, and expect no more."""
         if self._transport is not None:
-            with _RaiseRefusedError():
-                self._transport.discard()
+            self._transport.discard()
 
     def rest(self) -> None:
         """Remove the reply queue for a while, if no answer is missing."""
-        if self._transport is not None and self.settled:
-            with _RaiseRefusedError():
-                self._transport.close_replies()
+        if self.settled:
+            self.discard()
 
     def drop(self) -> None:
         """Close the connection without sending anything to the broker, which may be gone."""
         connection, self._connection, self._transport = self._connection, None, None
+        self._early.clear()
         if connection is not None:
             with contextlib.suppress(Exception):  # it may be broken in any way
                 connection.collect()
 
     def close(self) -> None:
-        """Remove the reply queue and disconnect."""
-        if self._transport is not None:
-            with _RaiseRefusedError():
-                self._transport.close_replies()
+        """Remove the reply queue, unless answers are missing, and disconnect."""
+        if not self.owed:
+            self.discard()
+        if self._connection is not None:
             self._connection.release()
             self._connection = self._transport = None
-
-    def _transport_of(self, connection: Any) -> ReplyTransport:
-        kind = connection.transport.driver_type
-        if kind == "redis":
-            return RedisTransport(connection, self._exchange, self._queue, self._tickets)
-        if kind == "amqp":
-            # The exclusive queue of a dead connection stays until the broker sees that the connection is dead.
-            self._queue = _reply_queue()
-            return AmqpTransport(connection, self._exchange, self._queue, lifetime=self._lifetime)
-        return VirtualTransport(connection, self._exchange, self._queue)
-
-
-class _RaiseRefusedError:
-    """A context that turns the libraries' errors for a refusal into :class:`RefusedError`."""
-
-    def __enter__(self) -> None:
-        """Do nothing."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Translate the error."""
-        if isinstance(error, _REFUSALS):
-            raise RefusedError(one_line(error)) from error
-
-
-def _reply_queue() -> str:
-    return f"{uuid()}.reply.celery-exporter.pidbox"

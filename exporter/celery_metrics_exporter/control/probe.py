@@ -24,7 +24,6 @@ from celery_metrics_exporter.logs import fields
 
 if TYPE_CHECKING:
     from celery_metrics_exporter.control.mailbox import Mailbox
-    from celery_metrics_exporter.control.transport import ReplyTransport
 
 log = logging.getLogger(__name__)
 
@@ -44,45 +43,38 @@ class Probed(Protocol):
         """The broker cannot be reached, or does not answer."""
 
 
-class Probes:
-    """Sends probes; for the thread of the mailbox."""
+def send_probe(mailbox: Mailbox, told: Probed, *, anew: bool, broker: str) -> None:
+    """Send a probe, whose result goes to ``told``. Raises what prevents it.
 
-    def __init__(self, mailbox: Mailbox, name: str) -> None:
-        """``name``: of the broker, for the log; without a password."""
-        self._mailbox = mailbox
-        self._name = name
-
-    def send(self, told: Probed, *, anew: bool) -> None:
-        """Send one, whose result goes to ``told``; ``anew``: over a new connection. Raises what prevents it."""
-        if anew:
-            self._mailbox.drop()
-        try:
-            self._send(told)
-        except Exception:
+    Args:
+        mailbox: sends it.
+        told: is told the result.
+        anew: over a new connection.
+        broker: name of the broker for the log, without a password.
+    """
+    if anew:
+        mailbox.drop()
+    kept = mailbox.connected
+    try:
+        sent = mailbox.probe()
+    except RefusedError as error:
+        log.info(
+            "cannot probe the event stream: the broker refuses our event",
+            extra=fields(broker=broker, error=error),
+        )
+        told.refused()
+    except Exception:
+        if not kept:
             told.failed()
             raise
-
-    def _send(self, told: Probed) -> None:
-        kept = self._mailbox.connected
-        try:
-            sent = self._mailbox.probe()
-        except RefusedError as error:
-            log.info(
-                "cannot probe the event stream: the broker refuses our event",
-                extra=fields(broker=self._name, error=error),
-            )
-            told.refused()
-        except Exception:
-            self._mailbox.drop()
-            if not kept:
-                raise
-            self._send(told)  # firewalls and brokers drop idle connections: try once more over a new one
-        else:
-            (told.published if sent else told.refused)()
+        # Firewalls and brokers drop idle connections: try once more over a new one.
+        send_probe(mailbox, told, anew=True, broker=broker)
+    else:
+        (told.published if sent else told.refused)()
 
 
-def send_through(transport: ReplyTransport, app: Any) -> bool:
-    """Send a probe to the event exchange of a ``celery.Celery``; returns whether it can come back."""
+def probe_of(app: Any) -> Message:
+    """A new probe, for the event exchange of a ``celery.Celery``."""
     hostname = f"celery-exporter@{socket.gethostname()}"
     event = {
         "type": PROBE,
@@ -93,8 +85,7 @@ def send_through(transport: ReplyTransport, app: Any) -> bool:
         "uuid": uuid(),
         "timestamp": time.time(),
     }
-    message = Message(msgspec.json.encode(event).decode(), "application/json", "utf-8")
-    return transport.send_event(message, app.conf.event_exchange, ROUTING_KEY, {"hostname": hostname})
+    return Message(msgspec.json.encode(event).decode(), "application/json", "utf-8", {"hostname": hostname})
 
 
 def reaches(routing_key: str) -> bool:

@@ -19,10 +19,10 @@ from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.answers import facts_of
 from celery_metrics_exporter.control.commands import HEARTBEAT, IDLE_SECONDS, INSPECTION
 from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
-from celery_metrics_exporter.control.probe import Probes
+from celery_metrics_exporter.control.probe import send_probe
 from celery_metrics_exporter.control.transport import MAX_ANSWERS
 from celery_metrics_exporter.errors import one_line
-from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.logs import OutageLog, fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,9 +84,10 @@ class RemoteControl:
         self._taken = 0
         self._poll = POLL_SECONDS[0]
         self._backoff = BACKOFF_SECONDS[0]
-        self._last_error: type[Exception] | None = None
+        self._outage = OutageLog(
+            log, "cannot ask workers, trying again", "workers can be asked again", broker=broker.name
+        )
         self._refused = False
-        self._probes = Probes(self._mailbox, broker.name)
         self.failures = 0
         self.invalid_answers = 0
         self.trouble: str | None = None
@@ -110,7 +111,7 @@ class RemoteControl:
         probe = self.schedule.take_probe()
         if probe is not None:
             told, anew = probe
-            self._probes.send(told, anew=anew)
+            send_probe(self._mailbox, told, anew=anew, broker=self._broker.name)
         commands = self.schedule.take()
         if commands:
             self._ask(commands)
@@ -144,7 +145,8 @@ class RemoteControl:
             self._mailbox.drop()
             self._listening_until = None
             return
-        self._recover()
+        self._backoff = BACKOFF_SECONDS[0]
+        self._outage.recover()
 
     def _open(self) -> bool:
         """Make the reply queue and begin to poll; returns whether workers can answer."""
@@ -153,7 +155,6 @@ class RemoteControl:
         except RefusedError as error:
             self._refuse(_NO_REPLIES, error)
             return False
-        self._taken = 0
         self._poll = POLL_SECONDS[0]
         self._listening_until = self._monotonic() + WINDOW_SECONDS
         return True
@@ -178,6 +179,7 @@ class RemoteControl:
             self._poll = min(1.5 * self._poll, POLL_SECONDS[1])
             return
         self._listening_until = None
+        self._taken = 0
         self._mailbox.rest()
 
     def _take(self) -> list[Message] | None:
@@ -211,18 +213,8 @@ class RemoteControl:
         self.failures += 1
         self._listening_until = None
         self._mailbox.drop()
-        self.trouble = text = one_line(error)
-        if self._last_error is type(error):
-            log.debug("still cannot ask workers, trying again", exc_info=error)
-            return
-        self._last_error = type(error)
-        log.warning("cannot ask workers, trying again", extra=fields(broker=self._broker.name, error=text))
-
-    def _recover(self) -> None:
-        self._backoff = BACKOFF_SECONDS[0]
-        if self._last_error is not None:
-            self._last_error = None
-            log.info("workers can be asked again", extra=fields(broker=self._broker.name))
+        self.trouble = one_line(error)
+        self._outage.fail(error)
 
     def _next_backoff(self) -> float:
         pause, self._backoff = self._backoff, min(2 * self._backoff, BACKOFF_SECONDS[1])

@@ -14,21 +14,20 @@ Source of the facts: ``kombu/transport/native_delayed_delivery.py`` (the queues 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.readers import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.readers.amqp_frames import queue_name
-from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession
+from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.queues.readers.amqp_session import Answers, Refusal
+    from celery_metrics_exporter.queues.readers.amqp_session import Answers
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +40,16 @@ LONGEST_DELAYED_PAUSE: Final = 720
 
 _MISSING: Final = QueueFacts(exists=False, ready=0, consumers=0)
 _DELAYED: Final = tuple(level_name(level) for level in range(MAX_LEVEL + 1))
-#: Celery declares this one last: when it exists, all the others do.
+#: Celery declares this one last: when it exists, all the others do. It is read whether or not it is wanted.
 _LAST_DELAYED: Final = _DELAYED[0]
 
 
-@dataclass(slots=True)
-class _RefusedQueue:
+class _RefusedQueue(NamedTuple):
     """A queue whose declare was refused, and the reading in which to declare it again."""
 
     missing: bool
     due: int
-    pause: int = 1
-
-    def postpone(self, refusal: Refusal, reading: int, longest: int) -> None:
-        """Double the pause: the queue was refused once more."""
-        self.missing = refusal.missing
-        self.pause = min(2 * self.pause, longest)
-        self.due = reading + self.pause
+    pause: int
 
 
 class AmqpReader:
@@ -74,9 +66,7 @@ class AmqpReader:
         self._session = AmqpSession(broker, timeout)
         self._reading = 0
         self._known: set[str] = set()
-        self._refused: dict[str, _RefusedQueue] = {}
-        self._delayed = False
-        self._delayed_refused = _RefusedQueue(missing=True, due=0)
+        self._refused = {_LAST_DELAYED: _RefusedQueue(missing=True, due=0, pause=1)}  # as most brokers do
 
     def read(self, wanted: Collection[str]) -> BrokerFacts:
         """Read these queues.
@@ -90,14 +80,17 @@ class AmqpReader:
             amqp.exceptions.AMQPError: the broker closed or refused the connection.
         """
         self._reading += 1
-        names = {name for name in wanted if queue_name(name) is not None}
+        names = {name for name in wanted if queue_name(name) is not None} | {_LAST_DELAYED}
         self._known &= names
         self._refused = {name: queue for name, queue in self._refused.items() if name in names}
         answers = self._ask(names)
         self._update(names, answers)
-        delayed = self._sum_of_delayed(answers)
-        queues = {name: facts for name in wanted if (facts := self._facts(name, answers)) is not None}
-        return BrokerFacts(queues=queues, round_trip=answers.round_trip, delayed=delayed)
+        delayed = [answers.found[name][0] for name in _DELAYED if name in answers.found]
+        return BrokerFacts(
+            queues={name: facts for name in wanted if (facts := self._facts(name, answers)) is not None},
+            round_trip=answers.round_trip,
+            delayed=sum(delayed) if len(delayed) == len(_DELAYED) else None,
+        )
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -105,15 +98,17 @@ class AmqpReader:
 
     def _ask(self, names: set[str]) -> Answers:
         existing = sorted(self._known)
+        if _LAST_DELAYED in self._known:
+            existing += _DELAYED[1:]
         uncertain = sorted(names - self._known - self._refused.keys())
         due = [name for name, queue in self._refused.items() if queue.due <= self._reading]
         due.sort(key=lambda name: self._refused[name].due)
-        uncertain += due[:PROBES]
-        if self._delayed:
-            existing += _DELAYED
-        elif self._delayed_refused.due <= self._reading:
-            uncertain.append(_LAST_DELAYED)
-        return self._session.ask(existing, uncertain)
+        answers = self._session.ask(existing, [*uncertain, *due[:PROBES]])
+        for name in _DELAYED:  # without one of them, all are declared again as seldom as the last one
+            if name in answers.refused:
+                answers.found.pop(_LAST_DELAYED, None)
+                answers.refused[_LAST_DELAYED] = answers.refused[name]
+        return answers
 
     def _update(self, names: set[str], answers: Answers) -> None:
         """Remember which of these queues exist, and when to declare the others again."""
@@ -122,27 +117,18 @@ class AmqpReader:
             self._refused.pop(name, None)
         for name in names & answers.refused.keys():
             self._known.discard(name)
-            refusal, refused = answers.refused[name], self._refused.get(name)
-            if refused is None or refused.missing != refusal.missing:
-                self._refused[name] = _RefusedQueue(missing=refusal.missing, due=self._reading + 1)
-                if not refusal.missing:
-                    log.warning(
-                        "cannot read a queue, leaving it out", extra=fields(queue=name, error=refusal.text)
-                    )
-            else:
-                refused.postpone(refusal, self._reading, LONGEST_PAUSE)
-
-    def _sum_of_delayed(self, answers: Answers) -> int | None:
-        """Messages in all queues of native delayed delivery; None unless all of them were read."""
-        refusal = next((answers.refused[name] for name in _DELAYED if name in answers.refused), None)
-        if refusal is not None:
-            self._delayed = False
-            self._delayed_refused.postpone(refusal, self._reading, LONGEST_DELAYED_PAUSE)
-        elif _LAST_DELAYED in answers.found and not self._delayed:
-            self._delayed = True
-            self._delayed_refused = _RefusedQueue(missing=True, due=0)
-        found = [answers.found[name][0] for name in _DELAYED if name in answers.found]
-        return sum(found) if len(found) == len(_DELAYED) else None
+            missing, before = is_missing(answers.refused[name]), self._refused.get(name)
+            pause = 1
+            if before is not None and before.missing == missing:
+                pause = min(
+                    2 * before.pause, LONGEST_DELAYED_PAUSE if name == _LAST_DELAYED else LONGEST_PAUSE
+                )
+            elif not missing:
+                log.warning(
+                    "cannot read a queue, leaving it out",
+                    extra=fields(queue=name, error=answers.refused[name]),
+                )
+            self._refused[name] = _RefusedQueue(missing, self._reading + pause, pause)
 
     def _facts(self, name: str, answers: Answers) -> QueueFacts | None:
         if name in answers.found:

@@ -35,19 +35,14 @@ TRIPS: Final = 10
 
 _FIRST: Final = 1  # the channel for queues that exist
 _CHUNK_BYTES: Final = 65_536
-_NO_QUEUE: Final = "NOT_FOUND - no queue"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why the broker refused the declare of a queue, in its own words."""
+def is_missing(refusal: str) -> bool:
+    """Whether these words of the broker say that a queue does not exist.
 
-    text: str
-
-    @property
-    def missing(self) -> bool:
-        """Whether the queue does not exist. A queue on a node that is down is NOT_FOUND too, with another text."""
-        return self.text.startswith(_NO_QUEUE)
+    A queue on a node that is down is NOT_FOUND too, with another text.
+    """
+    return refusal.startswith("NOT_FOUND - no queue")
 
 
 @dataclass(slots=True)
@@ -56,13 +51,13 @@ class Answers:
 
     Attributes:
         found: ready messages and consumers by queue.
-        refused: refusals by queue.
+        refused: why the broker refused a declare, in its own words, by queue.
         round_trip: seconds from the first declares to the first answer.
         trips: number of round trips.
     """
 
     found: dict[str, tuple[int, int]] = field(default_factory=dict)
-    refused: dict[str, Refusal] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     round_trip: float = 0.0
     trips: int = 0
 
@@ -195,7 +190,7 @@ class AmqpSession:
         code, text, cause = frames.reason(arguments)
         if cause != spec.Queue.Declare:
             raise error_for_code(code, text, cause, AmqpConnectionError)
-        answers.refused[asked.popleft()] = Refusal(text)
+        answers.refused[asked.popleft()] = text
         unanswered = tuple(asked)
         asked.clear()
         self._open.remove(channel)

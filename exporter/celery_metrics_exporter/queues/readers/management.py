@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.readers.amqp_frames import queue_name
-from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession
+from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, is_missing
 from celery_metrics_exporter.queues.readers.management_api import ManagementApi
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def _facts(queue: ListedQueue, answers: Answers) -> QueueFacts | None:
     if queue.name in answers.found:
         ready, consumers = answers.found[queue.name]
         return QueueFacts(exists=True, ready=ready, unacked=queue.unacked, consumers=consumers)
-    refusal = answers.refused.get(queue.name)
-    if refusal is not None and refusal.missing:
+    if is_missing(answers.refused.get(queue.name, "")):
         return _MISSING  # deleted between the answers of the API and of AMQP
     return None if queue.ready is None else QueueFacts(exists=True, ready=queue.ready, unacked=queue.unacked)
 

@@ -13,8 +13,7 @@ Errors, besides OSError::
 
 from __future__ import annotations
 
-import http.client
-import io
+import socket
 import ssl
 import time
 from base64 import b64encode
@@ -22,6 +21,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
+import h11
 import msgspec
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ class ManagementApi:
         timeout: seconds for connecting, and again for request and answer together.
         """
         parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._port = parts.port
-        self._path = f"{parts.path.rstrip('/')}/api/queues/{quote(vhost, safe='')}{_QUERY}"
+        self._host = parts.netloc.rpartition("@")[2]
+        self._address = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        self._target = f"{parts.path.rstrip('/')}/api/queues/{quote(vhost, safe='')}{_QUERY}"
         if parts.username is not None:
             credentials = (unquote(parts.username), unquote(parts.password or ""))
         token = b64encode(":".join(credentials).encode(errors="surrogateescape")).decode()
@@ -104,103 +104,70 @@ class ManagementApi:
             ManagementError: the answer is not a list of queues.
             OSError: no connection, or no answer in time.
         """
-        connection = self._connect()
         try:
-            connection.request("GET", self._path, headers=self._headers)
-            response = connection.getresponse()
-            body = _body(response)
-        except OSError:
-            raise
-        except (http.client.HTTPException, ValueError) as error:
+            response, body = self._ask()
+        except (h11.ProtocolError, UnicodeError) as error:
             raise ManagementError(
-                f"the management API does not answer in HTTP: {type(error).__name__}"
+                f"the management API does not answer in HTTP: {_short(str(error))}"
             ) from error
-        finally:
-            connection.close()
-        if response.status != HTTPStatus.OK:
-            raise ManagementError(f"the management API answers {response.status} {_reason(response, body)}")
+        if response.status_code != HTTPStatus.OK:
+            raise ManagementError(
+                f"the management API answers {response.status_code} {_reason(response, body)}"
+            )
         try:
             return self._decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            kind = _short(response.headers.get_content_type())
+            kind = dict(response.headers).get(b"content-type", b"text").partition(b";")[0].decode("latin1")
             raise ManagementError(
-                f"the management API answers with {kind} that is not a list of queues: {_short(str(error))}"
+                f"the management API answers with {_short(kind)} that is not a list of queues: {_short(str(error))}"
             ) from error
 
-    def _connect(self) -> http.client.HTTPConnection:
-        connection: http.client.HTTPConnection
-        if self._secure:
-            if self._context is None:
-                self._context = _context(self._tls)
-            connection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=self._timeout, context=self._context
-            )
-        else:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+    def _ask(self) -> tuple[h11.Response, bytes]:
+        """Send the request and wait for the whole answer."""
         try:
-            connection.connect()
+            sock = socket.create_connection(self._address, self._timeout)
         except UnicodeError as error:
             raise OSError("the host of the management API is not a valid name") from error
-        connection.sock = _DeadlineSocket(connection.sock, time.monotonic() + self._timeout)
-        return connection
+        with sock, self._secured(sock) as secured:
+            deadline = time.monotonic() + self._timeout
+            http = h11.Connection(h11.CLIENT)
+            headers = {"Host": self._host.encode("idna").decode(), **self._headers}
+            request = h11.Request(method="GET", target=self._target, headers=list(headers.items()))
+            secured.sendall((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
+            response: Any = None  # always comes before the end
+            body = bytearray()
+            while not isinstance(event := http.next_event(), h11.EndOfMessage):
+                if event is h11.NEED_DATA:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0:
+                        raise TimeoutError("the management API's answer took too long")
+                    secured.settimeout(remaining)
+                    http.receive_data(secured.recv(_CHUNK_BYTES))
+                elif isinstance(event, h11.Response):
+                    response = event
+                elif isinstance(event, h11.Data):
+                    body += event.data
+                    if len(body) > LONGEST_ANSWER_BYTES:
+                        raise ManagementError(
+                            f"the management API's answer is longer than {LONGEST_ANSWER_BYTES} bytes"
+                        )
+        return response, bytes(body)
+
+    def _secured(self, sock: socket.socket) -> socket.socket:
+        if not self._secure:
+            return sock
+        if self._context is None:
+            self._context = _context(self._tls)
+        return self._context.wrap_socket(sock, server_hostname=self._address[0])
 
 
-class _DeadlineSocket:
-    """The part of a socket that http.client uses, with one deadline; a socket's own timeout restarts at each byte."""
-
-    def __init__(self, sock: Any, deadline: float) -> None:
-        self._socket = sock
-        self._deadline = deadline
-
-    def sendall(self, data: bytes) -> None:
-        self._set_timeout()
-        self._socket.sendall(data)
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_DeadlineFile(self._socket.makefile(mode, buffering=0), self._set_timeout))
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def _set_timeout(self) -> None:
-        remaining = self._deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("the management API's answer took too long")
-        self._socket.settimeout(remaining)
-
-
-class _DeadlineFile(io.RawIOBase):
-    def __init__(self, raw: Any, set_timeout: Any) -> None:
-        self._raw = raw
-        self._set_timeout = set_timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> Any:
-        self._set_timeout()
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _body(response: http.client.HTTPResponse) -> bytes:
-    body = bytearray()
-    while chunk := response.read1(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > LONGEST_ANSWER_BYTES:
-            raise ManagementError(f"the management API's answer is longer than {LONGEST_ANSWER_BYTES} bytes")
-    return bytes(body)
-
-
-def _reason(response: http.client.HTTPResponse, body: bytes) -> str:
+def _reason(response: h11.Response, body: bytes) -> str:
     try:
         detail = msgspec.json.decode(body, type=_Refusal).reason
     except (msgspec.DecodeError, UnicodeDecodeError):
         detail = ""
-    return _short(f"{response.reason} ({detail})" if detail else response.reason)
+    reason = response.reason.decode("latin1")
+    return _short(f"{reason} ({detail})" if detail else reason)
 
 
 def _short(text: str) -> str:

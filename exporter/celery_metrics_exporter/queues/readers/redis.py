@@ -22,7 +22,7 @@ from celery_metrics_exporter.queues.readers.redis_lengths import LengthQuery, Le
 from celery_metrics_exporter.queues.readers.redis_session import RedisSession, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from celery_metrics_exporter.connection.celery_app import Broker
     from celery_metrics_exporter.queues.readers.redis_layout import Layout
@@ -34,22 +34,15 @@ _SCAN_COUNT: Final = 5_000
 #: SCANs in the first reading, so that all queues of an ordinary database are known at once; later one in each reading.
 _FIRST_SCANS: Final = 20
 
-# What is read, as a log line names it.
-_UNACKED: Final = "the number of unacknowledged messages"
-_OLDEST: Final = "the oldest unacknowledged message"
-_TABLES: Final = "the list of bindings"
-_BINDINGS: Final = "the queues of a binding"
-_HEADS: Final = "the next message of a queue"
-_LENGTHS: Final = "the length of a queue"
-#: The right that each of them needs, in the words of ACL SETUSER.
-_RIGHTS: Final = MappingProxyType(
+#: What each command reads, as a log line names it. In the words of ACL SETUSER its right is ``+`` and its name.
+_READS: Final = MappingProxyType(
     {
-        _UNACKED: "+hlen",
-        _OLDEST: "+zrange",
-        _TABLES: "+scan",
-        _BINDINGS: "+smembers",
-        _HEADS: "+lindex",
-        _LENGTHS: "+llen",
+        "HLEN": "the number of unacknowledged messages",
+        "ZRANGE": "the oldest unacknowledged message",
+        "SCAN": "the list of bindings",
+        "SMEMBERS": "the queues of a binding",
+        "LINDEX": "the next message of a queue",
+        "LLEN": "the length of a queue",
     }
 )
 
@@ -76,13 +69,12 @@ class RedisReader:
         self._max_queues = max_queues
         self._timeout = timeout
         self._session: RedisSession | None = None
-        self._refused: set[str] = set()  # not read again over this connection
+        self._refused: set[str] = set()  # commands that are not sent again over this connection
         self._warned: set[str] = set()
         self._reading = 0
         self._heads = ListHeads()
         self._bindings: Bindings | None = None
-        self._wanted: tuple[str, ...] = ()
-        self._bound: Collection[str] = ()
+        self._names: tuple[Collection[str], ...] = ()
         self._query: LengthQuery | None = None
 
     def read(self, wanted: Collection[str]) -> BrokerFacts:
@@ -113,23 +105,22 @@ class RedisReader:
         if self._bindings is None:
             self._bindings = self._find_bindings(session)
         bindings = self._bindings
-        query = self._query_for(wanted, layout, bindings.queues)
-        general = self._general_commands(layout, bindings.cursor)
-        details = self._detail_commands(bindings.due(self._reading), self._heads.due(self._reading))
-        commands = [("PING",), *general.values(), *details.values()]
-        answers, round_trip = session.ask(packed(commands) + query.commands, len(commands) + query.count)
-        rest = iter(answers[1:])
-        found = {what: self._unless_refused(what, next(rest)) for what in general}
-        self._take_details(bindings, details, rest)
-        lengths = self._lengths(query, list(rest))
-        if found.get(_TABLES):
-            bindings.add_scanned(found[_TABLES])
-        self._fetch(session, bindings, self._heads.keep(query.filled(lengths)))
-        oldest = found.get(_OLDEST)
+        query = self._query_for(tuple(wanted), layout, bindings.queues)
+        general = [_scan(layout, bindings.cursor)]
+        if layout.unacked is not None and layout.unacked_index is not None:
+            general += ("HLEN", layout.unacked), ("ZRANGE", layout.unacked_index, 0, 0, "WITHSCORES")
+        details = _details(bindings.due(self._reading), self._heads.due(self._reading))
+        commands = self._allowed([*general, *details])
+        encoded = packed([("PING",), *commands]) + query.commands
+        answers, round_trip = session.ask(encoded, 1 + len(commands) + query.count)
+        found = self._take(bindings, commands, answers[1:])
+        lengths = self._readable(query.lengths(answers[1 + len(commands) :]))
+        self._fetch(session, bindings, _details((), self._heads.keep(query.filled(lengths))))
+        oldest = found.get("ZRANGE")
         return BrokerFacts(
-            queues=query.facts(lengths, bindings.queues, None if _HEADS in self._refused else self._heads),
+            queues=query.facts(lengths, bindings.queues, None if "LINDEX" in self._refused else self._heads),
             round_trip=round_trip,
-            unacked=found.get(_UNACKED),
+            unacked=found.get("HLEN"),
             oldest_unacked=_score(oldest) if oldest else None,
         )
 
@@ -137,99 +128,89 @@ class RedisReader:
         """The bindings of the database: all of them, unless it is huge."""
         bindings = Bindings(session.layout, self._broker.app.conf.event_exchange)
         for _ in range(_FIRST_SCANS):
-            answers, _seconds = session.ask(packed([_scan(session.layout, bindings.cursor)]), 1)
-            answer = self._unless_refused(_TABLES, answers[0])
-            if answer is None:
+            self._fetch(session, bindings, [_scan(session.layout, bindings.cursor)])
+            if not bindings.cursor:  # everything was visited, or the server refuses to scan
                 break
-            bindings.add_scanned(answer)
-            if not bindings.cursor:
-                break
-        self._fetch(session, bindings, [])
+        self._fetch(session, bindings, ())
         return bindings
 
-    def _fetch(self, session: RedisSession, bindings: Bindings, heads: Sequence[bytes]) -> None:
-        """Read what was not known when the reading began: new binding tables, and these heads."""
-        details = self._detail_commands(bindings.due(self._reading), heads)
-        if details:
-            answers, _seconds = session.ask(packed(details.values()), len(details))
-            self._take_details(bindings, details, iter(answers))
+    def _fetch(self, session: RedisSession, bindings: Bindings, commands: Sequence[_Command]) -> None:
+        """Read this, and the new binding tables."""
+        commands = self._allowed([*commands, *_details(bindings.due(self._reading), ())])
+        if commands:
+            answers, _seconds = session.ask(packed(commands), len(commands))
+            self._take(bindings, commands, answers)
 
-    def _general_commands(self, layout: Layout, cursor: int) -> dict[str, _Command]:
-        commands: dict[str, _Command] = {_TABLES: _scan(layout, cursor)}
-        if layout.unacked is not None and layout.unacked_index is not None:
-            commands[_UNACKED] = ("HLEN", layout.unacked)
-            commands[_OLDEST] = ("ZRANGE", layout.unacked_index, 0, 0, "WITHSCORES")
-        return {what: command for what, command in commands.items() if what not in self._refused}
+    def _allowed(self, commands: Sequence[_Command]) -> list[_Command]:
+        return [command for command in commands if command[0] not in self._refused]
 
-    def _detail_commands(
-        self, tables: Sequence[bytes], heads: Sequence[bytes]
-    ) -> dict[tuple[str, bytes], _Command]:
-        commands: dict[tuple[str, bytes], _Command] = {}
-        if _BINDINGS not in self._refused:
-            commands |= {(_BINDINGS, key): ("SMEMBERS", key) for key in tables}
-        if _HEADS not in self._refused:
-            commands |= {(_HEADS, key): ("LINDEX", key, -1) for key in heads}
-        return commands
+    def _take(
+        self, bindings: Bindings, commands: Sequence[_Command], answers: Sequence[Any]
+    ) -> dict[str, Any]:
+        """Take the answers to these commands; returns those about the whole database by command."""
+        found = {}
+        for command, given in zip(commands, answers, strict=False):
+            name, answer = str(command[0]), given
+            if isinstance(given, ResponseError):
+                answer = None
+                if not _is_wrong_type(given):
+                    self._refused.add(name)
+                self._warn_refused(name, given)
+            match command:
+                case "SMEMBERS", bytes(key):
+                    bindings.update(key, answer, self._reading)
+                case "LINDEX", bytes(key), _:
+                    self._heads.update(key, answer, self._reading)
+                case "SCAN", *_ if answer:
+                    bindings.add_scanned(answer)
+                case _:
+                    found[name] = answer
+        return found
 
-    def _take_details(
-        self, bindings: Bindings, details: Collection[tuple[str, bytes]], answers: Iterator[Any]
-    ) -> None:
-        """Take the answers to the commands of these details, and leave the others in the iterator."""
-        for what, key in details:
-            answer = self._unless_refused(what, next(answers))
-            if what == _BINDINGS:
-                bindings.update(key, answer, self._reading)
-            else:
-                self._heads.update(key, answer, self._reading)
+    def _readable(self, lengths: Lengths) -> Lengths:
+        """The lengths of the queues that the server does not refuse; raises its ResponseError if it refuses all."""
+        errors = [
+            (name, number)
+            for name, numbers in lengths.items()
+            for number in numbers
+            if isinstance(number, ResponseError)
+        ]
+        for name, error in errors:
+            self._warn_refused("LLEN", error, queue=name)
+        denied = [error for _, error in errors if not _is_wrong_type(error)]
+        if denied and len(denied) == sum(map(len, lengths.values())):
+            raise denied[0]
+        refused = dict(errors)
+        return {name: numbers for name, numbers in lengths.items() if name not in refused}
 
-    def _unless_refused(self, what: str, answer: Any) -> Any:
-        """The answer; None, with a warning, where the server refuses it."""
-        if not isinstance(answer, ResponseError):
-            return answer
-        if not _is_wrong_type(answer):
-            self._refused.add(what)
-        self._warn_refused(what, answer)
-        return None
-
-    def _warn_refused(self, what: str, error: ResponseError, **values: object) -> None:
-        right = f"the user needs {_RIGHTS[what]}, and the right to read its key"
+    def _warn_refused(self, command: str, error: ResponseError, **values: object) -> None:
+        right = f"the user needs +{command.lower()}, and the right to read its key"
         reason = "its key holds another type" if _is_wrong_type(error) else right
-        self._warn_once(f"cannot read {what}: {reason}", error=error, **values)
+        self._warn_once(f"cannot read {_READS[command]}: {reason}", error=error, **values)
 
     def _warn_once(self, text: str, **values: object) -> None:
         if text not in self._warned:
             self._warned.add(text)
             log.warning(text, extra=fields(broker=self._broker.name, **values))
 
-    def _query_for(self, wanted: Collection[str], layout: Layout, bound: Collection[str]) -> LengthQuery:
-        wanted = tuple(wanted)
-        if self._query is None or self._wanted != wanted or self._bound is not bound:
+    def _query_for(self, wanted: tuple[str, ...], layout: Layout, bound: Collection[str]) -> LengthQuery:
+        if self._query is None or self._names != (wanted, bound):
             found = (name for name in bound if not is_internal(name) and self._accepts(name))
             names = list(dict.fromkeys((*wanted, *found)))
             if len(names) > self._max_queues:
                 text = "too many queues, leaving out the rest: raise --max-series or use --queue-exclude"
                 self._warn_once(text, found=len(names), shown=self._max_queues)
             self._query = LengthQuery(names[: self._max_queues], layout)
-            self._wanted, self._bound = wanted, bound
+            self._names = wanted, bound
         return self._query
-
-    def _lengths(self, query: LengthQuery, answers: Sequence[Any]) -> Lengths:
-        """The lengths of all lists of the queues that the server does not refuse.
-
-        Raises:
-            ResponseError: it refuses all of them.
-        """
-        lengths, refusals = query.lengths(answers)
-        for name, errors in refusals.items():
-            self._warn_refused(_LENGTHS, errors[0], queue=name)
-        denied = [error for errors in refusals.values() for error in errors if not _is_wrong_type(error)]
-        if denied and len(denied) == query.count:
-            raise denied[0]
-        return lengths
 
 
 def _scan(layout: Layout, cursor: int) -> _Command:
     return ("SCAN", cursor, "MATCH", layout.tables, "COUNT", _SCAN_COUNT)
+
+
+def _details(tables: Iterable[bytes], heads: Iterable[bytes]) -> list[_Command]:
+    return [*(("SMEMBERS", key) for key in tables), *(("LINDEX", key, -1) for key in heads)]
 
 
 def _score(members: Any) -> float:

@@ -40,16 +40,13 @@ class Bindings:
         self._layout = layout
         self._event_exchange = event_exchange
         self._tables: dict[bytes, _Table] = {}
-        self._queues: dict[str, None] | None = {}
         #: Where the next SCAN continues; 0 when the whole database was visited.
         self.cursor = 0
 
     @property
     def queues(self) -> Collection[str]:
-        """All bound queues, in the order in which they were found; a new object after each change."""
-        if self._queues is None:
-            self._queues = dict.fromkeys(name for table in self._tables.values() for name in table.queues)
-        return self._queues
+        """All bound queues, in the order in which they were found."""
+        return dict.fromkeys(name for table in self._tables.values() for name in table.queues)
 
     def add_scanned(self, answer: Any) -> None:
         """Add the tables in an answer to SCAN; they are due at once."""
@@ -68,7 +65,6 @@ class Bindings:
         table = self._tables[key]
         if not members:
             del self._tables[key]
-            self._queues = None
             return
         size, longest = _PAUSE
         table.next_reading = reading + 1 + min(len(members) // size, longest)
@@ -76,7 +72,6 @@ class Bindings:
             names = (self._layout.queue(member) for member in members)
             table.queues = tuple(sorted(name for name in names if name is not None and not is_internal(name)))
             table.members = members
-            self._queues = None
 
     def _binds_task_queues(self, key: bytes) -> bool:
         exchange = self._layout.exchange(key)

@@ -7,47 +7,36 @@ a set for each exchange; ``QoS``: a hash and a sorted set of what consumers hold
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """Names of keys.
 
     Attributes:
         prefix: stands before every key.
-        sep: separates a queue's name from its priority, and the parts of a binding.
         steps: the priorities that have their own list, in the order in which workers take from them.
         table: key of an exchange's binding table, with ``%s`` for the exchange.
         unacked: key of the hash of messages that workers hold; None where kombu keeps none.
         unacked_index: key of the sorted set of these messages, by time of delivery.
     """
 
-    prefix: str
-    sep: str
-    steps: tuple[int, ...]
-    table: str
-    unacked: bytes | None
-    unacked_index: bytes | None
-
-    @classmethod
-    def of(cls, channel: Any) -> Self:
-        """The layout of a ``kombu.transport.redis.Channel``, from its public attributes."""
-        prefix, kept = channel.global_keyprefix, channel.ack_emulation
-        return cls(
-            prefix=prefix,
-            sep=channel.sep,
-            steps=tuple(dict.fromkeys(int(step) for step in channel.priority_steps)),
-            table=channel.keyprefix_queue,
-            unacked=_encoded(prefix + channel.unacked_key) if kept else None,
-            unacked_index=_encoded(prefix + channel.unacked_index_key) if kept else None,
-        )
+    def __init__(self, channel: Any) -> None:
+        """``channel``: a ``kombu.transport.redis.Channel``, whose public attributes are read."""
+        kept = channel.ack_emulation
+        self.prefix: str = channel.global_keyprefix
+        self.steps = tuple(dict.fromkeys(int(step) for step in channel.priority_steps))
+        self.table: str = channel.keyprefix_queue
+        self.unacked = _encoded(self.prefix + channel.unacked_key) if kept else None
+        self.unacked_index = _encoded(self.prefix + channel.unacked_index_key) if kept else None
+        self._separator: str = (
+            channel.sep
+        )  # between a queue's name and its priority, and the parts of a binding
 
     def lists(self, queue: str) -> tuple[bytes, ...]:
         """The keys of a queue's lists, in the order of ``steps``; an empty list has no key in the database."""
         name = self.prefix + queue
-        return tuple(_encoded(f"{name}{self.sep}{step}" if step else name) for step in self.steps)
+        return tuple(_encoded(f"{name}{self._separator}{step}" if step else name) for step in self.steps)
 
     @property
     def tables(self) -> bytes:
@@ -60,7 +49,7 @@ class Layout:
 
     def queue(self, binding: bytes) -> str | None:
         """The queue in a member of a binding table; None if it is no binding of kombu."""
-        match binding.split(_encoded(self.sep)):
+        match binding.split(_encoded(self._separator)):
             case [_routing_key, _pattern, queue]:
                 try:
                     return queue.decode() or None

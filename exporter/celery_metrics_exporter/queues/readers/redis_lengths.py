@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-
-from redis.exceptions import ResponseError
 
 from celery_metrics_exporter.queues.readers import QueueFacts
 from celery_metrics_exporter.queues.readers.redis_session import packed
@@ -16,8 +13,8 @@ if TYPE_CHECKING:
     from celery_metrics_exporter.queues.readers.redis_heads import ListHeads
     from celery_metrics_exporter.queues.readers.redis_layout import Layout
 
-#: The length of each list of a queue, in the order of the layout's steps.
-Lengths = dict[str, "Sequence[int]"]
+#: The length of each list of a queue, in the order of the layout's steps; or an error, where the server refuses it.
+Lengths = dict[str, "Sequence[Any]"]
 
 
 class LengthQuery:
@@ -35,41 +32,26 @@ class LengthQuery:
         self.commands = packed(("LLEN", key) for key in keys)
         self.count = len(keys)
 
-    def lengths(self, answers: Sequence[Any]) -> tuple[Lengths, dict[str, list[ResponseError]]]:
-        """The lengths by queue; and, for each queue with a refused length, the refusals."""
-        lengths: Lengths = {}
-        refusals: dict[str, list[ResponseError]] = {}
+    def lengths(self, answers: Sequence[Any]) -> Lengths:
+        """The answers by queue."""
         size = len(self._steps)
-        for index, name in enumerate(self._lists):
-            numbers = answers[index * size : (index + 1) * size]
-            refused = [number for number in numbers if isinstance(number, ResponseError)]
-            if refused:
-                refusals[name] = refused
-            else:
-                lengths[name] = numbers
-        return lengths, refusals
+        return {name: answers[index * size : (index + 1) * size] for index, name in enumerate(self._lists)}
 
     def filled(self, lengths: Lengths) -> Iterator[bytes]:
         """The keys of the lists that are not empty."""
         for name, numbers in lengths.items():
-            if any(numbers):
-                yield from (key for key, number in zip(self._lists[name], numbers, strict=True) if number)
+            yield from (key for key, number in zip(self._lists[name], numbers, strict=True) if number)
 
     def facts(
         self, lengths: Lengths, bound: Collection[str], heads: ListHeads | None
     ) -> Mapping[str, QueueFacts]:
         """The facts of each queue; without ``heads`` nothing is known of its next messages."""
-        no_head = None if heads is None else ()
-        zeros = MappingProxyType(dict.fromkeys(self._steps, 0))
-        empty = [QueueFacts(exists, 0, heads=no_head, by_priority=zeros) for exists in (False, True)]
         return {
             name: QueueFacts(
-                exists=True,
+                exists=name in bound or any(numbers),
                 ready=sum(numbers),
                 heads=None if heads is None else heads.of(self._lists[name]),
-                by_priority=MappingProxyType(dict(zip(self._steps, numbers, strict=True))),
+                by_priority=dict(zip(self._steps, numbers, strict=True)),
             )
-            if any(numbers)
-            else empty[name in bound]
             for name, numbers in lengths.items()
         }

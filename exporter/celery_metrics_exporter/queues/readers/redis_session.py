@@ -46,7 +46,7 @@ class RedisSession:
         self._connection = broker.connect(heartbeat=0, timeout=timeout)
         try:
             channel = self._connection.default_channel
-            self.layout = Layout.of(channel)
+            self.layout = Layout(channel)
             self._pool: Any = channel.async_pool
             _forbid_retries(self._pool)
         except BaseException:
