@@ -169,10 +169,19 @@ def _completion(ctx: click.Context) -> int:
 
 def _demo(ctx: click.Context) -> int:
     logs.configure("warning", "logfmt", logs.Redaction())
-    from celery_metrics_exporter.demo import run_demo  # noqa: PLC0415 - as in _run
+    if sys.stdout.isatty():  # the first output comes after two seconds
+        click.echo("Starting a broker, workers and a client ...")
+    from celery_metrics_exporter.demo.children import DemoError  # noqa: PLC0415 - as in _run
+    from celery_metrics_exporter.demo.supervisor import run_demo  # noqa: PLC0415 - as in _run
 
     ctx.obj.exit_if_received()
-    return run_demo(duration=ctx.params["duration"], listen=ctx.params["listen"] or DEFAULT_LISTEN)
+    try:
+        run_demo(duration=ctx.params["duration"], listen=ctx.params["listen"])
+    except DemoError as error:
+        _fail(str(error), EXIT_FAILURE)
+        sys.stderr.write(error.details)
+        return EXIT_FAILURE
+    return 0
 
 
 def _metrics(ctx: click.Context) -> int:
