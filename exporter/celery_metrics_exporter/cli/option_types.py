@@ -98,10 +98,5 @@ def switch(flag: str, text: str, *, setting: str = "") -> click.Option:
     )
 
 
-def action(flag: str, text: str) -> click.Option:
-    """What to do this time only: no setting, so it has no variable."""
-    return click.Option([flag], is_flag=True, help=text)
-
-
 def _identifier(flag: str) -> str:
     return re.sub(r"[.-]", "_", flag.removeprefix("--"))

@@ -1,12 +1,13 @@
 """From the options that were given to a Config.
 
 An option is named after the field of Config that it sets; the fields of a part of Config carry the part's name before
-theirs, such as ``tls_ca_file``. A flag beats its variable, and what is not given is left to Config.
+theirs, such as ``broker_tls_ca_file``. A flag beats its variable, and what is not given is left to Config.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue
 from celery_metrics_exporter.errors import ConfigError
 
 _EVENT_QUEUE: Final = "event_queue_"
-_TLS: Final = "tls_"
+_TLS: Final = "broker_tls_"
 _DEFAULTS: Final[Mapping[str, object]] = {
     prefix + field.name: field.default
     for prefix, settings in (("", Config), (_EVENT_QUEUE, EventQueue), (_TLS, BrokerTls))
@@ -44,17 +45,16 @@ def default_of(option: str) -> bool | str | tuple[str, ...] | None:
             return str(value)
 
 
-def config_from(ctx: click.Context, environ: Mapping[str, str], *, app: str | None = None) -> Config:
+def config_from(ctx: click.Context, *, app: str | None = None) -> Config:
     """The configuration that the parsed options of `run` or `doctor` ask for. Raises ConfigError.
 
     ``app`` names an application that is loaded already, and takes the place of --app.
     """
-    given = {
-        name: value for name, value in ctx.params.items() if _source(ctx, name) != ParameterSource.DEFAULT
-    }
+    source = ctx.get_parameter_source
+    given = {name: value for name, value in ctx.params.items() if source(name) != ParameterSource.DEFAULT}
     if app is not None:
         given["app"] = app
-    given["broker_url"] = _broker_url(ctx, environ)
+    given["broker_url"] = _broker_url(ctx)
     given["transport_options"] = parse.parse_transport_options(given.get("transport_options", ()))
     if tls := _fields_of(BrokerTls, given, _TLS):
         given["tls"] = BrokerTls(**tls)
@@ -67,16 +67,14 @@ def _fields_of(settings: type, given: Mapping[str, Any], prefix: str = "") -> di
     return {name: given[prefix + name] for name in names if prefix + name in given}
 
 
-def _broker_url(ctx: click.Context, environ: Mapping[str, str]) -> str | None:
-    url, file = ctx.params["broker_url"], ctx.params["broker_url_file"]
-    if {_source(ctx, name) for name in ("broker_url", "broker_url_file")} == {ParameterSource.COMMANDLINE}:
+def _broker_url(ctx: click.Context) -> str | None:
+    names = ("broker_url", "broker_url_file")
+    url, file = (ctx.params[name] for name in names)
+    by_flag = [ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names]
+    if all(by_flag):
         raise ConfigError("--broker-url and --broker-url-file exclude each other: drop one of them")
-    if url is not None and (file is None or _source(ctx, "broker_url_file") != ParameterSource.COMMANDLINE):
+    if url is not None and not by_flag[1]:
         return str(url).strip()
     if file is not None:
         return parse.read_broker_url(file)
-    return environ.get("CELERY_BROKER_URL", "").strip() or None
-
-
-def _source(ctx: click.Context, name: str) -> ParameterSource | None:
-    return ctx.get_parameter_source(name)
+    return os.environ.get("CELERY_BROKER_URL", "").strip() or None
