@@ -11,7 +11,8 @@ import pytest
 from celery_metrics_exporter.cli.main import commands
 from celery_metrics_exporter.cli.options import run_options
 from celery_metrics_exporter.cli.settings import config_from
-from celery_metrics_exporter.config.config import BrokerTls, Config, ConfigError, EventQueue, ListenAddress
+from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, ListenAddress
+from celery_metrics_exporter.errors import ConfigError
 
 OPTIONS = [
     option for section in run_options().values() for option in section if isinstance(option, click.Option)
