@@ -51,7 +51,7 @@ def run_demo(*, duration: float | None, listen: Sequence[ListenAddress]) -> None
         actors: list[Child] = []
         console = Console(exporter.registry, sys.stdout)
         try:
-            actors.extend(_start(children, url, f"{w.name} worker", "worker", w.name) for w in WORKERS)
+            actors.extend(_start(children, url, f"{name} worker", "worker", name) for name in WORKERS)
             actors.append(_start(children, url, "client", "client"))
             console.welcome(exporter.urls, len(WORKERS), endless=duration is None)
             _watch(children, console, duration, stop)
