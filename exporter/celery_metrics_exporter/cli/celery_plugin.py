@@ -17,9 +17,8 @@ from click.core import ParameterSource
 from celery_metrics_exporter.cli.commands import Command, unknown_variables, usage_line
 from celery_metrics_exporter.cli.launch import EXIT_USAGE, EarlySignals, fail, launch
 from celery_metrics_exporter.cli.main import commands
-from celery_metrics_exporter.cli.option_types import ENV_PREFIX
 from celery_metrics_exporter.cli.options import check_option, run_options, version_option
-from celery_metrics_exporter.cli.settings import config_from
+from celery_metrics_exporter.cli.settings import ENV_PREFIX, config_from
 from celery_metrics_exporter.errors import ConfigError
 
 _PROGRAM: Final = "celery exporter"

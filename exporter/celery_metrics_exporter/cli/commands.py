@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
-from celery_metrics_exporter.cli.option_types import ENV_PREFIX
+from celery_metrics_exporter.cli.settings import ENV_PREFIX
 from celery_metrics_exporter.config.parse import shown
 from celery_metrics_exporter.errors import ConfigError
 

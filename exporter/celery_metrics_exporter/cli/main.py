@@ -25,7 +25,6 @@ from celery_metrics_exporter.cli.launch import (
     fail,
     launch,
 )
-from celery_metrics_exporter.cli.option_types import choice, option
 from celery_metrics_exporter.cli.options import (
     DOCTOR_WAIT_SECONDS,
     DURATION,
@@ -36,7 +35,7 @@ from celery_metrics_exporter.cli.options import (
     version_option,
     web_config_option,
 )
-from celery_metrics_exporter.cli.settings import config_from
+from celery_metrics_exporter.cli.settings import choice, config_from, option
 from celery_metrics_exporter.config.config import secrets
 from celery_metrics_exporter.errors import ConfigError
 

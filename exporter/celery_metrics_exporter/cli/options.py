@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from celery_metrics_exporter import __version__
-from celery_metrics_exporter.cli.option_types import Parsed, choice, option, switch
+from celery_metrics_exporter.cli.settings import Parsed, choice, option, switch
 from celery_metrics_exporter.config import parse
 from celery_metrics_exporter.config.config import LOG_FORMATS, LOG_LEVELS, RECEIVERS
 

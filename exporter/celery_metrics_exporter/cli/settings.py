@@ -1,22 +1,27 @@
-"""From the options that were given to a Config.
+"""How an option is made, and what the given ones make: a Config.
 
 An option is named after the field of Config that it sets; the fields of a part of Config carry the part's name before
-theirs, such as ``broker_tls_ca_file``. A flag beats its variable, and what is not given is left to Config.
+theirs, such as ``broker_tls_ca_file``. Every option of a setting has the variable CELERY_EXPORTER_<FLAG>. A flag beats
+its variable, and what is not given is left to Config.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from celery_metrics_exporter.config import parse
 from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue
 from celery_metrics_exporter.errors import ConfigError
+
+ENV_PREFIX: Final = "CELERY_EXPORTER_"
 
 _EVENT_QUEUE: Final = "event_queue_"
 _TLS: Final = "broker_tls_"
@@ -28,21 +33,81 @@ _DEFAULTS: Final[Mapping[str, object]] = {
 }
 
 
-def default_of(option: str) -> bool | str | tuple[str, ...] | None:
-    """The default of the setting that the option of this name gives, as it is written on the command line."""
-    match _DEFAULTS.get(option):
-        case None | ():
-            return None
-        case bool(value):
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4 only
+    """A click type around one of our parse functions; a refusal becomes click's."""
+
+    def __init__(self, name: str, parse_text: Callable[[str], object]) -> None:
+        self.name = name
+        self.metavar = name if "|" in name else name.upper()
+        self._parse_text = parse_text
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        """Parse a text; what is no text was parsed before."""
+        if not isinstance(value, str):
             return value
-        case float(seconds):
-            return f"{seconds:g}s"
-        case (float() | int(), *_) as bounds:
-            return ", ".join(f"{bound:g}" for bound in bounds)
-        case tuple(items):
-            return tuple(str(item) for item in items)
-        case value:
-            return str(value)
+        try:
+            return self._parse_text(value)
+        except ConfigError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """Split the variable of a repeatable option."""
+        return parse.split_words(rv)
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 - click's signature
+        param: click.Parameter,  # noqa: ARG002 - likewise
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """What a shell may offer: the words of a choice, or files."""
+        if self.name == "file":
+            return [CompletionItem(incomplete, type="file")]
+        return [
+            CompletionItem(word)
+            for word in self.name.split("|")
+            if "|" in self.name and word.startswith(incomplete)
+        ]
+
+
+def choice(*words: str) -> Parsed:
+    """One of these words."""
+    return Parsed("|".join(words), lambda text: parse.parse_choice(text, words))
+
+
+def option(
+    flag: str,
+    kind: Parsed | None,
+    text: str,
+    *,
+    setting: str = "",
+    short: str = "",
+    multiple: bool = False,
+    default: str | None = None,
+) -> click.Option:
+    """An option with a value, or without a kind one that is on or off, ``--flag`` or ``--no-flag``.
+
+    ``setting`` is the setting that it gives, where the flag is not called so.
+    """
+    identifier = re.sub(r"[.-]", "_", flag.removeprefix("--"))
+    name = setting or identifier
+    declared = f"{flag}/--no-{flag.removeprefix('--')}" if kind is None else flag
+    return click.Option(
+        [declared, name, *filter(None, [short])],
+        type=kind,
+        multiple=multiple,
+        default=_default_of(name) if default is None else default,
+        envvar=ENV_PREFIX + identifier.upper(),
+        metavar=None if kind is None else kind.metavar,
+        help=text,
+        show_default=True,
+        show_envvar=True,
+    )
+
+
+def switch(flag: str, text: str) -> click.Option:
+    """An option that is on or off."""
+    return option(flag, None, text)
 
 
 def config_from(ctx: click.Context, *, app: str | None = None) -> Config:
@@ -78,3 +143,20 @@ def _broker_url(ctx: click.Context) -> str | None:
     if file is not None:
         return parse.read_broker_url(file)
     return os.environ.get("CELERY_BROKER_URL", "").strip() or None
+
+
+def _default_of(setting: str) -> bool | str | tuple[str, ...] | None:
+    """The default of a setting, as it is written on the command line."""
+    match _DEFAULTS.get(setting):
+        case None | ():
+            return None
+        case bool(value):
+            return value
+        case float(seconds):
+            return f"{seconds:g}s"
+        case (float() | int(), *_) as bounds:
+            return ", ".join(f"{bound:g}" for bound in bounds)
+        case tuple(items):
+            return tuple(str(item) for item in items)
+        case value:
+            return str(value)
