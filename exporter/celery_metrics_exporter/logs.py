@@ -44,19 +44,18 @@ class Redaction:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: frozenset[str] = frozenset()
-        self._pattern: re.Pattern[str] | None = None
         self.add(secrets)
 
     def add(self, secrets: Iterable[str]) -> None:
         """Hide these secrets too from now on."""
         self._secrets |= {form for secret in secrets if secret for form in _forms(secret)}
-        if self._secrets:
-            longest_first = sorted(self._secrets, key=len, reverse=True)
-            self._pattern = re.compile("|".join(map(_pattern, longest_first)))
+        longest_first = sorted(self._secrets, key=len, reverse=True)
+        # Without secrets: what matches nowhere.
+        self._pattern = re.compile("|".join(map(_pattern, longest_first)) or r"(?!)")
 
     def __call__(self, text: str) -> str:
         """The text with every secret replaced."""
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        return self._pattern.sub(MASK, text)
 
 
 def configure(level: str, form: str, redaction: Redaction, *, alone: bool = False) -> None:
@@ -70,10 +69,10 @@ def configure(level: str, form: str, redaction: Redaction, *, alone: bool = Fals
             logger, and enable our loggers again.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter(redaction) if form == "json" else _LogfmtFormatter(redaction))
+    handler.setFormatter(_Formatter(redaction, form))
     handler.setLevel(level.upper())
     root = logging.getLogger()
-    for old in [old for old in root.handlers if alone or isinstance(old.formatter, _LogfmtFormatter)]:
+    for old in [old for old in root.handlers if alone or isinstance(old.formatter, _Formatter)]:
         root.removeHandler(old)
     for name, logger in root.manager.loggerDict.items():
         if isinstance(logger, logging.Logger) and name.partition(".")[0] == _OWN:
@@ -89,7 +88,7 @@ def configure(level: str, form: str, redaction: Redaction, *, alone: bool = Fals
 def hide(secrets: Iterable[str]) -> None:
     """Hide more secrets from now on: those that became known after :func:`configure`."""
     for handler in logging.getLogger().handlers:
-        if isinstance(handler.formatter, _LogfmtFormatter):
+        if isinstance(handler.formatter, _Formatter):
             handler.formatter.redaction.add(secrets)
 
 
@@ -103,9 +102,8 @@ class ThrottledLog:
         self._log = log
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._lines: dict[
-            str, tuple[float, int]
-        ] = {}  # by message: time of its last line, how many since then
+        #: By message: the time of its last line, and the warnings since then.
+        self._lines: dict[str, tuple[float, int]] = {}
 
     def log(self, level: int, message: str, *, exc_info: bool = False, **details: object) -> None:
         """Log the message, or count it for the next line with this message."""
@@ -129,12 +127,7 @@ class OutageLog:
     def __init__(
         self, log: logging.Logger, failing: str, working: str | None = None, **details: object
     ) -> None:
-        """Args:
-        log: the module's logger.
-        failing: the warning; debug lines about the same error put "still" before it.
-        working: the message after a failure; None for no message.
-        details: fields of each line.
-        """
+        """``failing`` and ``working`` are the messages (None for no message), ``details`` the fields of each line."""
         self._log = log
         self._failing = failing
         self._working = working
@@ -157,16 +150,13 @@ class OutageLog:
         self._last_error = None
 
 
-class _LogfmtFormatter(logging.Formatter):
-    def __init__(self, redaction: Redaction) -> None:
+class _Formatter(logging.Formatter):
+    def __init__(self, redaction: Redaction, form: str) -> None:
         super().__init__()
         self.redaction = redaction
+        self._form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = self._entry(record)
-        return " ".join(f"{name}={_logfmt(value, quoted=name == 'msg')}" for name, value in entry.items())
-
-    def _entry(self, record: logging.LogRecord) -> dict[str, object]:
         # Secrets are hidden before anything is escaped: an escaped secret might not be recognised.
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry: dict[str, object] = {
@@ -182,18 +172,15 @@ class _LogfmtFormatter(logging.Formatter):
             entry["traceback"] = self.redaction(self.formatException(record.exc_info))
         if record.stack_info:
             entry["stack"] = self.redaction(record.stack_info)
-        return entry
+        if self._form == "json":
+            return json.dumps(entry)
+        return " ".join(f"{name}={_logfmt(value, quoted=name == 'msg')}" for name, value in entry.items())
 
     def _shown(self, value: object) -> object:
         text = str(value)
         redacted = self.redaction(text)
         plain = isinstance(value, bool | int | float) or value is None
         return value if plain and redacted == text else redacted
-
-
-class _JsonFormatter(_LogfmtFormatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self._entry(record))
 
 
 def _logfmt(value: object, *, quoted: bool) -> str:

@@ -58,7 +58,7 @@ def test_what_is_mounted_and_built_is_there(services: dict[str, Any]) -> None:
 def test_the_shop_is_complete(services: dict[str, Any]) -> None:
     """Each worker of the demo's shop has its service, and all speak to the one broker."""
     commands = [service["entrypoint"] for service in services.values() if "entrypoint" in service]
-    workers = [["python", "-m", "celery_metrics_exporter.demo.worker", worker.name] for worker in WORKERS]
+    workers = [["python", "-m", "celery_metrics_exporter.demo.worker", name] for name in WORKERS]
     assert sorted(commands) == sorted([*workers, ["python", "-m", "celery_metrics_exporter.demo.client"]])
     brokers = {
         urlsplit(one["environment"]["CELERY_BROKER_URL"]) for one in services.values() if "build" in one

@@ -44,7 +44,7 @@ def test_catalogue_of_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| `celery_task_sent_total` | counter | `task`, `queue` |" in capsys.readouterr().out
 
 
-def test_variables_of_kubernetes_are_not_ours() -> None:
+def test_variables_of_kubernetes_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service called celery-exporter gives every pod variables with our prefix."""
     of_kubernetes = [
         "CELERY_EXPORTER_SERVICE_HOST",
@@ -58,9 +58,9 @@ def test_variables_of_kubernetes_are_not_ours() -> None:
     ]
     ours = {"CELERY_EXPORTER_LOG_LEVEL": "debug", "CELERY_BROKER_URL": "memory://", "PATH": ""}
     environ = {**dict.fromkeys(of_kubernetes, "tcp://10.0.0.1:9808"), **ours, "CELERY_EXPORTER_LISTEN": ":1"}
-    assert unknown_variables(environ, commands(), "CELERY_EXPORTER_") == {
-        "CELERY_EXPORTER_LISTEN": "CELERY_EXPORTER_WEB_LISTEN_ADDRESS"
-    }
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert unknown_variables(commands()) == {"CELERY_EXPORTER_LISTEN": "CELERY_EXPORTER_WEB_LISTEN_ADDRESS"}
 
 
 words = st.sampled_from(

@@ -217,7 +217,7 @@ def test_help_shows_commands_options_and_variables() -> None:
     for option in tree.commands["run"].params:
         assert max(option.opts, key=len) in shown.stdout
         assert str(option.envvar or "") in shown.stdout
-    assert "default: 60s" in " ".join(shown.stdout.split())
+    assert "default: 60s]" in " ".join(shown.stdout.split())
 
 
 def test_reader_that_leaves_early_is_no_error() -> None:

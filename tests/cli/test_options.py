@@ -11,7 +11,8 @@ import pytest
 from celery_metrics_exporter.cli.main import commands
 from celery_metrics_exporter.cli.options import run_options
 from celery_metrics_exporter.cli.settings import config_from
-from celery_metrics_exporter.config.config import BrokerTls, Config, ConfigError, EventQueue, ListenAddress
+from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, ListenAddress
+from celery_metrics_exporter.errors import ConfigError
 
 OPTIONS = [
     option for section in run_options().values() for option in section if isinstance(option, click.Option)
@@ -31,7 +32,7 @@ def config_of(*args: str, **env: str) -> Config:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         with commands().commands["run"].make_context("run", list(args)) as ctx:
-            return config_from(ctx, os.environ)
+            return config_from(ctx)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.opts[0])
@@ -47,7 +48,7 @@ def test_every_option_has_its_variable_and_shows_it(option: click.Option) -> Non
 
 def test_every_option_is_named_after_its_setting() -> None:
     """The fields of a part of Config carry the part's name; the broker's URL may come from a file too."""
-    parts = {"": Config, "tls_": BrokerTls, "event_queue_": EventQueue}
+    parts = {"": Config, "broker_tls_": BrokerTls, "event_queue_": EventQueue}
     settings = {prefix + field.name for prefix, part in parts.items() for field in dataclasses.fields(part)}
     assert {option.name for option in OPTIONS} == settings - {"tls", "event_queue"} | {"broker_url_file"}
 
@@ -56,10 +57,10 @@ def test_defaults_that_are_shown_hold() -> None:
     """The default of each option, parsed like what a user writes, is the one of its setting."""
     ctx = commands().commands["run"].make_context("run", ["--broker-url", "memory://"])
     config = Config(broker_url="memory://")
-    assert ctx.params["tls_verify"] == BrokerTls().verify
+    assert ctx.params["broker_tls_verify"] == BrokerTls().verify
     assert ctx.params["event_queue_routing_key"] == config.event_queue.routing_key
     shown = {str(option.name) for option in OPTIONS if option.default is not None}
-    for name in shown - {"tls_verify", "event_queue_routing_key"}:
+    for name in shown - {"broker_tls_verify", "event_queue_routing_key"}:
         assert ctx.params[name] == getattr(config, name)
     assert len(shown) == 20
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from celery_metrics_exporter.config.config import (
     BrokerTls,
     Config,
-    ConfigError,
     EventQueue,
     ListenAddress,
     secrets,
 )
+from celery_metrics_exporter.errors import ConfigError
 
 
 def refusal_of(**settings: Any) -> str:

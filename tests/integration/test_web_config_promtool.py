@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from celery_metrics_exporter.config.config import ConfigError
+from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.tls_names import CIPHERS, CURVES, TLS13_CIPHERS, VERSIONS
 from tests.integration.servers import promtool

@@ -11,7 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from celery_metrics_exporter.app import Exporter
-from celery_metrics_exporter.config.config import Config, ConfigError
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.httpd import Limits
 from celery_metrics_exporter.web.server import WebServer

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization as form
 
-from celery_metrics_exporter.config.config import ConfigError
+from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from tests.web_files import HASH, WebFiles
 

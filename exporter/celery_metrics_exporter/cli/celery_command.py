@@ -7,6 +7,7 @@ standard library and click, which celery needs itself, is imported before the co
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,11 +36,19 @@ def _plugin() -> ModuleType:
     try:
         from celery_metrics_exporter.cli import celery_plugin  # noqa: PLC0415 - see the module's docstring
     except Exception as error:  # noqa: BLE001 - a broken dependency may raise anything
-        from celery_metrics_exporter.cli.loading import loading_failure  # noqa: PLC0415 - likewise
-
         click.echo(f"celery exporter: error: {' '.join(loading_failure(error).split())}", err=True)
         raise click.exceptions.Exit(1) from None
     return celery_plugin
+
+
+def loading_failure(error: Exception) -> str:
+    """One line that names the error of an import of the exporter, where it was raised and what to do."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f" in {frame.filename}, line {frame.lineno}" for frame in frames if frame.filename[:1] != "<"]
+    return (
+        f"the exporter cannot be imported: {type(error).__name__}: {error}{places[-1] if places else ''}: "
+        "reinstall the package that this file belongs to"
+    )
 
 
 exporter = _ImportedWhenCalled(

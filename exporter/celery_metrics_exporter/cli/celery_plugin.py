@@ -6,7 +6,6 @@ Source of the facts: ``celery/bin/celery.py`` (the options of the group; -b is h
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,13 +14,11 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
-from celery_metrics_exporter import __version__
 from celery_metrics_exporter.cli.commands import Command, unknown_variables, usage_line
 from celery_metrics_exporter.cli.launch import EXIT_USAGE, EarlySignals, fail, launch
 from celery_metrics_exporter.cli.main import commands
-from celery_metrics_exporter.cli.option_types import ENV_PREFIX
 from celery_metrics_exporter.cli.options import check_option, run_options, version_option
-from celery_metrics_exporter.cli.settings import config_from
+from celery_metrics_exporter.cli.settings import ENV_PREFIX, config_from
 from celery_metrics_exporter.errors import ConfigError
 
 _PROGRAM: Final = "celery exporter"
@@ -38,7 +35,7 @@ class ExporterCommand(Command):
             details="The application is the one of celery -A; its settings are the defaults of these options. "
             "A flag beats its environment variable.",
             sections=run_options(),
-            others=[check_option(), version_option(__version__), *entry.params],
+            others=[check_option(), version_option(), *entry.params],
         )
 
     def make_context(
@@ -60,15 +57,14 @@ class ExporterCommand(Command):
 def run(ctx: click.Context) -> int:
     """Run an exporter with these parsed options until it is told to stop; returns the exit code."""
     signals = EarlySignals()
-    signals.install()
     name, app = _application(ctx)
-    config = config_from(ctx, os.environ, app=name)
+    config = config_from(ctx, app=name)
     url = _celerys_broker(ctx)
     return launch(
         config if url is None else replace(config, broker_url=url),
         signals,
         program=_PROGRAM,
-        unknown=unknown_variables(os.environ, commands(), ENV_PREFIX),
+        unknown=unknown_variables(commands()),
         check_only=bool(ctx.params["check_config"]),
         app=app,
     )
@@ -103,10 +99,6 @@ def _one_line_for_bad_usage() -> Iterator[None]:
     """Exit as `celery-exporter` does: with one line and exit code 2."""
     try:
         yield
-    except click.UsageError as error:
-        message = usage_line(error, commands())
-    except ConfigError as error:
-        message = str(error)
-    else:
-        return
-    raise click.exceptions.Exit(fail(_PROGRAM, message, EXIT_USAGE))
+    except (click.UsageError, ConfigError) as error:
+        code = fail(_PROGRAM, usage_line(error, commands()), EXIT_USAGE)
+        raise click.exceptions.Exit(code) from None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Final
 
 import click
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from celery_metrics_exporter.cli.settings import ENV_PREFIX
 from celery_metrics_exporter.config.parse import shown
 from celery_metrics_exporter.errors import ConfigError
 
@@ -121,14 +124,15 @@ class Commands(click.Group):
         with click.Context(self._default, info_name=self._default.name, parent=ctx) as default:
             self._default.format_options(default, formatter)
 
-    def options(self) -> list[click.Option]:
+    def options(self) -> list[click.Parameter]:
         """The options of all commands."""
-        params = (param for command in self.commands.values() for param in command.params)
-        return [param for param in params if isinstance(param, click.Option)]
+        return [param for command in self.commands.values() for param in command.params]
 
 
-def usage_line(error: click.UsageError, tree: Commands) -> str:
+def usage_line(error: click.UsageError | ConfigError, tree: Commands) -> str:
     """What to write instead, in one line; repeats what was given only where it cannot hold a password."""
+    if isinstance(error, ConfigError):
+        return str(error)
     if isinstance(error, click.NoSuchOption):
         nearest = (error.possibilities or [""])[0]
         instead = f"write {nearest}" if nearest else "see --help for those that there are"
@@ -151,16 +155,15 @@ def usage_line(error: click.UsageError, tree: Commands) -> str:
     return error.format_message()
 
 
-def unknown_variables(environ: Mapping[str, str], tree: Commands, prefix: str) -> dict[str, str]:
+def unknown_variables(tree: Commands) -> dict[str, str]:
     """The variables with our prefix that no option reads, each with the name most like it that an option reads."""
-    known = {str(option.envvar) for option in tree.options() if option.envvar}
-    unknown = (name for name in environ if name.startswith(prefix) and name not in known)
+    known = sorted({str(option.envvar) for option in tree.options() if option.envvar})
     return {
-        name: max(
-            sorted(known), key=lambda other: _likeness(name.removeprefix(prefix), other.removeprefix(prefix))
-        )
-        for name in sorted(unknown)
-        if not _OF_KUBERNETES.fullmatch(f"{name}={environ[name]}")
+        name: max(known, key=partial(_likeness, name))
+        for name, value in sorted(os.environ.items())
+        if name.startswith(ENV_PREFIX)
+        and name not in known
+        and not _OF_KUBERNETES.fullmatch(f"{name}={value}")
     }
 
 

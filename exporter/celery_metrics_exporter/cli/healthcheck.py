@@ -16,7 +16,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
-from celery_metrics_exporter.config.parts import ListenAddress
+from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.config import read_web_config
 from celery_metrics_exporter.web.config_tls import TlsConfig

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from celery_metrics_exporter import logs
-from celery_metrics_exporter.cli.loading import loading_failure
+from celery_metrics_exporter.cli.celery_command import loading_failure
 from celery_metrics_exporter.config.config import Config, secrets
 from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.web.listening import ListenError
 
 EXIT_FAILURE: Final = 1
 EXIT_USAGE: Final = 2
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class EarlySignals:
-    """Ends the program on SIGTERM and Ctrl-C while nothing runs yet that handles them better.
+    """Ends the program on SIGTERM and Ctrl-C from now on, until something runs that handles them better.
 
     Not by KeyboardInterrupt: CPython can exit as killed by SIGINT although that was caught, when it was raised within
     `exec`, which makes dataclasses (Python/pythonrun.c, run_eval_code_obj).
@@ -38,18 +39,14 @@ class EarlySignals:
         #: The exit code then: a service that is told to stop has done its work, an examination has not.
         self.exit_code = 0
         self._received = False
+        atexit.register(_ignore_signals)
+        signal.signal(signal.SIGTERM, self._exit)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as by nohup
+            signal.signal(signal.SIGINT, self._exit)
 
-    def __call__(self, *_: object) -> NoReturn:
-        """Handle the signal."""
+    def _exit(self, *_: object) -> NoReturn:
         self._received = True
         raise SystemExit(self.exit_code)
-
-    def install(self) -> None:
-        """Handle both signals from now on."""
-        atexit.register(_ignore_signals)
-        signal.signal(signal.SIGTERM, self)
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as by nohup
-            signal.signal(signal.SIGINT, self)
 
     def exit_if_received(self) -> None:
         """Exit if an import swallowed the handler's exception, as one raised in a weak reference's callback is."""
@@ -76,27 +73,6 @@ def launch(
         check_only: say that the configuration can work, and end.
         app: the application that ``config.app`` names, if that is loaded already.
     """
-    code = _launch(config, signals, program=program, unknown=unknown, check_only=check_only, app=app)
-    if config.app is not None:
-        _leave_threads_behind(code)
-    return code
-
-
-def fail(program: str, message: str, code: int) -> int:
-    """Write the one line that says what is wrong; returns the exit code."""
-    sys.stderr.write(f"{program}: error: {' '.join(message.split())}\n")
-    return code
-
-
-def _launch(
-    config: Config,
-    signals: EarlySignals,
-    *,
-    program: str,
-    unknown: Mapping[str, str],
-    check_only: bool,
-    app: Any,
-) -> int:
     redaction = logs.Redaction(secrets(config))
     # What has set up logging before us is the project of an application that is loaded already.
     logs.configure(config.log_level, config.log_format, redaction, alone=app is not None)
@@ -104,34 +80,37 @@ def _launch(
         log.warning(
             "unknown environment variable, ignored", extra=logs.fields(variable=name, nearest=nearest)
         )
-
+    code = EXIT_FAILURE
     try:  # only now: celery takes a second to import, for which --help and bad usage need not wait
         from celery_metrics_exporter.app import Exporter  # noqa: PLC0415
-        from celery_metrics_exporter.web.server import ListenError  # noqa: PLC0415
     except Exception as error:  # noqa: BLE001 - a broken dependency may raise anything
-        return fail(program, loading_failure(error), EXIT_FAILURE)
-
-    try:
-        exporter = Exporter(config, app)
-        redaction.add(exporter.secrets)
-        logs.configure(config.log_level, config.log_format, redaction, alone=config.app is not None)
-        signals.exit_if_received()
-        if check_only:
-            sys.stdout.write("configuration is valid\n")
-            return 0
-        return exporter.run()
-    except ListenError as error:
-        return fail(program, redaction(str(error)), EXIT_FAILURE)
-    except ConfigError as error:
-        return fail(program, redaction(str(error)), EXIT_USAGE)
-
-
-def _leave_threads_behind(code: int) -> None:
-    """Exit now, if threads are left that the interpreter would wait for: a project may have started some."""
-    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        fail(program, loading_failure(error), code)
+    else:
+        try:
+            exporter = Exporter(config, app)
+            redaction.add(exporter.secrets)
+            logs.configure(config.log_level, config.log_format, redaction, alone=config.app is not None)
+            signals.exit_if_received()
+            if check_only:
+                sys.stdout.write("configuration is valid\n")
+            code = 0 if check_only else exporter.run()
+        except ListenError as error:
+            fail(program, redaction(str(error)), code)
+        except ConfigError as error:
+            code = fail(program, redaction(str(error)), EXIT_USAGE)
+    # A project may have started threads that the interpreter would wait for.
+    alive = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
+    if config.app is not None and not all(thread.daemon for thread in alive):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    return code
+
+
+def fail(program: str, message: str, code: int) -> int:
+    """Write the one line that says what is wrong; returns the exit code."""
+    sys.stderr.write(f"{program}: error: {' '.join(message.split())}\n")
+    return code
 
 
 def _ignore_signals() -> None:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import Final
 
 import click
-from click.shell_completion import get_completion_class, shell_complete
+from click.shell_completion import shell_complete
 
-from celery_metrics_exporter import __version__, logs
+from celery_metrics_exporter import logs
 from celery_metrics_exporter.cli.commands import Command, Commands, unknown_variables, usage_line
 from celery_metrics_exporter.cli.launch import (
     EXIT_FAILURE,
@@ -25,24 +25,21 @@ from celery_metrics_exporter.cli.launch import (
     fail,
     launch,
 )
-from celery_metrics_exporter.cli.option_types import ENV_PREFIX
 from celery_metrics_exporter.cli.options import (
     DOCTOR_WAIT_SECONDS,
-    SHELLS,
+    DURATION,
     check_option,
     doctor_options,
-    duration_option,
-    format_option,
     listen_option,
     run_options,
-    shell_option,
     version_option,
     web_config_option,
 )
-from celery_metrics_exporter.cli.settings import config_from
-from celery_metrics_exporter.config.config import DEFAULT_LISTEN, secrets
+from celery_metrics_exporter.cli.settings import choice, config_from, option
+from celery_metrics_exporter.config.config import secrets
 from celery_metrics_exporter.errors import ConfigError
 
+_SHELLS: Final = ("bash", "zsh", "fish")
 _NAME: Final = "celery-exporter"
 _COMPLETE: Final = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wants, as click's scripts do
 
@@ -50,7 +47,6 @@ _COMPLETE: Final = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wan
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's own arguments) and return the exit code."""
     signals = EarlySignals()
-    signals.install()
     tree = commands()
     if wanted := os.environ.get(_COMPLETE):
         return shell_complete(tree, {}, _NAME, _COMPLETE, wanted)
@@ -60,10 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
-    except click.UsageError as error:
-        return _fail(usage_line(error, tree), EXIT_USAGE)
-    except ConfigError as error:
-        return _fail(str(error), EXIT_USAGE)
+    except (click.UsageError, ConfigError) as error:
+        return fail(_NAME, usage_line(error, tree), EXIT_USAGE)
     except BrokenPipeError:
         # Who reads us has seen enough; what Python would still flush at exit needs a place to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -82,13 +76,15 @@ def commands() -> Commands:
             details="A flag beats its environment variable. The broker is taken from --broker-url or "
             "--broker-url-file, then from their variables, then from CELERY_BROKER_URL, then from the app.",
             sections=run_options(),
-            others=[check_option(), version_option(__version__)],
+            others=[check_option(), version_option()],
         ),
         Command(
             "demo",
             _demo,
             summary="Show live metrics of a real broker, workers and workload, all started here.",
-            sections={"Options": [duration_option(), listen_option()]},
+            sections={
+                "Options": [option("--duration", DURATION, "End by itself after this time."), listen_option()]
+            },
         ),
         Command(
             "doctor",
@@ -101,7 +97,11 @@ def commands() -> Commands:
             "metrics",
             _metrics,
             summary="List every metric with its labels and meaning.",
-            sections={"Options": [format_option()]},
+            sections={
+                "Options": [
+                    option("--format", choice("text", "markdown"), "Format to write.", default="text")
+                ]
+            },
         ),
         Command(
             "healthcheck",
@@ -114,26 +114,26 @@ def commands() -> Commands:
             _completion,
             summary="Write the completion script for a shell.",
             details=f"For bash: source <({_NAME} completion --shell bash)",
-            sections={"Options": [shell_option()]},
+            sections={"Options": [option("--shell", choice(*_SHELLS), "Shell to write the script for.")]},
         ),
         summary="Prometheus exporter for Celery.",
-        version=version_option(__version__),
+        version=version_option(),
     )
 
 
 def _run(ctx: click.Context) -> int:
     return launch(
-        config_from(ctx, os.environ),
+        config_from(ctx),
         ctx.obj,
         program=_NAME,
-        unknown=unknown_variables(os.environ, commands(), ENV_PREFIX),
+        unknown=unknown_variables(commands()),
         check_only=bool(ctx.params["check_config"]),
     )
 
 
 def _doctor(ctx: click.Context) -> int:
     ctx.obj.exit_code = EXIT_INTERRUPTED
-    config = config_from(ctx, os.environ)
+    config = config_from(ctx)
     logs.configure("error", config.log_format, logs.Redaction(secrets(config)))
     from celery_metrics_exporter.doctor import run_doctor  # noqa: PLC0415 - as in _run
 
@@ -145,13 +145,13 @@ def _doctor(ctx: click.Context) -> int:
             config, as_json=ctx.params["json"], wait=ctx.params["wait"] or DOCTOR_WAIT_SECONDS, colour=colour
         )
     except ConfigError as error:
-        return _fail(logs.Redaction(secrets(config))(str(error)), EXIT_USAGE)
+        return fail(_NAME, logs.Redaction(secrets(config))(str(error)), EXIT_USAGE)
 
 
 def _healthcheck(ctx: click.Context) -> int:
     from celery_metrics_exporter.cli.healthcheck import check_health  # noqa: PLC0415 - no other command needs it
 
-    healthy, text = check_health(ctx.params["listen"] or DEFAULT_LISTEN, ctx.params["web_config_file"])
+    healthy, text = check_health(ctx.params["listen"], ctx.params["web_config_file"])
     click.echo(text, err=not healthy)
     return 0 if healthy else EXIT_FAILURE
 
@@ -159,20 +159,25 @@ def _healthcheck(ctx: click.Context) -> int:
 def _completion(ctx: click.Context) -> int:
     shell = ctx.params["shell"]
     if shell is None:
-        raise ConfigError(f"--shell is missing: write one of {', '.join(SHELLS)}")
-    script = get_completion_class(shell)
-    if script is None:  # click dropped it
-        return _fail(f"this version of click has no completion for {shell}", EXIT_FAILURE)
-    click.echo(script(commands(), {}, _NAME, _COMPLETE).source())
-    return 0
+        raise ConfigError(f"--shell is missing: write one of {', '.join(_SHELLS)}")
+    return shell_complete(commands(), {}, _NAME, _COMPLETE, f"{shell}_source")
 
 
 def _demo(ctx: click.Context) -> int:
     logs.configure("warning", "logfmt", logs.Redaction())
-    from celery_metrics_exporter.demo import run_demo  # noqa: PLC0415 - as in _run
+    if sys.stdout.isatty():  # the first output comes after two seconds
+        click.echo("Starting a broker, workers and a client ...")
+    from celery_metrics_exporter.demo.children import DemoError  # noqa: PLC0415 - as in _run
+    from celery_metrics_exporter.demo.supervisor import run_demo  # noqa: PLC0415 - as in _run
 
     ctx.obj.exit_if_received()
-    return run_demo(duration=ctx.params["duration"], listen=ctx.params["listen"] or DEFAULT_LISTEN)
+    try:
+        run_demo(duration=ctx.params["duration"], listen=ctx.params["listen"])
+    except DemoError as error:
+        fail(_NAME, str(error), EXIT_FAILURE)
+        sys.stderr.write(error.details)
+        return EXIT_FAILURE
+    return 0
 
 
 def _metrics(ctx: click.Context) -> int:
@@ -182,7 +187,3 @@ def _metrics(ctx: click.Context) -> int:
     write = as_markdown if ctx.params["format"] == "markdown" else as_text
     click.echo(write(CATALOGUE), nl=False)
     return 0
-
-
-def _fail(message: str, code: int) -> int:
-    return fail(_NAME, message, code)

@@ -6,17 +6,17 @@ from typing import Final
 
 import click
 
-from celery_metrics_exporter.cli.option_types import Parsed, action, choice, option, switch
+from celery_metrics_exporter import __version__
+from celery_metrics_exporter.cli.settings import Parsed, choice, option, switch
 from celery_metrics_exporter.config import parse
 from celery_metrics_exporter.config.config import LOG_FORMATS, LOG_LEVELS, RECEIVERS
 
-SHELLS: Final = ("bash", "zsh", "fish")
 #: How long the doctor listens: several heartbeats of a worker, which come every 2 s.
 DOCTOR_WAIT_SECONDS: Final = 10.0
 
 _TEXT: Final = Parsed("text", str)
 _FILE: Final = Parsed("file", parse.readable_file)
-_DURATION: Final = Parsed("duration", parse.parse_duration)
+DURATION: Final = Parsed("duration", parse.parse_duration)
 _BUCKETS: Final = Parsed("seconds,...", parse.parse_buckets)
 _COUNT: Final = Parsed("number", parse.parse_count)
 
@@ -45,25 +45,21 @@ def run_options() -> dict[str, list[click.Parameter]]:
                 "--broker-tls-ca-file",
                 _FILE,
                 "Certificate authorities (PEM) to trust instead of the system's.",
-                setting="tls_ca_file",
             ),
-            option("--broker-tls-cert-file", _FILE, "Client certificate (PEM).", setting="tls_cert_file"),
-            option(
-                "--broker-tls-key-file", _FILE, "Key of the client certificate (PEM).", setting="tls_key_file"
-            ),
+            option("--broker-tls-cert-file", _FILE, "Client certificate (PEM)."),
+            option("--broker-tls-key-file", _FILE, "Key of the client certificate (PEM)."),
             option(
                 "--broker-tls-server-name",
                 _TEXT,
                 "Name that the broker's certificate must carry.",
-                setting="tls_server_name",
             ),
-            switch("--broker-tls-verify", "Verify the broker's certificate.", setting="tls_verify"),
+            switch("--broker-tls-verify", "Verify the broker's certificate."),
         ],
         "Events": [
             option("--event-queue-prefix", _TEXT, "Prefix of our event queue's name."),
-            option("--event-queue-ttl", _DURATION, "Time that an event may wait in our queue."),
+            option("--event-queue-ttl", DURATION, "Time that an event may wait in our queue."),
             option(
-                "--event-queue-expires", _DURATION, "Time after which the broker deletes our unused queue."
+                "--event-queue-expires", DURATION, "Time after which the broker deletes our unused queue."
             ),
             switch("--event-queue-exclusive", "Let no other connection use our queue."),
             switch("--event-queue-durable", "Keep our queue when the broker restarts."),
@@ -91,7 +87,7 @@ def run_options() -> dict[str, list[click.Parameter]]:
         "Workers": [
             switch("--enable-events", "Keep asking workers to send task events."),
             switch("--inspect-workers", "Ask workers for their pool and queues."),
-            option("--inspect-interval", _DURATION, "Time between two inspections of workers."),
+            option("--inspect-interval", DURATION, "Time between two inspections of workers."),
             switch("--remote-control", "Send remote control commands; without it workers are asked nothing."),
         ],
         "Queues": [
@@ -108,14 +104,14 @@ def run_options() -> dict[str, list[click.Parameter]]:
                 multiple=True,
             ),
             switch("--queue-priorities", "Show lengths by priority too (Redis)."),
-            option("--sample-interval", _DURATION, "Time between two samples of the queues."),
+            option("--sample-interval", DURATION, "Time between two samples of the queues."),
             option("--management-url", _TEXT, "RabbitMQ's management API, such as http://host:15672."),
         ],
         "Metrics": [
             option("--runtime-buckets", _BUCKETS, "Upper bounds of the runtime histogram, in seconds."),
             option("--wait-buckets", _BUCKETS, "Upper bounds of the waiting time histograms, in seconds."),
-            option("--worker-timeout", _DURATION, "Silence after which a worker is down."),
-            option("--worker-retention", _DURATION, "How long a lost worker is shown."),
+            option("--worker-timeout", DURATION, "Silence after which a worker is down."),
+            option("--worker-retention", DURATION, "How long a lost worker is shown."),
             option("--max-in-flight", _COUNT, "Most tasks to remember at once."),
             option("--max-series", _COUNT, "Most label sets of a family; more are counted in `other`."),
         ],
@@ -146,7 +142,8 @@ def web_config_option() -> click.Option:
 
 def check_option() -> click.Option:
     """Check the settings and end."""
-    return action("--check-config", "Check all settings without connecting to anything, then end.")
+    text = "Check all settings without connecting to anything, then end."
+    return click.Option(["--check-config"], is_flag=True, help=text)
 
 
 def doctor_options() -> dict[str, list[click.Parameter]]:
@@ -155,11 +152,11 @@ def doctor_options() -> dict[str, list[click.Parameter]]:
         "Doctor": [
             option(
                 "--wait",
-                _DURATION,
+                DURATION,
                 "How long to wait for workers and events.",
                 default=f"{DOCTOR_WAIT_SECONDS:g}s",
             ),
-            action("--json", "Write the findings as JSON."),
+            click.Option(["--json"], is_flag=True, help="Write the findings as JSON."),
             click.Option(
                 ["--color/--no-color"], default=None, show_default="on a terminal", help="Use colours."
             ),
@@ -168,27 +165,12 @@ def doctor_options() -> dict[str, list[click.Parameter]]:
     }
 
 
-def duration_option() -> click.Option:
-    """How long the demo lasts."""
-    return option("--duration", _DURATION, "End by itself after this time.")
-
-
-def format_option() -> click.Option:
-    """The format of the list of metrics."""
-    return option("--format", choice("text", "markdown"), "Format to write.", default="text")
-
-
-def shell_option() -> click.Option:
-    """The shell that a completion script is for."""
-    return option("--shell", choice(*SHELLS), "Shell to write the script for.")
-
-
-def version_option(version: str) -> click.Option:
+def version_option() -> click.Option:
     """Print the version and end."""
 
     def show(ctx: click.Context, _: click.Parameter, value: object) -> None:
         if value:
-            click.echo(f"celery-exporter {version}")
+            click.echo(f"celery-exporter {__version__}")
             ctx.exit()
 
     return click.Option(

@@ -5,7 +5,7 @@ All that is said comes from the declarations of the metrics and options.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import click
@@ -21,12 +21,7 @@ _SECTIONS: Final = {
     "celery_exporter_": "Exporter",
     "": "Others",
 }
-_NOTE: Final = (
-    "<!-- Generated from the code by `make docs`; edit the declarations in collectors/ instead. -->"
-)
-_FLAGS_NOTE: Final = (
-    "<!-- Generated from the code by `make docs`; edit the options in cli/options.py instead. -->"
-)
+_NOTE: Final = "<!-- Generated from the code by `make docs`; edit the {} instead. -->"
 _FLAGS_INTRODUCTION: Final = (
     "`celery-exporter --help` says the same; `celery -A proj exporter` takes the same flags. A flag beats its "
     "variable; an empty variable counts as absent; a variable of a repeatable flag holds several values, separated "
@@ -53,16 +48,19 @@ def as_text(catalogue: Iterable[Family]) -> str:
 
 def as_markdown(catalogue: Iterable[Family]) -> str:
     """A page with a table for each section."""
-    lines = [_NOTE, "", "# Metrics", "", _INTRODUCTION]
+    lines = [_NOTE.format("declarations in collectors/"), "", "# Metrics", "", _INTRODUCTION]
     for section, families in _sections(catalogue):
         lines += ["", f"## {section}", "", "| name | kind | labels | meaning |", "|---|---|---|---|"]
-        lines += [f"| {' | '.join(_cells(family))} |" for family in families]
+        for family in families:
+            labels = ", ".join(f"`{label}`" for label in family.labels)
+            meaning = family.help.replace("|", "\\|")
+            lines.append(f"| `{family.name}` | {family.kind} | {labels} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
 def options_as_markdown(sections: Mapping[str, Iterable[click.Parameter]]) -> str:
     """A page with a table for each section of options."""
-    lines = [_FLAGS_NOTE, "", "# Flags", "", _FLAGS_INTRODUCTION]
+    lines = [_NOTE.format("options in cli/options.py"), "", "# Flags", "", _FLAGS_INTRODUCTION]
     for section, params in sections.items():
         lines += ["", f"## {section}", "", "| flag | variable | default | meaning |", "|---|---|---|---|"]
         for option in params:
@@ -70,8 +68,7 @@ def options_as_markdown(sections: Mapping[str, Iterable[click.Parameter]]) -> st
                 raise ValueError(f"{option.name} is no option with a variable")
             flags = ", ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
             meaning = (option.help or "").replace("|", "\\|")
-            cells = (flags, f"`{option.envvar}`", _default_cell(option), meaning)
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(f"| {flags} | `{option.envvar}` | {_default_cell(option)} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
@@ -85,11 +82,6 @@ def _default_cell(option: click.Option) -> str:
             return ", ".join(f"`{text}`" for text in texts)
         case text:
             return f"`{text}`"
-
-
-def _cells(family: Family) -> Sequence[str]:
-    labels = ", ".join(f"`{label}`" for label in family.labels)
-    return [f"`{family.name}`", family.kind, labels, family.help.replace("|", "\\|")]
 
 
 def _sections(catalogue: Iterable[Family]) -> list[tuple[str, list[Family]]]:

@@ -11,8 +11,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery_metrics_exporter.errors import ConfigError
-
-MASK: Final = "***"
+from celery_metrics_exporter.logs import MASK
 
 # Scheme -> family; a failover list keeps to one family, because kombu builds one transport for all of it.
 SUPPORTED: Final = {
@@ -139,7 +138,12 @@ def _check_one(url: str) -> str:
         raise ConfigError(_MALFORMED)
     scheme = match[1].lower()
     if scheme not in SUPPORTED:
-        raise ConfigError(_refusal(scheme))
+        if scheme.partition("+")[0] in _WITHOUT_EVENTS:
+            why = "cannot work: with it the events of Celery's workers do not reach other processes"
+        else:
+            why = "is not supported"
+        supported = ", ".join(f"{name}://" for name in SUPPORTED)
+        raise ConfigError(f"a broker at {scheme}:// {why}; write one of {supported}")
     transport = SUPPORTED[scheme]
     try:
         # As kombu reads it: with the rules of http, whatever the scheme (kombu/utils/url.py, url_to_parts).
@@ -164,12 +168,3 @@ def _check_one(url: str) -> str:
             "the broker URL names a Redis database that is not a number: write redis://host:6379/0"
         )
     return transport
-
-
-def _refusal(scheme: str) -> str:
-    supported = ", ".join(f"{name}://" for name in SUPPORTED)
-    if scheme.partition("+")[0] in _WITHOUT_EVENTS:
-        why = "cannot work: with it the events of Celery's workers do not reach other processes"
-    else:
-        why = "is not supported"
-    return f"a broker at {scheme}:// {why}; write one of {supported}"

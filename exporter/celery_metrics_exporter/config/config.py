@@ -21,13 +21,9 @@ from celery_metrics_exporter.config.broker_url import (
     is_secret_name,
     url_secrets,
 )
-from celery_metrics_exporter.config.parts import BrokerTls, EventQueue, ListenAddress
 from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.labels import MAX_LENGTH
 
-__all__ = ("BrokerTls", "Config", "ConfigError", "EventQueue", "ListenAddress", "secrets")
-
-#: Longer names would not be shown as they are, see ``labels``.
-MAX_QUEUE_NAME: Final = 200
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("logfmt", "json")
 #: The fastest for the broker, or the one that works with every broker.
@@ -35,7 +31,65 @@ RECEIVERS: Final = ("auto", "kombu")
 #: Upper bounds in seconds.
 RUNTIME_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 WAIT_BUCKETS: Final = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400)
-DEFAULT_LISTEN: Final = (ListenAddress("", 9808),)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenAddress:
+    """Where to serve HTTP; an empty host means every interface, IPv4 and IPv6; port 0: the system chooses."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerTls:
+    """TLS towards the broker. Files are PEM; `server_name` is the name that the certificate must carry."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify: bool = True
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.key_file is not None and self.cert_file is None:
+            raise ConfigError("--broker-tls-key-file needs its certificate: add --broker-tls-cert-file")
+        if not self.verify and self.ca_file is not None:
+            raise ConfigError("--no-broker-tls-verify ignores --broker-tls-ca-file: drop one of them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventQueue:
+    """The queue that receives events; None: as the app says, else Celery's default. Times in seconds."""
+
+    prefix: str | None = None
+    ttl: float | None = None
+    expires: float | None = None
+    exclusive: bool | None = None
+    durable: bool | None = None
+    exchange: str | None = None
+    serializer: str | None = None
+    routing_key: str = "#"
+
+    def __post_init__(self) -> None:
+        if self.exclusive and self.durable:
+            raise ConfigError(
+                "an event queue (exclusive by Celery's default) cannot be exclusive and durable at once: "
+                "write --no-event-queue-exclusive or --no-event-queue-durable"
+            )
+        for option, text in (
+            ("--event-queue-prefix", self.prefix),
+            ("--event-exchange", self.exchange),
+            ("--event-serializer", self.serializer),
+            ("--event-routing-key", self.routing_key),
+        ):
+            if text is not None and (not text.isprintable() or not text.strip()):
+                raise ConfigError(f"{option} must be printable and not empty: leave it out for the default")
+        _check_seconds("--event-queue-ttl", self.ttl)
+        _check_seconds("--event-queue-expires", self.expires)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +121,7 @@ class Config:
     worker_retention: float = 3600.0
     max_in_flight: int = 1_000_000
     max_series: int = 10_000
-    listen: tuple[ListenAddress, ...] = DEFAULT_LISTEN
+    listen: tuple[ListenAddress, ...] = (ListenAddress("", 9808),)
     telemetry_path: str = "/metrics"
     web_config_file: str | None = None
     log_level: str = "info"
@@ -78,14 +132,10 @@ class Config:
         self._check_broker()
         _check_buckets("--runtime-buckets", self.runtime_buckets)
         _check_buckets("--wait-buckets", self.wait_buckets)
-        for option, number in (
-            ("--worker-timeout", self.worker_timeout),
-            ("--worker-retention", self.worker_retention),
-            ("--inspect-interval", self.inspect_interval),
-            ("--sample-interval", self.sample_interval),
-        ):
-            if not (math.isfinite(number) and number > 0):
-                raise ConfigError(f"{option} must be more than 0 seconds: write for example 60 or 5m")
+        _check_seconds("--worker-timeout", self.worker_timeout)
+        _check_seconds("--worker-retention", self.worker_retention)
+        _check_seconds("--inspect-interval", self.inspect_interval)
+        _check_seconds("--sample-interval", self.sample_interval)
         for option, count in (("--max-in-flight", self.max_in_flight), ("--max-series", self.max_series)):
             if count < 1:
                 raise ConfigError(f"{option} must be at least 1: write for example 10000")
@@ -107,9 +157,9 @@ class Config:
             ("--queue-include", self.queue_include),
             ("--queue-exclude", self.queue_exclude),
         ):
-            if not all(name.isprintable() and name.strip() and len(name) <= MAX_QUEUE_NAME for name in names):
+            if not all(name.isprintable() and name.strip() and len(name) <= MAX_LENGTH for name in names):
                 raise ConfigError(
-                    f"{option} must be printable, not empty and at most {MAX_QUEUE_NAME} characters: "
+                    f"{option} must be printable, not empty and at most {MAX_LENGTH} characters: "
                     f"write for example {option} celery"
                 )
         if self.management_url is not None:
@@ -162,6 +212,11 @@ def _secrets_in(name: str, value: object) -> Iterable[str]:
         yield str(value)
     elif isinstance(value, str) and "://" in value:
         yield from url_secrets(value)
+
+
+def _check_seconds(option: str, seconds: float | None) -> None:
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigError(f"{option} must be more than 0 seconds: write for example 60 or 5m")
 
 
 def _check_buckets(option: str, buckets: tuple[float, ...]) -> None:

@@ -13,13 +13,16 @@ from typing import Final
 
 import redis
 
-from celery_metrics_exporter.demo.children import Child, Children
-from celery_metrics_exporter.demo.errors import DemoError
+from celery_metrics_exporter.demo.children import Child, Children, DemoError
 from celery_metrics_exporter.demo.stop_request import StopRequest
 
 _ATTEMPTS: Final = 5
 _START_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.05
+#: Nothing is written to disk; the password is against other users of this machine.
+_SETTINGS: Final = (
+    'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nloglevel notice\n'
+)
 
 
 def find_server() -> Path:
@@ -50,7 +53,7 @@ def start_broker(children: Children, stop: StopRequest) -> str | None:
         port = _free_port()
         # In a file that only we can read: other users can read a command line.
         settings = children.folder / "broker.conf"
-        settings.write_text(_settings(port, password), encoding="utf-8")
+        settings.write_text(_SETTINGS.format(port=port, password=password), encoding="utf-8")
         try:
             child = children.start("broker", [str(binary), str(settings)], os.environ)
         except OSError as error:
@@ -58,19 +61,14 @@ def start_broker(children: Children, stop: StopRequest) -> str | None:
         url = f"redis://:{password}@127.0.0.1:{port}/0"
         if _answers(url, child, stop):
             return url
-        if stop.asked:
+        if stop.count:
             return None
         lines = child.last_lines()
-        children.stop([child], grace=0.0)
+        children.discard(child)
         # Another process may have taken the port after we found it free.
         if "already in use" not in lines:
             raise DemoError(f"the broker {binary} does not answer; its last lines:", lines)
     raise DemoError(f"the broker {binary} found no free port on 127.0.0.1")
-
-
-def _settings(port: int, password: str) -> str:
-    """Settings that write nothing to disk, with a password against other users of this machine."""
-    return f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\nloglevel notice\n'
 
 
 def _free_port() -> int:

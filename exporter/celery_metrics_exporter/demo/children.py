@@ -1,28 +1,33 @@
 """Start, watch and end the demo's child processes, in a temporary folder that is removed at the end.
 
-Each child leads its own session, so that Ctrl-C in a terminal reaches only the demo, which then ends the children in
-order. Each child writes its output to a log file in the folder.
+The children and their own children are one process group, so that one signal ends them all, and Ctrl-C in a terminal
+reaches only the demo, which then ends them in order. Each child writes its output to a log file in the folder.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from celery_metrics_exporter.demo import sweeper
 
-_POLL_SECONDS: Final = 0.05
+_SHOWN_LINES: Final = 12
+
+
+class DemoError(Exception):
+    """The demo cannot start or continue; the message is one line, which `details` may follow."""
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +38,10 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def end(self) -> str:
-        """How the process ended, in words; it must have ended."""
-        code = self.process.returncode
-        return f"was killed by signal {-code}" if code < 0 else f"ended by itself with exit code {code}"
-
-    def last_lines(self, count: int = 12) -> str:
+    def last_lines(self) -> str:
         """The last lines that the child wrote, indented, each with a newline at its end."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "".join(f"    {line}\n" for line in lines[-count:])
+        return "".join(f"    {line}\n" for line in lines[-_SHOWN_LINES:])
 
 
 class Children:
@@ -50,27 +50,24 @@ class Children:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="celery-exporter-demo-"))
         self._children: list[Child] = []
-        read_end, write_end = os.pipe()
-        with os.fdopen(read_end, "rb") as list_of_children:
-            # -I and -S: the sweeper needs only the standard library, and nothing in the environment must stop it.
-            self._sweeper = subprocess.Popen(
-                [sys.executable, "-I", "-S", sweeper.__file__, str(self.folder)],
-                stdin=list_of_children,
-                cwd="/",
-                start_new_session=True,
-            )
-        self._to_sweeper = os.fdopen(write_end, "wb", buffering=0)
+        # -I and -S: the sweeper needs only the standard library, and nothing in the environment must stop it.
+        self._sweeper = subprocess.Popen(
+            [sys.executable, "-I", "-S", sweeper.__file__, str(self.folder)],
+            stdin=subprocess.PIPE,
+            cwd="/",
+            process_group=0,
+        )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop(self._children, grace=0.0)
-        self._to_sweeper.close()
-        self._sweeper.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)  # in case the sweeper was killed
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # everything has ended already
+            os.killpg(self._sweeper.pid, signal.SIGKILL)
+        for child in self._children:
+            child.process.wait()
+        self._sweeper.communicate()
+        sweeper.remove(self.folder)
 
     def start(self, title: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Start a child in the folder. Raises OSError if it cannot be run."""
@@ -83,45 +80,27 @@ class Children:
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env={**environment, "TMPDIR": str(self.folder)},  # where a killed worker leaves files
-                start_new_session=True,
+                process_group=self._sweeper.pid,
             )
         child = Child(title, process, log)
         self._children.append(child)
-        self._tell_sweeper(f"+{process.pid}")
         return child
 
-    def ended(self) -> Child | None:
-        """A child that ended although nobody stopped it, if there is one."""
-        return next((child for child in self._children if child.process.poll() is not None), None)
+    def discard(self, child: Child) -> None:
+        """Kill a child that has no children of its own."""
+        child.process.kill()
+        child.process.wait()
+        self._children.remove(child)
 
-    def ask_to_end(self, children: Sequence[Child]) -> None:
-        """Send SIGTERM without waiting: the pool of a worker continues the tasks that run."""
-        for child in children:
-            child.process.terminate()
-
-    def stop(
-        self, children: Sequence[Child], *, grace: float, hurry: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Wait for these children to end, for `grace` seconds or until `hurry()`, then kill the rest.
-
-        Their own children are killed too. With a grace, they must have been asked to end before.
-        """
-        deadline = time.monotonic() + grace
-        waiting = list(children)
-        while waiting and time.monotonic() < deadline and not hurry():
-            time.sleep(_POLL_SECONDS)
-            waiting = [child for child in waiting if child.process.poll() is None]
-        for child in list(children):
-            # The group, so that the children of a worker that was killed or crashed are killed too.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.process.pid, signal.SIGKILL)
-            child.process.wait()
-            self._children.remove(child)
-            self._tell_sweeper(f"-{child.process.pid}")
-
-    def _tell_sweeper(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # the sweeper was killed
-            self._to_sweeper.write(f"{line}\n".encode())
+    def raise_if_ended(self) -> None:
+        """Raise DemoError if a child has ended, although nobody stopped it."""
+        for child in self._children:
+            code = child.process.poll()
+            if code is not None:
+                end = (
+                    f"was killed by signal {-code}" if code < 0 else f"ended by itself with exit code {code}"
+                )
+                raise DemoError(f"the {child.title} {end}; its last lines:", child.last_lines())
 
 
 def python_environment() -> dict[str, str]:

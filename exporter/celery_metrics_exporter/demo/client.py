@@ -6,12 +6,11 @@ task of each kind, so that every outcome shows within seconds.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import math
 import random
+import sched
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from celery import Celery
@@ -29,14 +28,13 @@ _WORKERS_TIMEOUT_SECONDS: Final = 30.0
 
 
 class Customers:
-    """Publishes the workload; `clock` is a monotonic clock in seconds."""
+    """Publishes the workload."""
 
-    def __init__(self, app: Celery, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, app: Celery) -> None:
         self._app = app
-        self._clock = clock
         self._orders = itertools.count(1000)
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._scenes: tuple[tuple[float, Callable[[], None]], ...] = (
+        self._later = sched.scheduler(time.monotonic)
+        self._scenes = (
             (30.0, lambda: self._charge("valid")),
             (2.0, lambda: self._charge("expired")),
             (2.0, lambda: self._charge("gateway-busy")),
@@ -59,22 +57,17 @@ class Customers:
 
     def run(self) -> None:
         """Publish until the process ends."""
-        start = self._clock()
-        self._later(0.0, self._sync_prices)
-        self._later(_FIRST_NEWSLETTER_SECONDS, self._newsletter)
-        for _, scene in self._scenes:
+        start = time.monotonic()
+        self._later.enter(0.0, 0, self._sync_prices)
+        self._later.enter(_FIRST_NEWSLETTER_SECONDS, 0, self._newsletter)
+        weights, scenes = zip(*self._scenes, strict=True)
+        for scene in scenes:
             scene()
-        scenes = [scene for _, scene in self._scenes]
-        weights = [weight for weight, _ in self._scenes]
         while True:
-            wave = math.sin(2 * math.pi * (self._clock() - start) / _WAVE_SECONDS)
+            wave = math.sin(2 * math.pi * (time.monotonic() - start) / _WAVE_SECONDS)
             time.sleep(random.expovariate(_MEAN_RATE + _RATE_SWING * wave))
             random.choices(scenes, weights)[0]()
-            while self._due and self._due[0][0] <= self._clock():
-                heapq.heappop(self._due)[2]()
-
-    def _later(self, seconds: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (self._clock() + seconds, next(self._orders), action))
+            self._later.run(blocking=False)
 
     def _send(self, task: str, *args: object, **options: object) -> Any:
         return self._app.send_task(task, args=args, **options)
@@ -90,34 +83,30 @@ class Customers:
 
     def _remind_and_revoke(self) -> None:
         reminder = self._remind(countdown=3.0)
-        self._later(1.0, lambda: self._app.control.revoke(reminder.id))
+        self._later.enter(1.0, 0, lambda: self._app.control.revoke(reminder.id))
 
     def _export_and_terminate(self) -> None:
         export = self._send("reports.export_archive", 2020)
-        self._later(4.0, lambda: self._app.control.revoke(export.id, terminate=True))
+        self._later.enter(4.0, 0, lambda: self._app.control.revoke(export.id, terminate=True))
 
     def _sync_prices(self) -> None:
         self._send("shop.stock.sync_prices")
-        self._later(_PRICES_INTERVAL_SECONDS, self._sync_prices)
+        self._later.enter(_PRICES_INTERVAL_SECONDS, 0, self._sync_prices)
 
     def _newsletter(self) -> None:
         for recipient in range(_NEWSLETTER_SIZE):
             self._send("mail.send_newsletter", recipient)
-        self._later(_NEWSLETTER_INTERVAL_SECONDS, self._newsletter)
-
-
-def wait_for_workers(app: Celery) -> None:
-    """Wait until every worker answers: a worker that does not listen yet would miss a revoke."""
-    deadline = time.monotonic() + _WORKERS_TIMEOUT_SECONDS
-    answers = 0
-    while answers < len(WORKERS) and time.monotonic() < deadline:
-        answers = len(app.control.ping(timeout=0.5, limit=len(WORKERS)))
+        self._later.enter(_NEWSLETTER_INTERVAL_SECONDS, 0, self._newsletter)
 
 
 def main() -> None:
     """Wait for the workers, then publish until SIGTERM."""
     app = make_app()
-    wait_for_workers(app)
+    deadline = time.monotonic() + _WORKERS_TIMEOUT_SECONDS
+    # A worker that does not listen yet would miss a revoke.
+    while len(app.control.ping(timeout=0.5, limit=len(WORKERS))) < len(WORKERS):
+        if time.monotonic() > deadline:
+            break
     Customers(app).run()
 
 

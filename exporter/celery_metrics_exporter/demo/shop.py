@@ -10,28 +10,16 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 from celery import Celery
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
-
-@dataclass(frozen=True, slots=True)
-class DemoWorker:
-    """The settings of one worker process: name, pool, slots, queues."""
-
-    name: str
-    pool: str
-    concurrency: int
-    queues: tuple[str, ...]
-
-
-WORKERS: Final = (
-    DemoWorker("shop", pool="prefork", concurrency=3, queues=("orders", "reports")),
-    DemoWorker("media", pool="threads", concurrency=6, queues=("mail", "media")),
-)
-
+# Name of a worker -> its options.
+WORKERS: Final = {
+    "shop": ("--pool=prefork", "--concurrency=3", "--queues=orders,reports"),
+    "media": ("--pool=threads", "--concurrency=6", "--queues=mail,media"),
+}
 
 BUSY_ATTEMPTS: Final = 2  # a busy gateway refuses so many attempts
 

@@ -14,15 +14,12 @@ def main(name: str) -> None:
     """Run this worker until SIGTERM."""
     # Celery warns when root runs a worker; here all messages are JSON, from a broker with a password.
     warnings.simplefilter("ignore", SecurityWarning)
-    worker = next(worker for worker in WORKERS if worker.name == name)
     make_app().worker_main(
         [
             "--quiet",  # no banner: the last lines of the log must be the error
             "worker",
-            f"--hostname={worker.name}@%h",
-            f"--pool={worker.pool}",
-            f"--concurrency={worker.concurrency}",
-            f"--queues={','.join(worker.queues)}",
+            f"--hostname={name}@%h",
+            *WORKERS[name],
             "--task-events",
             "--loglevel=ERROR",
             # No waiting at start and no talk between workers, which nothing here uses; heartbeats stay on.

@@ -62,7 +62,7 @@ class RedisServer:
         channel = self._connection.default_channel
         # kombu's client for a global_keyprefix knows few commands; this client gets whole keys.
         self._redis: Redis = Redis(connection_pool=channel.pool)
-        self._layout = Layout.of(channel)
+        self._layout = Layout(channel)
         self.database = int(channel.pool.connection_kwargs.get("db") or 0)
 
     def close(self) -> None:
