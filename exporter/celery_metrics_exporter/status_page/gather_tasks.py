@@ -67,7 +67,7 @@ def see_tasks(
     def row(index: int) -> TaskRow:
         ledger = ledgers[index]
         rate = started[index] / window if window >= _SHORT else None
-        return _row(ledger, rate, running[ledger.labels], failed[index], ended[index])
+        return TaskRow(ledger, rate, running[ledger.labels], failed[index], ended[index])
 
     ran = [index for index in rows if ledgers[index].started_total]
     has_failed = [index for index in rows if ledgers[index].failed_total]
@@ -90,28 +90,6 @@ def see_tasks(
             for index in rows
             if failed[index] and ledgers[index].failures.get(_UNREGISTERED)
         ),
-    )
-
-
-def _row(ledger: TaskLedger, rate: float | None, running: int, failures: int, ends: int) -> TaskRow:
-    task, queue = ledger.labels
-    exceptions = tuple(ledger.failures.items())
-    commonest = max(exceptions, key=lambda each: each[1], default=("", 0))[0]
-    return TaskRow(
-        task=task,
-        queue=queue,
-        rate=rate,
-        running=running,
-        started=ledger.started_total,
-        succeeded=ledger.succeeded_total,
-        failed=ledger.failed_total,
-        retried=ledger.retried_total,
-        recent_failures=failures,
-        recent_ends=ends,
-        runtime=ledger.runtime_succeeded.mean(),
-        wait=None if ledger.queue_waits is None else ledger.queue_waits.mean(),
-        exception=commonest,
-        last_failed=ledger.last_failed or None,
     )
 
 

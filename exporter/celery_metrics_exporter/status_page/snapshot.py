@@ -1,4 +1,4 @@
-"""What the status page shows: one look at a running exporter, as plain values.
+"""What the status page shows: one look at a running exporter.
 
 ``status_page.survey`` takes the look, ``status_page`` shows it.
 

@@ -7,8 +7,9 @@ roles keep it a table for screen readers there (a browser takes ``display: grid`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Final, Generic
 
+from celery_metrics_exporter.labels import clean
 from celery_metrics_exporter.status_page.snapshot_tables import RowT
 from celery_metrics_exporter.status_page.wording import (
     UNKNOWN,
@@ -23,8 +24,9 @@ from celery_metrics_exporter.status_page.wording import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from celery_metrics_exporter.collectors.family import Distribution
     from celery_metrics_exporter.status_page.snapshot import Snapshot
     from celery_metrics_exporter.status_page.snapshot_tables import (
         QueueRow,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
         Top,
         WorkerRow,
     )
+
+#: Queues of one worker that are shown.
+QUEUES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +139,16 @@ def _broker(seen: Snapshot) -> str:
 def busiest_table(seen: Snapshot, found: Collection[str]) -> str:
     """Tasks by their starts of the last minute."""
     columns: list[Column[TaskRow]] = [
-        Column("Task", lambda row: foreign(row.task), is_text=True),
-        Column("Queue", lambda row: foreign(row.queue), is_text=True),
+        Column("Task", lambda row: foreign(row.ledger.labels[0]), is_text=True),
+        Column("Queue", lambda row: foreign(row.ledger.labels[1]), is_text=True),
         Column("Per second", lambda row: rate(row.rate)),
         Column("Running", lambda row: number(row.running)),
-        Column("Started", lambda row: number(row.started)),
-        Column("Succeeded", lambda row: number(row.succeeded)),
-        Column("Failed", lambda row: number(row.failed)),
-        Column("Retried", lambda row: number(row.retried)),
-        Column("Run time", lambda row: UNKNOWN if row.runtime is None else duration(row.runtime)),
-        Column("Wait", lambda row: why(found, "task-sent") if row.wait is None else duration(row.wait)),
+        Column("Started", lambda row: number(row.ledger.started_total)),
+        Column("Succeeded", lambda row: number(row.ledger.succeeded_total)),
+        Column("Failed", lambda row: number(row.ledger.failed_total)),
+        Column("Retried", lambda row: number(row.ledger.retried_total)),
+        Column("Run time", lambda row: _mean(row.ledger.runtime_succeeded) or UNKNOWN),
+        Column("Wait", lambda row: _mean(row.ledger.queue_waits) or why(found, "task-sent")),
     ]
     span = seen.tasks.window
     aside = "totals and means since the exporter started" + (
@@ -156,16 +161,27 @@ def failing_table(seen: Snapshot) -> str:
     """Tasks by their failures of the last minutes."""
     span = seen.tasks.long_window
     columns: list[Column[TaskRow]] = [
-        Column("Task", lambda row: foreign(row.task), is_text=True),
-        Column("Queue", lambda row: foreign(row.queue), is_text=True),
+        Column("Task", lambda row: foreign(row.ledger.labels[0]), is_text=True),
+        Column("Queue", lambda row: foreign(row.ledger.labels[1]), is_text=True),
         Column("Lately", lambda row: _alarming(row.recent_failures)),
         Column("Share", lambda row: share(row.recent_failures, row.recent_ends)),
-        Column("In all", lambda row: number(row.failed)),
-        Column("Mostly", lambda row: foreign(row.exception) if row.exception else UNKNOWN, is_text=True),
-        Column("Last", lambda row: ago(row.last_failed, seen.now)),
+        Column("In all", lambda row: number(row.ledger.failed_total)),
+        Column("Mostly", lambda row: _commonest(row.ledger.failures), is_text=True),
+        Column("Last", lambda row: ago(row.ledger.last_failed or None, seen.now)),
     ]
     aside = f"lately: in the last {duration(round(span))}" if span else ""
     return table("failing", "Most failing tasks", aside, columns, seen.tasks.failing, "No task has failed.")
+
+
+def _mean(distribution: Distribution | None) -> str:
+    """Empty without one that has values."""
+    mean = None if distribution is None else distribution.mean()
+    return "" if mean is None else duration(mean)
+
+
+def _commonest(failures: Mapping[str, int]) -> str:
+    commonest = max(tuple(failures.items()), key=lambda each: each[1], default=None)
+    return UNKNOWN if commonest is None else foreign(commonest[0])
 
 
 def running_table(seen: Snapshot) -> str:
@@ -187,29 +203,34 @@ def workers_table(seen: Snapshot, found: Collection[str]) -> str:
     def busy(row: WorkerRow) -> str:
         if row.state != "up":
             return ""
-        slots = why(found, control) if row.slots is None else number(row.slots)
-        return f"{number(row.active)} of {slots}"
+        slots = row.worker.capacity.pool_size
+        return f"{number(row.worker.active)} of {why(found, control) if slots is None else number(slots)}"
 
     def queues(row: WorkerRow) -> str:
-        if row.queues is None:
-            return why(found, control) if row.state == "up" else ""
-        more = f" and {number(row.queues.more)} more" if row.queues.more else ""
-        return ", ".join(map(foreign, row.queues.rows)) + more
+        names = row.worker.capacity.queues
+        if row.state != "up":
+            return ""
+        if names is None:
+            return why(found, control)
+        more = f" and {number(len(names) - QUEUES)} more" if len(names) > QUEUES else ""
+        return ", ".join(foreign(clean(name)) for name in names[:QUEUES]) + more
 
     columns: list[Column[WorkerRow]] = [
-        Column("Worker", lambda row: foreign(row.name), is_text=True),
+        Column("Worker", lambda row: foreign(row.worker.name), is_text=True),
         Column("State", _state, is_text=True),
         Column("Busy", busy),
         Column("Queues", queues, is_text=True),
-        Column("Succeeded", lambda row: number(row.succeeded)),
-        Column("Failed", lambda row: number(row.failed)),
+        Column("Succeeded", lambda row: number(row.worker.outcomes["succeeded"])),
+        Column("Failed", lambda row: number(row.worker.outcomes["failed"])),
     ]
-    if any(row.missed for row in rows):
-        columns.append(Column("Missed", lambda row: _alarming(row.missed)))
+    if any(row.worker.missed for row in rows):
+        columns.append(Column("Missed", lambda row: _alarming(row.worker.missed)))
     columns += [
         Column("Clock", _offset),
-        Column("Celery", lambda row: foreign(row.version) if row.version else UNKNOWN, is_text=True),
-        Column("Last event", lambda row: ago(row.last_seen, seen.now)),
+        Column(
+            "Celery", lambda row: foreign(row.worker.version) if row.worker.version else UNKNOWN, is_text=True
+        ),
+        Column("Last event", lambda row: ago(row.worker.last_seen, seen.now)),
     ]
     return table("workers", "Workers", "", columns, seen.workers.shown, "No worker has been seen.")
 
@@ -219,15 +240,16 @@ def _state(row: WorkerRow) -> str:
         return '<a class="pill bad" href="#missing-lost">lost</a>'
     if row.state == "offline":
         return '<span class="pill">offline</span>'
-    if row.sends_events is False:
+    if row.worker.events_enabled is False:
         return '<a class="pill warn" href="#missing-events-off">events off</a>'
     return '<span class="pill good">up</span>'
 
 
 def _offset(row: WorkerRow) -> str:
-    if row.offset is None:
+    offset = row.worker.offset
+    if offset is None:
         return UNKNOWN
-    return f"{'+' if row.offset >= 0 else '−'}{duration(abs(row.offset))}"  # noqa: RUF001 - a minus sign
+    return f"{'+' if offset >= 0 else '−'}{duration(abs(offset))}"  # noqa: RUF001 - a minus sign
 
 
 def _alarming(value: int) -> str:
