@@ -57,8 +57,8 @@ note: Final = partial(Finding, Level.NOTE)
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first."""
-    ranks = {level: rank for rank, level in enumerate(Level)}
-    return sorted(findings, key=lambda finding: ranks[finding.level])
+    levels = list(Level)
+    return sorted(findings, key=lambda finding: levels.index(finding.level))
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import nlargest, nsmallest
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from celery_metrics_exporter.collectors.task_ledger import TaskLedger
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
-from celery_metrics_exporter.status_page.gather_readings import growth
 from celery_metrics_exporter.status_page.snapshot_tables import RunningRow, TaskRow, Tasks, Top, top_names
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def see_tasks(
     ledgers = collector.ledgers()
     window, starts_before = starts
     long_window, outcomes_before = outcomes
-    started, paired = map(growth, count_starts(ledgers), starts_before)
-    failed, ended = map(growth, count_outcomes(ledgers), outcomes_before)
+    started, paired = map(_growth, count_starts(ledgers), starts_before)
+    failed, ended = map(_growth, count_outcomes(ledgers), outcomes_before)
     attempts = collector.running()
     running = Counter(map(_labels, attempts))
     rows = range(len(ledgers))
@@ -121,3 +121,8 @@ def _labels(attempt: Attempt) -> tuple[str, str]:
 
 def _running(attempt: Attempt) -> RunningRow:
     return RunningRow(*_labels(attempt), clean(attempt.worker or UNKNOWN), attempt.started)
+
+
+def _growth(totals: Iterable[int], before: Iterable[int]) -> list[int]:
+    """How much each total has grown since a reading; totals that it has not yet were 0."""
+    return [total - then for total, then in zip(totals, chain(before, repeat(0)), strict=False)]

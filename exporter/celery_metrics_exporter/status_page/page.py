@@ -154,7 +154,7 @@ def _tiles(seen: Snapshot, found: set[str]) -> str:
     ]
     if workers.offline:
         states.append(f"{number(workers.offline)} offline")
-    waiting = why(found, "broker") if queues.waiting is None else number(queues.waiting)
+    waiting = number(queues.waiting, why(found, "broker"))
     tiles = (
         ("Events per second", rate(stream.rate), f"{number(stream.total)} in all", _chart(stream)),
         ("Last event", ago(stream.last, seen.now), "by our clock", ""),

@@ -89,13 +89,15 @@ def why(found: Collection[str], key: str) -> str:
     return f'<a class="why" href="#missing-{key}" aria-label="not known, see why">{UNKNOWN}</a>'
 
 
+def _why_untold(found: Collection[str]) -> str:
+    """What stands for what a worker did not answer."""
+    return why(found, next((key for key in ("remote-control", "inspection", "untold") if key in found), ""))
+
+
 def queues_table(seen: Snapshot, found: Collection[str]) -> str:
     """``found``: the keys of the findings, to which cells link that are not known."""
     rows = seen.queues.shown.rows
-    control = next((key for key in ("remote-control", "inspection", "untold") if key in found), "")
-
-    def length(row: QueueRow) -> str:
-        return number(row.length) if row.length is not None else why(found, "broker")
+    untold = _why_untold(found)
 
     def oldest(row: QueueRow) -> str:
         if not row.length:
@@ -105,21 +107,18 @@ def queues_table(seen: Snapshot, found: Collection[str]) -> str:
     def workers(row: QueueRow) -> str:
         if row.is_abandoned and "abandoned" in found:
             return f'<a class="bad" href="#missing-abandoned">{number(row.workers or 0)}</a>'
-        return number(row.workers) if row.workers is not None else why(found, control)
-
-    def slots(row: QueueRow) -> str:
-        return number(row.slots) if row.slots is not None else why(found, control)
+        return number(row.workers, untold)
 
     columns: list[Column[QueueRow]] = [
         Column("Queue", lambda row: foreign(row.name), is_text=True),
-        Column("Waiting", length),
+        Column("Waiting", lambda row: number(row.length, why(found, "broker"))),
         Column("Oldest", oldest),
     ]
     if any(row.unacked is not None for row in rows):
         columns.append(Column("Held", lambda row: number(row.unacked)))
     if any(row.consumers is not None for row in rows):
         columns.append(Column("Consumers", lambda row: number(row.consumers)))
-    columns += [Column("Workers", workers), Column("Slots", slots)]
+    columns += [Column("Workers", workers), Column("Slots", lambda row: number(row.slots, untold))]
     return table("queues", "Queues", _broker(seen), columns, seen.queues.shown, "No queue is known yet.")
 
 
@@ -197,21 +196,20 @@ def running_table(seen: Snapshot) -> str:
 
 def workers_table(seen: Snapshot, found: Collection[str]) -> str:
     """All workers, those with troubles first."""
-    control = next((key for key in ("remote-control", "inspection", "untold") if key in found), "")
+    untold = _why_untold(found)
     rows = seen.workers.shown.rows
 
     def busy(row: WorkerRow) -> str:
         if row.state != "up":
             return ""
-        slots = row.worker.capacity.pool_size
-        return f"{number(row.worker.active)} of {why(found, control) if slots is None else number(slots)}"
+        return f"{number(row.worker.active)} of {number(row.worker.capacity.pool_size, untold)}"
 
     def queues(row: WorkerRow) -> str:
         names = row.worker.capacity.queues
         if row.state != "up":
             return ""
         if names is None:
-            return why(found, control)
+            return untold
         more = f" and {number(len(names) - QUEUES)} more" if len(names) > QUEUES else ""
         return ", ".join(foreign(clean(name)) for name in names[:QUEUES]) + more
 
