@@ -6,21 +6,17 @@ Owns: which findings belong to which check, and what a check says without any.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.results import listed, ok, skipped, together, warning
 from celery_metrics_exporter.doctor.trial_run import listen
-from celery_metrics_exporter.status_page.findings import count
+from celery_metrics_exporter.status_page.findings import Finding, count
+from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page.snapshot_tables import QueueRow
 from celery_metrics_exporter.status_page.wording import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.status_page.findings import Finding
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
-    from celery_metrics_exporter.status_page.snapshot_tables import QueueRow
 
 _LATER: Final = "run doctor again while tasks run, with a longer --wait"
 #: Findings that say nothing after so short a time.

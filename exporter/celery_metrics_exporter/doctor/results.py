@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from celery_metrics_exporter.status_page.findings import Finding, Level, in_order
 from celery_metrics_exporter.status_page.snapshot_tables import NOBODY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
 
 ok: Final = partial(Finding, Level.OK, "")
 #: Something is missing or may mislead.

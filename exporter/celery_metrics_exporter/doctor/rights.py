@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from redis.exceptions import RedisError
 
 from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.probe import reaches
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.failures import ConnectFailure, failure_of
 from celery_metrics_exporter.doctor.permissions import line_to_ask, line_to_read, line_to_subscribe
 from celery_metrics_exporter.doctor.progress import doing
@@ -17,17 +19,11 @@ from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, 
 from celery_metrics_exporter.doctor.traffic import Traffic
 from celery_metrics_exporter.doctor.trial_run import start_exporter
 from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.facts import BrokerFacts
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.receivers.kombu import declare_durable_queue
-from celery_metrics_exporter.status_page.findings import count
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.facts import BrokerFacts
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding, count
 
 _FOLDERS: Final = (
     "name the application's folders by --broker-transport-option data_folder_in=..., data_folder_out=... and "

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from celery_metrics_exporter.doctor.context import Context, LoginAttempt
 from celery_metrics_exporter.doctor.failures import ConnectFailure, causes_of
-from celery_metrics_exporter.doctor.network import certificate_end, language
+from celery_metrics_exporter.doctor.network import Address, certificate_end, language
 from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
 from celery_metrics_exporter.errors import one_line
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.context import Context, LoginAttempt
-    from celery_metrics_exporter.doctor.network import Address
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding
 
 #: Days before its end at which a certificate is worth a warning.
 SOON_DAYS: Final = 14

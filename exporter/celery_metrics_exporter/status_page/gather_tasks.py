@@ -8,15 +8,13 @@ from collections.abc import Iterable, Sequence
 from heapq import nlargest, nsmallest
 from itertools import chain, repeat
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from celery_metrics_exporter.collectors import TaskCollector
 from celery_metrics_exporter.collectors.task_ledger import TaskLedger
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
 from celery_metrics_exporter.status_page.snapshot_tables import RunningRow, TaskRow, Tasks, Top, top_names
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.collectors import TaskCollector
-    from celery_metrics_exporter.tasks.attempt import Attempt
+from celery_metrics_exporter.tasks.attempt import Attempt
 
 #: Rows at most.
 BUSIEST: Final = 12

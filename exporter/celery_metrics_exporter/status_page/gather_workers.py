@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top, WorkerRow, Workers, top_names
-from celery_metrics_exporter.workers.worker import Presence
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from celery_metrics_exporter.workers.roster import Roster
-    from celery_metrics_exporter.workers.worker import Worker
+from celery_metrics_exporter.workers.roster import Roster
+from celery_metrics_exporter.workers.worker import Presence, Worker
 
 #: Rows at most.
 WORKERS: Final = 40

@@ -6,14 +6,12 @@ tasks hold the records themselves, which go on changing: they are for showing at
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from celery_metrics_exporter.collectors.task_ledger import TaskLedger
-    from celery_metrics_exporter.workers.worker import Worker
+from celery_metrics_exporter.collectors.task_ledger import TaskLedger
+from celery_metrics_exporter.workers.worker import Worker
 
 RowT = TypeVar("RowT")
 

@@ -7,25 +7,22 @@ any thread, at the time of asking. Only what a rate needs is kept besides, a few
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
+from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.collectors import ExporterCollector, QueueCollector, TaskCollector
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.events.stream_state import Subscription
+from celery_metrics_exporter.queues.known import KnownQueues
 from celery_metrics_exporter.status_page.gather_queues import see_queues
 from celery_metrics_exporter.status_page.gather_tasks import NOTHING, count_outcomes, count_starts, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
 from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.clock import Clock
-    from celery_metrics_exporter.collectors import ExporterCollector, QueueCollector, TaskCollector
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.events.stream_state import Subscription
-    from celery_metrics_exporter.queues.known import KnownQueues
-    from celery_metrics_exporter.tasks.inflight import Inflight
-    from celery_metrics_exporter.workers.roster import Roster
+from celery_metrics_exporter.tasks.inflight import Inflight
+from celery_metrics_exporter.workers.roster import Roster
 
 T = TypeVar("T")
 

@@ -6,11 +6,21 @@ roles keep it a table for screen readers there (a browser takes ``display: grid`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic
+from typing import Final, Generic
 
+from celery_metrics_exporter.collectors.family import Distribution
 from celery_metrics_exporter.labels import clean
-from celery_metrics_exporter.status_page.snapshot_tables import RowT
+from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page.snapshot_tables import (
+    QueueRow,
+    RowT,
+    RunningRow,
+    TaskRow,
+    Top,
+    WorkerRow,
+)
 from celery_metrics_exporter.status_page.wording import (
     UNKNOWN,
     age,
@@ -22,19 +32,6 @@ from celery_metrics_exporter.status_page.wording import (
     rate,
     share,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-
-    from celery_metrics_exporter.collectors.family import Distribution
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
-    from celery_metrics_exporter.status_page.snapshot_tables import (
-        QueueRow,
-        RunningRow,
-        TaskRow,
-        Top,
-        WorkerRow,
-    )
 
 #: Queues of one worker that are shown.
 QUEUES: Final = 4
