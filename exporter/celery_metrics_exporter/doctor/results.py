@@ -1,4 +1,4 @@
-"""What a check comes to: one finding, made of its own words or of what the status page says, and the exit code."""
+"""What a check comes to: one finding, made of its own words or of what the status page says."""
 
 from __future__ import annotations
 
