@@ -1,7 +1,9 @@
 """An overview with everything wrong at once and the most unpleasant names, for tests of how it looks."""
 
 import math
+from collections import Counter
 
+from celery_metrics_exporter.collectors.task import FAILED, RUNTIME_SUCCEEDED, STARTED, SUCCEEDED
 from celery_metrics_exporter.config.config import Config, EventQueue
 from celery_metrics_exporter.events.stream_state import StreamReading
 from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
@@ -12,10 +14,12 @@ from celery_metrics_exporter.status_page.snapshot_tables import (
     TaskRow,
     Tasks,
     Top,
-    WorkerRow,
     Workers,
 )
+from celery_metrics_exporter.tasks.counts import Counts
+from celery_metrics_exporter.workers.capacity import Capacity
 from tests.pipeline import T0
+from tests.status_page.rows import task_counts, worker_row
 
 #: Without a place to break, of both directions, of marks that climb, of what is not seen, and markup.
 NAMES = (
@@ -31,6 +35,18 @@ NAMES = (
 )
 
 
+def _counts(name: str, n: int) -> Counts:
+    made = task_counts(
+        name,
+        name,
+        dict.fromkeys((STARTED, SUCCEEDED, FAILED), 10**n),
+        failures={name: 1},
+        last_failed=T0 - 10**n,
+    )
+    made.observe(RUNTIME_SUCCEEDED, 10.0**n)
+    return made
+
+
 def crowded(*, connected: bool = True) -> Snapshot:
     """An overview with all findings that can be told at once."""
     named = Top(NAMES, 10_000)
@@ -39,36 +55,22 @@ def crowded(*, connected: bool = True) -> Snapshot:
         for n, name in enumerate(NAMES)
     )
     workers = tuple(
-        WorkerRow(
-            name=name,
-            state=("up", "lost", "offline")[n % 3],
-            last_seen=T0 - 10**n,
-            sends_events=n % 2 == 0,
+        worker_row(
+            ("up", "lost", "offline")[n % 3],
+            name,
+            T0 - 10**n,
+            events_enabled=n % 2 == 0,
             active=10**n,
-            slots=None,
-            queues=Top(NAMES[:4], 9),
+            capacity=Capacity(queues=NAMES),
             version=name,
             offset=-(10.0**n),
             missed=n,
-            succeeded=10**n,
-            failed=10**n,
+            outcomes=Counter(succeeded=10**n, failed=10**n),
         )
         for n, name in enumerate(NAMES)
     )
     tasks = tuple(
-        TaskRow(
-            task=name,
-            queue=name,
-            rate=10.0**n,
-            started=10**n,
-            succeeded=10**n,
-            failed=10**n,
-            recent_failures=10**n,
-            recent_ends=10**n,
-            runtime=10.0**n,
-            exception=name,
-            last_failed=T0 - 10**n,
-        )
+        TaskRow(_counts(name, n), rate=10.0**n, recent_failures=10**n, recent_ends=10**n)
         for n, name in enumerate(NAMES)
     )
     return Snapshot(

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from celery_metrics_exporter import __version__
+from celery_metrics_exporter.collectors.task import FAILED, STARTED, SUCCEEDED
 from celery_metrics_exporter.config.config import EventQueue
 from celery_metrics_exporter.events.stream_state import StreamReading
 from celery_metrics_exporter.status_page import StatusPage
@@ -19,7 +20,6 @@ from celery_metrics_exporter.status_page.snapshot_tables import (
     TaskRow,
     Tasks,
     Top,
-    WorkerRow,
     Workers,
 )
 from celery_metrics_exporter.status_page.wording import (
@@ -32,10 +32,14 @@ from celery_metrics_exporter.status_page.wording import (
     share,
     within,
 )
+from celery_metrics_exporter.workers.capacity import Capacity
 from tests.pipeline import T0
 from tests.serving import SEEN, page_of
+from tests.status_page.rows import task_counts, worker_row
 
 NOW = SEEN.now
+
+ADDED = task_counts("t.add", "mail", {STARTED: 70, SUCCEEDED: 60, FAILED: 9}, failures={"Boom": 7, "Bang": 2})
 
 BUSY = replace(
     SEEN,
@@ -47,15 +51,14 @@ BUSY = replace(
     workers=Workers(
         shown=Top(
             (
-                WorkerRow(name="lost@h", state="lost", last_seen=NOW - 3600),
-                WorkerRow(name="silent@h", state="up", last_seen=NOW, sends_events=False),
-                WorkerRow(
-                    name="up@h",
-                    state="up",
-                    last_seen=NOW - 2,
+                worker_row("lost", "lost@h", NOW - 3600),
+                worker_row("up", "silent@h", NOW, events_enabled=False),
+                worker_row(
+                    "up",
+                    "up@h",
+                    NOW - 2,
                     active=1,
-                    slots=4,
-                    queues=Top(("mail", "media"), 7),
+                    capacity=Capacity(pool_size=4, queues=("mail", "media", "c", "d", "e", "f")),
                     offset=-0.25,
                     version="5.7.0",
                 ),
@@ -67,13 +70,9 @@ BUSY = replace(
         silent=Top(("silent@h",), 1),
     ),
     tasks=Tasks(
-        busiest=Top((TaskRow(task="t.add", queue="mail", rate=2.5, started=70, succeeded=60, failed=9),), 1),
+        busiest=Top((TaskRow(ADDED, rate=2.5),), 1),
         failing=Top(
-            (
-                TaskRow(
-                    task="t.add", queue="mail", failed=9, recent_failures=1, recent_ends=8, exception="Boom"
-                ),
-            ),
+            (TaskRow(ADDED, recent_failures=1, recent_ends=8),),
             1,
         ),
         running=Top((RunningRow("t.add", "mail", "up@h", NOW - 7200),), 1),
@@ -143,7 +142,7 @@ def test_it_tells_what_was_seen() -> None:
         "t.add mail up@h 2 h",
         "lost@h lost",
         "silent@h events off",
-        "up@h up 1 of 4 mail , media and 5 more 0 0 −250 ms 5.7.0 2 s ago",  # noqa: RUF001 - a minus sign
+        "up@h up 1 of 4 mail , media , c , d and 2 more 0 0 −250 ms 5.7.0 2 s ago",  # noqa: RUF001 - a minus sign
     ):
         assert expected in text
 
@@ -232,8 +231,8 @@ def test_names_are_nothing_but_text(name: str) -> None:
         named = Top((text,), 1)
         routed = EventQueue()
         object.__setattr__(routed, "routing_key", text)  # not all of these are let in
-        task = TaskRow(task=text, queue=text, exception=text, started=1, failed=1)
-        worker = WorkerRow(name=text, state="up", last_seen=NOW, version=text, queues=named)
+        task = TaskRow(task_counts(text, text, {STARTED: 1, FAILED: 1}, failures={text: 1}))
+        worker = worker_row("up", text, NOW, version=text, capacity=Capacity(queues=(text,)))
         return page_of(
             replace(
                 SEEN,
@@ -352,8 +351,8 @@ def test_times_carry_the_moment() -> None:
 def test_largest_page() -> None:
     """With the longest names in every row that it can have, the page stays below a megabyte, and says what it omits."""
     name = "<" * 200
-    task = TaskRow(task=name, queue=name, exception=name, started=1, failed=1)
-    worker = WorkerRow(name=name, state="up", last_seen=NOW, version=name, queues=Top((name,) * 4, 99))
+    task = TaskRow(task_counts(name, name, {STARTED: 1, FAILED: 1}, failures={name: 1}))
+    worker = worker_row("up", name, NOW, version=name, capacity=Capacity(queues=(name,) * 99))
     html = page_of(
         replace(
             SEEN,

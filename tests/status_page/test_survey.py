@@ -5,6 +5,13 @@ import math
 
 import pytest
 
+from celery_metrics_exporter.collectors.task import (
+    FAILED,
+    LAST_FAILED,
+    QUEUE_WAIT,
+    RUNTIME_SUCCEEDED,
+    STARTED,
+)
 from celery_metrics_exporter.config.config import EventQueue
 from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.status_page.gather_queues import QUEUES
@@ -96,12 +103,20 @@ def test_tasks_by_rate_and_by_failures() -> None:
         run(bench, f"b{n}", 3.0, name="fails", fails=True)
     bench.wait(10)
     tasks = look(bench).tasks
-    assert [(row.task, row.rate) for row in tasks.busiest.rows] == [("often", 0.6), ("fails", 0.2)]
+    assert [(row.counts.labels[0], row.rate) for row in tasks.busiest.rows] == [
+        ("often", 0.6),
+        ("fails", 0.2),
+    ]
     (failing,) = tasks.failing.rows
-    assert (failing.task, failing.recent_failures, failing.recent_ends) == ("fails", 2, 2)
-    assert (failing.exception, failing.last_failed) == ("Boom", T0)  # its clock was ahead of ours
+    assert (failing.counts.labels[0], failing.recent_failures, failing.recent_ends) == ("fails", 2, 2)
+    assert failing.counts.exceptions == {("Boom", "failed"): 2}
+    assert failing.counts.latest[LAST_FAILED] == T0  # its clock was ahead of ours
     assert (tasks.recent_failures, tasks.recent_ends, tasks.started, tasks.sent) == (2, 8, 8, 8)
-    assert (tasks.busiest.rows[0].runtime, tasks.busiest.rows[0].wait) == (0.5, 2.0)
+    histograms = tasks.busiest.rows[0].counts.histograms
+    runtime, wait = histograms[RUNTIME_SUCCEEDED], histograms[QUEUE_WAIT]
+    assert runtime is not None
+    assert wait is not None
+    assert (runtime.mean(), wait.mean()) == (0.5, 2.0)
 
 
 def test_rates_of_tasks_forget() -> None:
@@ -111,7 +126,8 @@ def test_rates_of_tasks_forget() -> None:
     for _ in range(25):
         bench.wait(30)
     (row,) = look(bench).tasks.busiest.rows
-    assert (row.rate, row.started, row.recent_failures, row.failed) == (0, 1, 0, 1)
+    assert (row.rate, row.counts.totals[STARTED]) == (0, 1)
+    assert (row.recent_failures, row.counts.totals[FAILED]) == (0, 1)
 
 
 def test_tasks_that_run() -> None:
@@ -240,7 +256,7 @@ def test_workers_by_what_is_wrong_with_them() -> None:
     bench.answer("silent@h", events_enabled=False)
     bench.feed(worker_event("offline", at, worker="gone@h"))
     workers = look(bench).workers
-    assert [(row.name, row.state) for row in workers.shown.rows] == [
+    assert [(row.worker.name, row.state) for row in workers.shown.rows] == [
         ("lost@h", "lost"),
         ("silent@h", "up"),
         ("skewed@h", "up"),
@@ -249,9 +265,8 @@ def test_workers_by_what_is_wrong_with_them() -> None:
     ]
     assert (workers.up, workers.offline, workers.lost.rows) == (3, 1, ("lost@h",))
     assert (workers.silent.rows, workers.skewed.rows) == (("silent@h",), (("skewed@h", 100.0),))
-    up = workers.shown.rows[3]
-    assert up.queues is not None
-    assert (up.slots, up.queues.rows, up.queues.total, up.version) == (4, ("a", "b", "c", "d"), 6, "5.7.0")
+    up = workers.shown.rows[3].worker
+    assert (up.capacity.pool_size, up.capacity.queues, up.version) == (4, tuple("abcdef"), "5.7.0")
 
 
 def test_worker_that_does_not_answer() -> None:

@@ -6,17 +6,14 @@ It disturbs nothing: what it does to the broker is what the exporter does, and o
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
+from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.connection.celery_app import broker_of
 from celery_metrics_exporter.doctor.checks import examine
 from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.report import document_of, exit_code, lines_of, summary_of
 from celery_metrics_exporter.logs import Redaction, hide
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding
 
 __all__ = ("run_doctor",)
 

@@ -7,17 +7,15 @@ and beyond the soft one when that lasts for so many seconds; what it has not rea
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from redis.exceptions import ResponseError
 
+from celery_metrics_exporter.doctor.context import Context
+from celery_metrics_exporter.doctor.redis_server import OutputLimit
 from celery_metrics_exporter.doctor.results import ok, skipped, warning
 from celery_metrics_exporter.doctor.trial_run import listen
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.doctor.redis_server import OutputLimit
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding
 
 #: Seconds for which the exporter may stand still (a slow machine, a paused container) without losing events.
 STALL_SECONDS: Final = 30.0

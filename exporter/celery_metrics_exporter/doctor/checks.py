@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from celery_metrics_exporter.doctor.buffers import check_buffers
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.elsewhere import check_elsewhere
 from celery_metrics_exporter.doctor.event_queue import check_event_queue
 from celery_metrics_exporter.doctor.observed import (
@@ -29,13 +31,7 @@ from celery_metrics_exporter.doctor.results import failed, skipped
 from celery_metrics_exporter.doctor.rights import check_ask, check_read, check_subscribe
 from celery_metrics_exporter.doctor.tls import check_tls
 from celery_metrics_exporter.errors import one_line
-from celery_metrics_exporter.status_page.findings import Level
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding, Level
 
 
 @dataclass(frozen=True, slots=True)

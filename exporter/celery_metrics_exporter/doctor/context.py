@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
+from celery_metrics_exporter.app import Exporter
 from celery_metrics_exporter.config.broker_url import REDIS, family
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.doctor.failures import ConnectFailure, failure_of
 from celery_metrics_exporter.doctor.network import Address, addresses_of
 from celery_metrics_exporter.doctor.progress import doing
-from celery_metrics_exporter.doctor.redis_server import RedisServer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from celery_metrics_exporter.app import Exporter
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.doctor.questions import Questions
-    from celery_metrics_exporter.doctor.redis_server import Tables
-    from celery_metrics_exporter.doctor.traffic import Traffic
-    from celery_metrics_exporter.status_page.findings import Finding
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.doctor.questions import Questions
+from celery_metrics_exporter.doctor.redis_server import RedisServer, Tables
+from celery_metrics_exporter.doctor.traffic import Traffic
+from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from redis.exceptions import ResponseError
 
 from celery_metrics_exporter.config.broker_url import masked_url
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.network import with_database
 from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
 from celery_metrics_exporter.doctor.trial_run import listen
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding
 
 #: Databases that are looked into.
 MOST: Final = 64

@@ -8,14 +8,12 @@ made such queues until 5.6.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
+from celery_metrics_exporter.status_page.findings import Finding
 from celery_metrics_exporter.status_page.gather_workers import version_of
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.status_page.findings import Finding
 
 #: The first version that refuses them, and the first one that complains.
 _REFUSED_SINCE: Final = (4, 3)

@@ -6,21 +6,17 @@ Owns: which findings belong to which check, and what a check says without any.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.results import listed, ok, skipped, together, warning
 from celery_metrics_exporter.doctor.trial_run import listen
-from celery_metrics_exporter.status_page.findings import count
+from celery_metrics_exporter.status_page.findings import Finding, count
+from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page.snapshot_tables import QueueRow
 from celery_metrics_exporter.status_page.wording import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.status_page.findings import Finding
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
-    from celery_metrics_exporter.status_page.snapshot_tables import QueueRow
 
 _LATER: Final = "run doctor again while tasks run, with a longer --wait"
 #: Findings that say nothing after so short a time.
@@ -64,12 +60,12 @@ def _arrived(context: Context, seen: Snapshot) -> Finding:
 def _are_up(_context: Context, seen: Snapshot) -> Finding:
     if not seen.workers.up:
         return skipped("needs: events arrive")
-    names = [row.name for row in seen.workers.shown.rows if row.state == "up"]
+    names = [row.worker.name for row in seen.workers.shown.rows if row.state == "up"]
     return ok(f"{count(seen.workers.up, 'worker')} up: {listed(sorted(names), total=seen.workers.up)}")
 
 
 def _versions(_context: Context, seen: Snapshot) -> Finding:
-    versions = Counter(row.version for row in seen.workers.shown.rows if row.version)
+    versions = Counter(row.worker.version for row in seen.workers.shown.rows if row.worker.version)
     if not versions:
         return skipped(f"no heartbeat tells of a version{_without_workers(seen)}")
     return ok(
@@ -80,7 +76,9 @@ def _versions(_context: Context, seen: Snapshot) -> Finding:
 
 
 def _task_events(context: Context, seen: Snapshot) -> Finding:
-    states = {row.name: row.sends_events for row in seen.workers.shown.rows if row.state == "up"}
+    states = {
+        row.worker.name: row.worker.events_enabled for row in seen.workers.shown.rows if row.state == "up"
+    }
     if not states:
         return skipped("there is no worker")
     unknown = sorted(name for name, sends in states.items() if sends is None)
@@ -99,7 +97,7 @@ def _task_sent(context: Context, seen: Snapshot) -> Finding:
 
 
 def _clocks(_context: Context, seen: Snapshot) -> Finding:
-    offsets = [abs(row.offset) for row in seen.workers.shown.rows if row.offset is not None]
+    offsets = [abs(row.worker.offset) for row in seen.workers.shown.rows if row.worker.offset is not None]
     if not offsets:
         return skipped(f"no heartbeat tells of a clock{_without_workers(seen)}")
     return ok(f"at most {duration(max(offsets))} off, delivery included")

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.status_page.gather_workers import version_of
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.context import Context
 
 _READING: Final = "+ping +scan +smembers +llen +lindex +hlen +zrange"
 _ASKING: Final = "+publish +multi +exec +lrange +ltrim +rpush +expire +del"

@@ -7,10 +7,8 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from collections.abc import Iterator
+from typing import Final
 
 #: Seconds after which a wait is worth a word, and between two looks at it.
 PATIENCE_SECONDS: Final = 1.0

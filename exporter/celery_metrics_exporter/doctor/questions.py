@@ -6,16 +6,14 @@ Owns: this question, the trial of the rights that the exporter's own questions n
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.control.answers import tasks_in
 from celery_metrics_exporter.control.commands import HEARTBEAT, REGISTERED
 from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.connection.celery_app import Broker
 
 #: Seconds without a look after which the broker may drop the queue of answers.
 _LIFETIME_SECONDS: Final = 120.0

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from celery_metrics_exporter.doctor.context import Context, LoginAttempt
 from celery_metrics_exporter.doctor.failures import ConnectFailure
 from celery_metrics_exporter.doctor.network import resolve
 from celery_metrics_exporter.doctor.permissions import rabbitmq_line
 from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
 from celery_metrics_exporter.errors import one_line
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.context import Context, LoginAttempt
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding
 
 _NO_SERVER: Final = "this broker has no server: there is nothing to connect to"
 _DEFAULT_PASSWORD: Final = "guest"  # noqa: S105 - RabbitMQ's own, which works from the same machine only

@@ -7,19 +7,16 @@ GET and SELECT; ``client-output-buffer-limit`` in redis.conf; ``redis_layout`` f
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from redis import Redis
 from redis.exceptions import ResponseError
 from redis.utils import str_if_bytes
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.queues.readers.redis_layout import Layout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from celery_metrics_exporter.connection.celery_app import Broker
 
 #: Steps of SCAN through one database at most, and keys that each looks at.
 _STEPS: Final = 40

@@ -14,15 +14,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from celery_metrics_exporter import __version__
-from celery_metrics_exporter.status_page.findings import Level
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding, Level
 
 #: What a check can come to; a note is no trouble, see ``results.together``.
 _COLOURS: Final = {Level.OK: "32", Level.WARNING: "33", Level.FAILED: "31", Level.SKIPPED: "2"}

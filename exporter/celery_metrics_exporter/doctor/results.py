@@ -1,17 +1,14 @@
-"""What a check comes to: one finding, made of its own words or of what the status page says, and the exit code."""
+"""What a check comes to: one finding, made of its own words or of what the status page says."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from celery_metrics_exporter.status_page.findings import Finding, Level, in_order
 from celery_metrics_exporter.status_page.snapshot_tables import NOBODY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
 
 ok: Final = partial(Finding, Level.OK, "")
 #: Something is missing or may mislead.

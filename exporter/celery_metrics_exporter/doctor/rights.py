@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from redis.exceptions import RedisError
 
 from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.probe import reaches
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.failures import ConnectFailure, failure_of
 from celery_metrics_exporter.doctor.permissions import line_to_ask, line_to_read, line_to_subscribe
 from celery_metrics_exporter.doctor.progress import doing
@@ -20,14 +23,7 @@ from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.receivers.kombu import declare_durable_queue
-from celery_metrics_exporter.status_page.findings import count
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.facts import BrokerFacts
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding, count
 
 _FOLDERS: Final = (
     "name the application's folders by --broker-transport-option data_folder_in=..., data_folder_out=... and "
@@ -102,8 +98,17 @@ def check_read(context: Context) -> Finding:
     names = tuple(dict.fromkeys((*context.config.queues, *context.broker.queues, default)))
     if context.is_redis:
         return _check_redis_reading(context, names[0])
+    reader = reader_for(
+        context.broker,
+        management_url=context.config.management_url,
+        accepts=lambda name: not is_internal(name),
+        max_queues=context.config.max_series,
+    )
+    if reader is None:
+        return skipped("the queues of such a broker cannot be read")
     try:
-        facts = _read_queues(context, names)
+        with doing("reading queues"), closing(reader):
+            facts = reader.read(names)
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         if context.config.management_url is not None:
             return failed(
@@ -113,26 +118,7 @@ def check_read(context: Context) -> Finding:
                 f"rabbitmqctl set_user_tags {context.user} management",
             )
         return failed(one_line(error), _FOLDERS if context.local else "see the broker's log")
-    if facts is None:
-        return skipped("the queues of such a broker cannot be read")
     return ok(f"{count(len(facts.queues), 'queue')} read in {facts.round_trip * 1000:.1f} ms")
-
-
-def _read_queues(context: Context, names: tuple[str, ...]) -> BrokerFacts | None:
-    """Read queues once, with the reader that the exporter has; None: there is none for such a broker."""
-    reader = reader_for(
-        context.broker,
-        management_url=context.config.management_url,
-        accepts=lambda name: not is_internal(name),
-        max_queues=context.config.max_series,
-    )
-    if reader is None:
-        return None
-    try:
-        with doing("reading queues"):
-            return reader.read(names)
-    finally:
-        reader.close()
 
 
 def _check_redis_reading(context: Context, queue: str) -> Finding:

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import ssl
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from celery_metrics_exporter.doctor.context import Context, LoginAttempt
 from celery_metrics_exporter.doctor.failures import ConnectFailure, causes_of
-from celery_metrics_exporter.doctor.network import certificate_end, language
+from celery_metrics_exporter.doctor.network import Address, certificate_end, language
 from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
 from celery_metrics_exporter.errors import one_line
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.doctor.context import Context, LoginAttempt
-    from celery_metrics_exporter.doctor.network import Address
-    from celery_metrics_exporter.status_page.findings import Finding
+from celery_metrics_exporter.status_page.findings import Finding
 
 #: Days before its end at which a certificate is worth a warning.
 SOON_DAYS: Final = 14
@@ -40,7 +37,7 @@ def check_tls(context: Context) -> Finding:
     """Both sides speak TLS, or neither does; the certificate is trusted and carries the right name."""
     if context.local or context.family == "socket":
         return skipped("there is no network in between")
-    secure = _is_secure(context)
+    secure = bool(context.broker.app.conf.broker_use_ssl) or context.broker.scheme in _SECURE
     troubles = [
         trouble
         for attempt in context.login_attempts()
@@ -80,9 +77,10 @@ def _of_silence(context: Context, address: Address, *, secure: bool) -> Finding 
         words = "closes the connection after the TLS handshake, as a server does that requires a client certificate"
         return failed(f"{address} {words}", _OUR_CERTIFICATE)
     if spoken == "TLS":
+        secured = "rediss" if context.is_redis else "amqps"
         return failed(
             f"{address} speaks TLS, and the URL says {scheme}://",
-            f"write {_secured(scheme)}:// in --broker-url, and --broker-tls-ca-file FILE if the authority is your own",
+            f"write {secured}:// in --broker-url, and --broker-tls-ca-file FILE if the authority is your own",
         )
     if spoken == wanted:
         return _plain(context, f"{address} speaks {spoken} without TLS") if secure else None
@@ -158,16 +156,8 @@ def _shown(address: Address | None) -> str:
     return f"openssl s_client -connect {host}:{address.port} -servername {host} </dev/null | openssl x509 -noout -text"
 
 
-def _is_secure(context: Context) -> bool:
-    return bool(context.broker.app.conf.broker_use_ssl) or context.broker.scheme in _SECURE
-
-
 def _settings(context: Context) -> dict[str, Any]:
     """The TLS settings under their names without ``ssl_``."""
     given = getattr(context.settings, "ssl", None)
     options = given if isinstance(given, dict) else {}
     return {str(name).removeprefix("ssl_"): value for name, value in options.items() if value is not None}
-
-
-def _secured(scheme: str) -> str:
-    return "rediss" if scheme.startswith("redis") else "amqps"

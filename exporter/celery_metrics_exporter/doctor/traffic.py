@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.receivers import Subscription
 from celery_metrics_exporter.receivers.choosing import subscription_for
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.receivers import Subscription
 
 #: What one message takes on its way from Redis besides its body in base64, in bytes: for an event of Celery 5.7 that is
 #: 320 to 330 of kombu's envelope and properties, 40 of channel and pattern, 35 of the protocol.

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from celery_metrics_exporter.app import Exporter
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.status_page.missing import find_missing
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.status_page.snapshot_tables import Top
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.doctor.context import Context
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 _TICK_SECONDS: Final = 0.1
 

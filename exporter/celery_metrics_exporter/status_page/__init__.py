@@ -9,15 +9,12 @@ import base64
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from celery_metrics_exporter.status_page.page import page
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 #: However many look at it, it is made no more often than this, in seconds ...
 FRESH_SECONDS: Final = 0.5

@@ -6,15 +6,13 @@ and ``missing_work``; the doctor has some more of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from celery_metrics_exporter.status_page.snapshot_tables import NOBODY, Top
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Level(StrEnum):
@@ -57,8 +55,8 @@ note: Final = partial(Finding, Level.NOTE)
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """The worst first."""
-    ranks = {level: rank for rank, level in enumerate(Level)}
-    return sorted(findings, key=lambda finding: ranks[finding.level])
+    levels = list(Level)
+    return sorted(findings, key=lambda finding: levels.index(finding.level))
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

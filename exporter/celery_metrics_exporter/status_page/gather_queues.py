@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from celery_metrics_exporter.collectors import QueueCollector
+from celery_metrics_exporter.facts import BrokerFacts
+from celery_metrics_exporter.queues.known import KnownQueues
 from celery_metrics_exporter.status_page.snapshot_tables import QueueRow, Queues, Top, top_names
 from celery_metrics_exporter.workers.capacity import Consumption
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from celery_metrics_exporter.collectors import QueueCollector
-    from celery_metrics_exporter.facts import BrokerFacts
-    from celery_metrics_exporter.queues.known import KnownQueues
-    from celery_metrics_exporter.workers.roster import Roster
+from celery_metrics_exporter.workers.roster import Roster
 
 #: Rows at most.
 QUEUES: Final = 40

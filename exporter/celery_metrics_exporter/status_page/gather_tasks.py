@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from heapq import nlargest, nsmallest
-from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING, Final
+from itertools import chain, repeat
+from operator import attrgetter
+from typing import Final
 
-from celery_metrics_exporter.collectors.task import (
-    FAILED,
-    LAST_FAILED,
-    QUEUE_WAIT,
-    RETRIED,
-    RUNTIME_SUCCEEDED,
-    SENT,
-    STARTED,
-    SUCCEEDED,
-)
+from celery_metrics_exporter.collectors import TaskCollector
+from celery_metrics_exporter.collectors.task import FAILED, QUEUE_WAIT, SENT, STARTED, SUCCEEDED
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
-from celery_metrics_exporter.status_page.gather_readings import growth
 from celery_metrics_exporter.status_page.snapshot_tables import RunningRow, TaskRow, Tasks, Top, top_names
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.collectors import TaskCollector
-    from celery_metrics_exporter.tasks.attempt import Attempt
-    from celery_metrics_exporter.tasks.counts import Counts
+from celery_metrics_exporter.tasks.attempt import Attempt
+from celery_metrics_exporter.tasks.counts import Counts
 
 #: Rows at most.
 BUSIEST: Final = 12
@@ -68,15 +57,15 @@ def see_tasks(
     counts = collector.counts()
     window, starts_before = starts
     long_window, outcomes_before = outcomes
-    started, paired = map(growth, count_starts(counts), starts_before)
-    failed, ended = map(growth, count_outcomes(counts), outcomes_before)
+    started, paired = map(_growth, count_starts(counts), starts_before)
+    failed, ended = map(_growth, count_outcomes(counts), outcomes_before)
     attempts = collector.running()
     running = Counter(map(_labels, attempts))
     rows = range(len(counts))
 
     def row(index: int) -> TaskRow:
         rate = started[index] / window if window >= _SHORT else None
-        return _row(counts[index], rate, running[counts[index].labels], failed[index], ended[index])
+        return TaskRow(counts[index], rate, running[counts[index].labels], failed[index], ended[index])
 
     ran = [index for index in rows if counts[index].totals[STARTED]]
     has_failed = [index for index in rows if counts[index].totals[FAILED]]
@@ -99,29 +88,6 @@ def see_tasks(
             for index in rows
             if failed[index] and counts[index].exceptions.get((_UNREGISTERED, "failed"))
         ),
-    )
-
-
-def _row(counts: Counts, rate: float | None, running: int, failures: int, ends: int) -> TaskRow:
-    task, queue = counts.labels
-    exceptions = tuple(counts.exceptions.items())
-    failed = [(number, name) for (name, outcome), number in exceptions if outcome == "failed"]
-    runtime, wait = counts.histograms[RUNTIME_SUCCEEDED], counts.histograms[QUEUE_WAIT]
-    return TaskRow(
-        task=task,
-        queue=queue,
-        rate=rate,
-        running=running,
-        started=counts.totals[STARTED],
-        succeeded=counts.totals[SUCCEEDED],
-        failed=counts.totals[FAILED],
-        retried=counts.totals[RETRIED],
-        recent_failures=failures,
-        recent_ends=ends,
-        runtime=runtime.mean() if runtime else None,
-        wait=wait.mean() if wait else None,
-        exception=max(failed, key=itemgetter(0), default=(0, ""))[1],
-        last_failed=counts.latest[LAST_FAILED] or None,
     )
 
 
@@ -155,3 +121,8 @@ def _labels(attempt: Attempt) -> tuple[str, ...]:
 def _running(attempt: Attempt) -> RunningRow:
     task, queue = _labels(attempt)
     return RunningRow(task, queue, clean(attempt.worker or UNKNOWN), attempt.started)
+
+
+def _growth(totals: Iterable[int], before: Iterable[int]) -> list[int]:
+    """How much each total has grown since a reading; totals that it has not yet were 0."""
+    return [total - then for total, then in zip(totals, chain(before, repeat(0)), strict=False)]

@@ -3,45 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-from celery_metrics_exporter.labels import clean
 from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top, WorkerRow, Workers, top_names
-from celery_metrics_exporter.workers.worker import Presence
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from celery_metrics_exporter.workers.roster import Roster
-    from celery_metrics_exporter.workers.worker import Worker
+from celery_metrics_exporter.workers.roster import Roster
+from celery_metrics_exporter.workers.worker import Presence, Worker
 
 #: Rows at most.
 WORKERS: Final = 40
-#: Queues of one worker.
-QUEUES: Final = 4
 #: A clock that differs by more, in seconds, is told of; the alert CeleryWorkerClockOffset has the same threshold.
 SKEW_SECONDS: Final = 5.0
 #: The oldest version whose events we have read, and of which real ones are tried in tests.
 OLDEST: Final = (4, 4)
 _HALF_HOUR: Final = 1800.0
 
-_State = Literal["up", "offline", "lost"]
-
 
 def see_workers(roster: Roster, *, asks: bool) -> Workers:
     """``asks``: whether workers are asked about pools and queues."""
-    workers = [(_state(roster, worker), worker) for worker in roster.shown()]
-    up = [worker for state, worker in workers if state == "up"]
-    lost = [worker for state, worker in workers if state == "lost"]
+    rows = [WorkerRow(_state(roster, worker), worker) for worker in roster.shown()]
+    up = [row.worker for row in rows if row.state == "up"]
+    lost = [row.worker for row in rows if row.state == "lost"]
     silent = [worker for worker in up if worker.events_enabled is False]
     skewed = sorted((worker.name, worker.offset or 0.0) for worker in up if _is_skewed(worker))
     with_clock = sum(worker.offset is not None for worker in up)
-    chosen = nsmallest(WORKERS, workers, key=_interest)
     return Workers(
-        shown=Top(tuple(_row(*each) for each in chosen), len(workers)),
+        shown=Top(tuple(nsmallest(WORKERS, rows, key=_interest)), len(rows)),
         up=len(up),
-        offline=len(workers) - len(up) - len(lost),
+        offline=len(rows) - len(up) - len(lost),
         lost=top_names(worker.name for worker in lost),
         silent=top_names(worker.name for worker in silent),
         switched_on=top_names(worker.name for worker in up if worker.switched_on),
@@ -53,22 +43,22 @@ def see_workers(roster: Roster, *, asks: bool) -> Workers:
         unheard=top_names(worker.name for worker in up if not _is_heard(worker)),
         namesakes=top_names(worker.name for worker in up if worker.shares_its_name),
         outdated=top_names(worker.name for worker in up if () < version_of(worker.version) < OLDEST),
-        missed=sum(worker.missed for _, worker in workers),
+        missed=sum(row.worker.missed for row in rows),
     )
 
 
-def _state(roster: Roster, worker: Worker) -> _State:
+def _state(roster: Roster, worker: Worker) -> Literal["up", "offline", "lost"]:
     if worker.presence is Presence.OFFLINE:
         return "offline"
     return "up" if roster.is_alive(worker) else "lost"
 
 
-def _interest(each: tuple[_State, Worker]) -> tuple[int, int, str]:
+def _interest(row: WorkerRow) -> tuple[int, int, str]:
     """What is wrong first, who works most next; it changes rarely, so that rows keep their place."""
-    state, worker = each
-    if state == "lost":
+    worker = row.worker
+    if row.state == "lost":
         return 0, 0, worker.name
-    if state == "offline":
+    if row.state == "offline":
         return 3, 0, worker.name
     if worker.events_enabled is False or _is_skewed(worker):
         return 1, 0, worker.name
@@ -108,29 +98,6 @@ def _is_heard(worker: Worker) -> bool:
 def _is_settled(worker: Worker) -> bool:
     """Whether it has sent heartbeats for some time: a new worker needs a moment to be asked and to answer."""
     return any(process.settled is not None for process in tuple(worker.processes.values()))
-
-
-def _queues(worker: Worker) -> Top[str] | None:
-    queues = worker.capacity.queues
-    return None if queues is None else Top(tuple(map(clean, queues[:QUEUES])), len(queues))
-
-
-def _row(state: _State, worker: Worker) -> WorkerRow:
-    is_up = state == "up"
-    return WorkerRow(
-        name=worker.name,
-        state=state,
-        last_seen=worker.last_seen,
-        sends_events=worker.events_enabled,
-        active=worker.active if is_up else None,
-        slots=worker.capacity.pool_size if is_up else None,
-        queues=_queues(worker) if is_up else None,
-        version=worker.version,
-        offset=worker.offset,
-        missed=worker.missed,
-        succeeded=worker.outcomes["succeeded"],
-        failed=worker.outcomes["failed"],
-    )
 
 
 def version_of(text: str) -> tuple[int, ...]:

@@ -5,8 +5,10 @@ Owns: when each of these is told, and its remedy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
+from celery_metrics_exporter.events.stream_state import StreamReading
 from celery_metrics_exporter.status_page.findings import (
     Finding,
     Level,
@@ -17,13 +19,8 @@ from celery_metrics_exporter.status_page.findings import (
     warning,
 )
 from celery_metrics_exporter.status_page.missing_work import missing_work
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.status_page.wording import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from celery_metrics_exporter.events.stream_state import StreamReading
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 #: Events that come later than this, in seconds, are told of; the alert CeleryEventLagHigh has the same threshold.
 LAG_SECONDS: Final = 10.0

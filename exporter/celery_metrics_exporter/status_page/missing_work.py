@@ -6,17 +6,14 @@ Owns: when each of these is told, and its remedy.
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
 
 from celery_metrics_exporter.status_page.findings import Finding, count, failed, note, warning
 from celery_metrics_exporter.status_page.gather_workers import OLDEST
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.status_page.snapshot_tables import Top
 from celery_metrics_exporter.status_page.wording import duration
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 _NTP: Final = "Let NTP (chrony, systemd-timesyncd) set the clocks of these machines"
 _CLOCKS: Final = {

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 from urllib.parse import quote
 
 from celery_metrics_exporter import __version__
-from celery_metrics_exporter.status_page.findings import Level, count
+from celery_metrics_exporter.status_page.findings import Finding, Level, count
 from celery_metrics_exporter.status_page.missing import find_missing
+from celery_metrics_exporter.status_page.snapshot import Snapshot, Stream
 from celery_metrics_exporter.status_page.tables import (
     busiest_table,
     failing_table,
@@ -33,12 +35,6 @@ from celery_metrics_exporter.status_page.wording import (
     stamp,
     within,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from celery_metrics_exporter.status_page.findings import Finding
-    from celery_metrics_exporter.status_page.snapshot import Snapshot, Stream
 
 #: Seconds after which a page without JavaScript loads anew; the script asks more often (page.js).
 RELOAD_SECONDS: Final = 5
@@ -154,7 +150,7 @@ def _tiles(seen: Snapshot, found: set[str]) -> str:
     ]
     if workers.offline:
         states.append(f"{number(workers.offline)} offline")
-    waiting = why(found, "broker") if queues.waiting is None else number(queues.waiting)
+    waiting = number(queues.waiting, why(found, "broker"))
     tiles = (
         ("Events per second", rate(stream.rate), f"{number(stream.total)} in all", _chart(stream)),
         ("Last event", ago(stream.last, seen.now), "by our clock", ""),

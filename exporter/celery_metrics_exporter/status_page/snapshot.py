@@ -1,4 +1,4 @@
-"""What the status page shows: one look at a running exporter, as plain values.
+"""What the status page shows: one look at a running exporter.
 
 ``status_page.survey`` takes the look, ``status_page`` shows it.
 
@@ -9,13 +9,10 @@ errors) are as they came: whoever shows them escapes them; errors are free of se
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.events.stream_state import StreamReading
 from celery_metrics_exporter.status_page.snapshot_tables import Queues, Tasks, Workers
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.events.stream_state import StreamReading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

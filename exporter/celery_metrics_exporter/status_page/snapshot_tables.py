@@ -1,15 +1,17 @@
-"""The queues, workers and tasks of a snapshot, as plain values.
+"""The queues, workers and tasks of a snapshot.
 
-Everything is bounded: of long lists the most interesting rows are here, and how many there are.
+Everything is bounded: of long lists the most interesting rows are here, and how many there are. Rows of workers and
+tasks hold the records themselves, which go on changing: they are for showing at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from celery_metrics_exporter.tasks.counts import Counts
+from celery_metrics_exporter.workers.worker import Worker
 
 RowT = TypeVar("RowT")
 
@@ -85,33 +87,12 @@ class Queues:
     absent: Top[str] = Top()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """One worker.
+    """One worker; ``offline``: it said so, ``lost``: it fell silent."""
 
-    Attributes:
-        state: ``up``; ``offline``: it said so; ``lost``: it fell silent.
-        last_seen: receipt of its latest event.
-        sends_events: whether it sends task events.
-        active: tasks that run, by its heartbeat.
-        slots: how many it can run at once, by its answer.
-        queues: that it consumes, by its answer, some of them.
-        offset: of its clock to ours.
-        missed: starts that it counted and no event told of.
-    """
-
-    name: str
     state: Literal["up", "offline", "lost"]
-    last_seen: float
-    sends_events: bool | None = None
-    active: int | None = None
-    slots: int | None = None
-    queues: Top[str] | None = None
-    version: str = ""
-    offset: float | None = None
-    missed: int = 0
-    succeeded: int = 0
-    failed: int = 0
+    worker: Worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,34 +126,23 @@ class Workers:
     missed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class TaskRow:
     """One task on one queue.
 
     Attributes:
+        counts: what was counted since the exporter started.
         rate: starts a second in the last minute, or since its first event.
         running: between start and end.
         recent_failures: in the last minutes ...
         recent_ends: ... and all outcomes in them.
-        runtime: mean of those that succeeded.
-        wait: mean from due to started.
-        exception: the commonest of its failures.
     """
 
-    task: str
-    queue: str
+    counts: Counts
     rate: float | None = None
     running: int = 0
-    started: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    retried: int = 0
     recent_failures: int = 0
     recent_ends: int = 0
-    runtime: float | None = None
-    wait: float | None = None
-    exception: str = ""
-    last_failed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

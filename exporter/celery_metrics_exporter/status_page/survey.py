@@ -6,26 +6,25 @@ any thread, at the time of asking. Only what a rate needs is kept besides, a few
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final, Generic, TypeVar
 
+from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.collectors import ExporterCollector, QueueCollector, TaskCollector
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.events.stream_state import StreamState
+from celery_metrics_exporter.queues.known import KnownQueues
 from celery_metrics_exporter.status_page.gather_queues import see_queues
-from celery_metrics_exporter.status_page.gather_readings import Readings
 from celery_metrics_exporter.status_page.gather_tasks import NOTHING, count_outcomes, count_starts, see_tasks
 from celery_metrics_exporter.status_page.gather_workers import see_workers
 from celery_metrics_exporter.status_page.snapshot import BrokerView, Snapshot, Stream
+from celery_metrics_exporter.tasks.inflight import Inflight
+from celery_metrics_exporter.workers.roster import Roster
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.clock import Clock
-    from celery_metrics_exporter.collectors import ExporterCollector, QueueCollector, TaskCollector
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.events.stream_state import StreamState
-    from celery_metrics_exporter.queues.known import KnownQueues
-    from celery_metrics_exporter.tasks.inflight import Inflight
-    from celery_metrics_exporter.workers.roster import Roster
+T = TypeVar("T")
 
 #: Seconds between two readings of the event counters, and for how many of them they are kept.
 STREAM_SECONDS: Final = (5.0, 300.0)
@@ -39,6 +38,35 @@ LAG_SHARE: Final = 0.95
 _StreamTotals = tuple[int, tuple[int, ...]]
 #: The rate of events is that of this many readings.
 _LATELY: Final = 2
+
+
+class _Readings(Generic[T]):
+    """Readings of counters in the past, from which rates are made. One thread sweeps, any may read."""
+
+    def __init__(self, read: Callable[[], T], seconds: tuple[float, float], now: float, *, first: T) -> None:
+        """Args:
+        read: tells what stands there now.
+        seconds: between two readings, and for which they are kept.
+        now: monotonic.
+        first: what stood there at the start.
+        """
+        self._read = read
+        self._every, span = seconds
+        self._kept: deque[tuple[float, T]] = deque([(now, first)], maxlen=round(span / self._every) + 1)
+
+    def sweep(self, now: float) -> None:
+        """Take the next one, if it is due."""
+        if now - self._kept[-1][0] >= self._every:
+            self._kept.append((now, self._read()))
+
+    def kept(self) -> tuple[tuple[float, T], ...]:
+        """All with their monotonic times, oldest first; at least one."""
+        return tuple(self._kept)
+
+    def since(self, now: float) -> tuple[float, T]:
+        """The oldest: how many seconds ago it was taken, and what it was."""
+        at, value = self._kept[0]
+        return now - at, value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +114,11 @@ class Survey:
         self._control_error = control_error
         self._redact = redact
         now, tasks = clock.monotonic(), sources.tasks
-        self._stream: Readings[_StreamTotals] = Readings(
+        self._stream: _Readings[_StreamTotals] = _Readings(
             self._stream_totals, STREAM_SECONDS, now, first=(0, ())
         )
-        self._starts = Readings(lambda: count_starts(tasks.counts()), STARTS_SECONDS, now, first=NOTHING)
-        self._outcomes = Readings(
+        self._starts = _Readings(lambda: count_starts(tasks.counts()), STARTS_SECONDS, now, first=NOTHING)
+        self._outcomes = _Readings(
             lambda: count_outcomes(tasks.counts()), OUTCOMES_SECONDS, now, first=NOTHING
         )
 

@@ -6,10 +6,31 @@ roles keep it a table for screen readers there (a browser takes ``display: grid`
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic
+from operator import itemgetter
+from typing import Final, Generic
 
-from celery_metrics_exporter.status_page.snapshot_tables import RowT
+from celery_metrics_exporter.collectors.task import (
+    FAILED,
+    LAST_FAILED,
+    QUEUE_WAIT,
+    RETRIED,
+    RUNTIME_SUCCEEDED,
+    STARTED,
+    SUCCEEDED,
+)
+from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.labels import clean
+from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page.snapshot_tables import (
+    QueueRow,
+    RowT,
+    RunningRow,
+    TaskRow,
+    Top,
+    WorkerRow,
+)
 from celery_metrics_exporter.status_page.wording import (
     UNKNOWN,
     age,
@@ -22,17 +43,8 @@ from celery_metrics_exporter.status_page.wording import (
     share,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
-    from celery_metrics_exporter.status_page.snapshot_tables import (
-        QueueRow,
-        RunningRow,
-        TaskRow,
-        Top,
-        WorkerRow,
-    )
+#: Queues of one worker that are shown.
+QUEUES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +96,15 @@ def why(found: Collection[str], key: str) -> str:
     return f'<a class="why" href="#missing-{key}" aria-label="not known, see why">{UNKNOWN}</a>'
 
 
+def _why_untold(found: Collection[str]) -> str:
+    """What stands for what a worker did not answer."""
+    return why(found, next((key for key in ("remote-control", "inspection", "untold") if key in found), ""))
+
+
 def queues_table(seen: Snapshot, found: Collection[str]) -> str:
     """``found``: the keys of the findings, to which cells link that are not known."""
     rows = seen.queues.shown.rows
-    control = next((key for key in ("remote-control", "inspection", "untold") if key in found), "")
-
-    def length(row: QueueRow) -> str:
-        return number(row.length) if row.length is not None else why(found, "broker")
+    untold = _why_untold(found)
 
     def oldest(row: QueueRow) -> str:
         if not row.length:
@@ -100,21 +114,18 @@ def queues_table(seen: Snapshot, found: Collection[str]) -> str:
     def workers(row: QueueRow) -> str:
         if row.is_abandoned and "abandoned" in found:
             return f'<a class="bad" href="#missing-abandoned">{number(row.workers or 0)}</a>'
-        return number(row.workers) if row.workers is not None else why(found, control)
-
-    def slots(row: QueueRow) -> str:
-        return number(row.slots) if row.slots is not None else why(found, control)
+        return number(row.workers, untold)
 
     columns: list[Column[QueueRow]] = [
         Column("Queue", lambda row: foreign(row.name), is_text=True),
-        Column("Waiting", length),
+        Column("Waiting", lambda row: number(row.length, why(found, "broker"))),
         Column("Oldest", oldest),
     ]
     if any(row.unacked is not None for row in rows):
         columns.append(Column("Held", lambda row: number(row.unacked)))
     if any(row.consumers is not None for row in rows):
         columns.append(Column("Consumers", lambda row: number(row.consumers)))
-    columns += [Column("Workers", workers), Column("Slots", slots)]
+    columns += [Column("Workers", workers), Column("Slots", lambda row: number(row.slots, untold))]
     return table("queues", "Queues", _broker(seen), columns, seen.queues.shown, "No queue is known yet.")
 
 
@@ -134,16 +145,16 @@ def _broker(seen: Snapshot) -> str:
 def busiest_table(seen: Snapshot, found: Collection[str]) -> str:
     """Tasks by their starts of the last minute."""
     columns: list[Column[TaskRow]] = [
-        Column("Task", lambda row: foreign(row.task), is_text=True),
-        Column("Queue", lambda row: foreign(row.queue), is_text=True),
+        Column("Task", lambda row: foreign(row.counts.labels[0]), is_text=True),
+        Column("Queue", lambda row: foreign(row.counts.labels[1]), is_text=True),
         Column("Per second", lambda row: rate(row.rate)),
         Column("Running", lambda row: number(row.running)),
-        Column("Started", lambda row: number(row.started)),
-        Column("Succeeded", lambda row: number(row.succeeded)),
-        Column("Failed", lambda row: number(row.failed)),
-        Column("Retried", lambda row: number(row.retried)),
-        Column("Run time", lambda row: UNKNOWN if row.runtime is None else duration(row.runtime)),
-        Column("Wait", lambda row: why(found, "task-sent") if row.wait is None else duration(row.wait)),
+        Column("Started", lambda row: number(row.counts.totals[STARTED])),
+        Column("Succeeded", lambda row: number(row.counts.totals[SUCCEEDED])),
+        Column("Failed", lambda row: number(row.counts.totals[FAILED])),
+        Column("Retried", lambda row: number(row.counts.totals[RETRIED])),
+        Column("Run time", lambda row: _mean(row.counts.histograms[RUNTIME_SUCCEEDED]) or UNKNOWN),
+        Column("Wait", lambda row: _mean(row.counts.histograms[QUEUE_WAIT]) or why(found, "task-sent")),
     ]
     span = seen.tasks.window
     aside = "totals and means since the exporter started" + (
@@ -156,16 +167,30 @@ def failing_table(seen: Snapshot) -> str:
     """Tasks by their failures of the last minutes."""
     span = seen.tasks.long_window
     columns: list[Column[TaskRow]] = [
-        Column("Task", lambda row: foreign(row.task), is_text=True),
-        Column("Queue", lambda row: foreign(row.queue), is_text=True),
+        Column("Task", lambda row: foreign(row.counts.labels[0]), is_text=True),
+        Column("Queue", lambda row: foreign(row.counts.labels[1]), is_text=True),
         Column("Lately", lambda row: _alarming(row.recent_failures)),
         Column("Share", lambda row: share(row.recent_failures, row.recent_ends)),
-        Column("In all", lambda row: number(row.failed)),
-        Column("Mostly", lambda row: foreign(row.exception) if row.exception else UNKNOWN, is_text=True),
-        Column("Last", lambda row: ago(row.last_failed, seen.now)),
+        Column("In all", lambda row: number(row.counts.totals[FAILED])),
+        Column("Mostly", lambda row: _commonest(row.counts.exceptions), is_text=True),
+        Column("Last", lambda row: ago(row.counts.latest[LAST_FAILED] or None, seen.now)),
     ]
     aside = f"lately: in the last {duration(round(span))}" if span else ""
     return table("failing", "Most failing tasks", aside, columns, seen.tasks.failing, "No task has failed.")
+
+
+def _mean(distribution: Distribution | None) -> str:
+    """Empty without one that has values."""
+    mean = None if distribution is None else distribution.mean()
+    return "" if mean is None else duration(mean)
+
+
+def _commonest(exceptions: Mapping[tuple[str, str], int]) -> str:
+    """The class of most failures."""
+    failures = [
+        (number, name) for (name, outcome), number in tuple(exceptions.items()) if outcome == "failed"
+    ]
+    return foreign(max(failures, key=itemgetter(0))[1]) if failures else UNKNOWN
 
 
 def running_table(seen: Snapshot) -> str:
@@ -181,35 +206,39 @@ def running_table(seen: Snapshot) -> str:
 
 def workers_table(seen: Snapshot, found: Collection[str]) -> str:
     """All workers, those with troubles first."""
-    control = next((key for key in ("remote-control", "inspection", "untold") if key in found), "")
+    untold = _why_untold(found)
     rows = seen.workers.shown.rows
 
     def busy(row: WorkerRow) -> str:
         if row.state != "up":
             return ""
-        slots = why(found, control) if row.slots is None else number(row.slots)
-        return f"{number(row.active)} of {slots}"
+        return f"{number(row.worker.active)} of {number(row.worker.capacity.pool_size, untold)}"
 
     def queues(row: WorkerRow) -> str:
-        if row.queues is None:
-            return why(found, control) if row.state == "up" else ""
-        more = f" and {number(row.queues.more)} more" if row.queues.more else ""
-        return ", ".join(map(foreign, row.queues.rows)) + more
+        names = row.worker.capacity.queues
+        if row.state != "up":
+            return ""
+        if names is None:
+            return untold
+        more = f" and {number(len(names) - QUEUES)} more" if len(names) > QUEUES else ""
+        return ", ".join(foreign(clean(name)) for name in names[:QUEUES]) + more
 
     columns: list[Column[WorkerRow]] = [
-        Column("Worker", lambda row: foreign(row.name), is_text=True),
+        Column("Worker", lambda row: foreign(row.worker.name), is_text=True),
         Column("State", _state, is_text=True),
         Column("Busy", busy),
         Column("Queues", queues, is_text=True),
-        Column("Succeeded", lambda row: number(row.succeeded)),
-        Column("Failed", lambda row: number(row.failed)),
+        Column("Succeeded", lambda row: number(row.worker.outcomes["succeeded"])),
+        Column("Failed", lambda row: number(row.worker.outcomes["failed"])),
     ]
-    if any(row.missed for row in rows):
-        columns.append(Column("Missed", lambda row: _alarming(row.missed)))
+    if any(row.worker.missed for row in rows):
+        columns.append(Column("Missed", lambda row: _alarming(row.worker.missed)))
     columns += [
         Column("Clock", _offset),
-        Column("Celery", lambda row: foreign(row.version) if row.version else UNKNOWN, is_text=True),
-        Column("Last event", lambda row: ago(row.last_seen, seen.now)),
+        Column(
+            "Celery", lambda row: foreign(row.worker.version) if row.worker.version else UNKNOWN, is_text=True
+        ),
+        Column("Last event", lambda row: ago(row.worker.last_seen, seen.now)),
     ]
     return table("workers", "Workers", "", columns, seen.workers.shown, "No worker has been seen.")
 
@@ -219,15 +248,16 @@ def _state(row: WorkerRow) -> str:
         return '<a class="pill bad" href="#missing-lost">lost</a>'
     if row.state == "offline":
         return '<span class="pill">offline</span>'
-    if row.sends_events is False:
+    if row.worker.events_enabled is False:
         return '<a class="pill warn" href="#missing-events-off">events off</a>'
     return '<span class="pill good">up</span>'
 
 
 def _offset(row: WorkerRow) -> str:
-    if row.offset is None:
+    offset = row.worker.offset
+    if offset is None:
         return UNKNOWN
-    return f"{'+' if row.offset >= 0 else '−'}{duration(abs(row.offset))}"  # noqa: RUF001 - a minus sign
+    return f"{'+' if offset >= 0 else '−'}{duration(abs(offset))}"  # noqa: RUF001 - a minus sign
 
 
 def _alarming(value: int) -> str:

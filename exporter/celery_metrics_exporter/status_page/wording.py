@@ -46,9 +46,9 @@ def ours(text: str) -> str:
     return _CODE.sub(r"<code>\1</code>", html.escape(text))
 
 
-def number(value: float | None) -> str:
-    """A count, such as ``12,345``."""
-    return UNKNOWN if value is None else f"{value:,.0f}"
+def number(value: float | None, unknown: str = UNKNOWN) -> str:
+    """A count, such as ``12,345``; what stands for one that is not known may be a link."""
+    return unknown if value is None else f"{value:,.0f}"
 
 
 def rate(value: float | None) -> str:
