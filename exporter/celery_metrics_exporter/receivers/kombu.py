@@ -123,11 +123,8 @@ class KombuSubscription:
             raise ConnectionError("kombu found the connection dead and made another one")
         if connection.supports_heartbeats:
             self._check_heartbeats()
-        check_redis = getattr(
-            getattr(connection.transport, "cycle", None), "maybe_check_subclient_health", None
-        )
-        if check_redis is not None:
-            check_redis()
+        if self._redis is not None:
+            connection.transport.cycle.maybe_check_subclient_health()
 
     def _check_heartbeats(self) -> None:
         received = self._transport.bytes_recv  # ``amqp.Connection`` counts frames here

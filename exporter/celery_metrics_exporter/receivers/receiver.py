@@ -89,7 +89,11 @@ class Receiver:
                 self._receive(self._subscribe())
                 continue
             except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
-                self._lost(error)
+                self._link.down(
+                    one_line(error), since=error.since if isinstance(error, SilentError) else None
+                )
+                if not self._stop.is_set():
+                    self._outage.fail(error)
             if time.monotonic() - began > longest:
                 pause = first
             self._stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -127,8 +131,3 @@ class Receiver:
     def _enter(self, stage: str) -> None:
         self._stage = stage
         self._moved = True
-
-    def _lost(self, error: Exception) -> None:
-        self._link.down(one_line(error), since=error.since if isinstance(error, SilentError) else None)
-        if not self._stop.is_set():
-            self._outage.fail(error)
