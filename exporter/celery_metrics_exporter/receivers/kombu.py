@@ -36,11 +36,7 @@ class KombuSubscription:
     """One subscription through kombu; a :class:`receivers.Subscription`."""
 
     def __init__(self, broker: Broker, sink: Sink, *, routing_key: str = "#") -> None:
-        """Args:
-        broker: where to connect, see ``connection.celery_app``.
-        sink: takes the bodies.
-        routing_key: which events to subscribe to, where the broker can filter them.
-        """
+        """``routing_key``: which events to subscribe to, where the broker can filter them."""
         self._broker = broker
         self._routing_key = routing_key
         self._bodies = Bodies(sink, broker.app.conf.event_serializer)

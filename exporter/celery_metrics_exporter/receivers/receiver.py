@@ -39,7 +39,6 @@ class Receiver:
     def __init__(self, name: str, link: Link, subscribe: Callable[[], Subscription]) -> None:
         """Args:
         name: of the broker, for the log; without a password.
-        link: is told the state of the subscription.
         subscribe: makes a new subscription, which is opened, polled and closed here.
         """
         self._name = name
