@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from celery_metrics_exporter.control import WorkerFacts
 from celery_metrics_exporter.control.answers import facts_of, tasks_in
+from celery_metrics_exporter.facts import WorkerFacts
 
 W = "celery@host"
 

@@ -14,9 +14,9 @@ from kombu.pools import ProducerPool
 
 from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.connection.celery_app import broker_of
-from celery_metrics_exporter.control import WorkerFacts
 from celery_metrics_exporter.control.commands import CommandSchedule
 from celery_metrics_exporter.control.remote import RemoteControl
+from celery_metrics_exporter.facts import WorkerFacts
 from tests.waiting import wait_for
 
 _START_S = 10.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from kombu import Connection
 
-from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.facts import WorkerFacts
 from tests.integration.asking import ANSWERS, PidboxNode, asking
 from tests.integration.conftest import Vhost
 from tests.integration.servers import RabbitMQ, Valkey

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.facts import WorkerFacts
 from tests.integration.asking import PidboxNode, asking
 from tests.integration.conftest import Vhost
 from tests.integration.servers import RabbitMQ

@@ -8,8 +8,8 @@ from socket import SHUT_RDWR
 
 import pytest
 
-from celery_metrics_exporter.control import WorkerFacts
 from celery_metrics_exporter.control.remote import RemoteControl
+from celery_metrics_exporter.facts import WorkerFacts
 from tests.integration.asking import PidboxNode, asking
 from tests.integration.conftest import Vhost
 from tests.integration.faults.front import Front

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.facts import WorkerFacts
 from tests.integration.asking import PidboxNode, asking
 from tests.integration.known_tasks import APP, environment
 from tests.integration.servers import CeleryWorker

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.facts import WorkerFacts
 from tests.integration.asking import PidboxNode, asking
 from tests.integration.known_tasks import APP, environment
 from tests.integration.servers import CeleryWorker, Sentinels, Valkey

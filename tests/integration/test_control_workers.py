@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from celery_metrics_exporter.control import WorkerFacts
+from celery_metrics_exporter.facts import WorkerFacts
 from tests.integration.asking import asking
 from tests.integration.conftest import Vhost
 from tests.integration.known_tasks import APP, application, environment

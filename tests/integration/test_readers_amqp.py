@@ -12,7 +12,7 @@ from kombu.transport.native_delayed_delivery import (
     level_name,
 )
 
-from celery_metrics_exporter.queues.readers import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.queues.readers.amqp import LONGEST_PAUSE, PROBES, AmqpReader
 from celery_metrics_exporter.queues.readers.amqp_session import TRIPS, WIDTH, AmqpSession, Answers
 from tests.integration.amqp_queues import AmqpQueues, broker

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from amqp.exceptions import ConnectionError as AmqpConnectionError
 
-from celery_metrics_exporter.queues.readers import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.queues.readers.amqp import AmqpReader
 from tests.integration.amqp_queues import AmqpQueues, broker, error_of, ignoring_unclosed_sockets
 from tests.integration.conftest import Vhost

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from celery_metrics_exporter.queues.readers import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.queues.readers.amqp import AmqpReader
 from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, Answers
 from celery_metrics_exporter.queues.readers.management import ManagementReader

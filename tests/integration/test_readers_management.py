@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from celery_metrics_exporter.queues.readers import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.queues.readers.management import ManagementReader
 from celery_metrics_exporter.queues.readers.management_api import ManagementError
 from tests.integration.amqp_queues import AmqpQueues, broker, error_of, ignoring_unclosed_sockets

@@ -10,7 +10,7 @@ from celery.events.receiver import EventReceiver
 from kombu import Exchange, Producer, Queue
 from kombu.transport.redis import Channel, SentinelChannel
 
-from celery_metrics_exporter.queues.readers import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from tests.integration.known_tasks import APP, environment
 from tests.integration.redis_reading import producing, reading
 from tests.integration.servers import HOST, CeleryWorker, Valkey

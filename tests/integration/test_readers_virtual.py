@@ -11,7 +11,7 @@ from kombu.transport import filesystem, memory
 
 from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.connection.celery_app import Broker, broker_of
-from celery_metrics_exporter.queues.readers import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.queues.readers.virtual import VirtualReader
 
 MISSING = QueueFacts(exists=False, ready=0)

@@ -3,7 +3,6 @@
 import threading
 import time
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,15 @@ from tests.waiting import wait_for
 TOPIC = "/0.celeryev/worker.heartbeat"
 HEARTBEATS = ["worker-heartbeat"] * 3
 
-impatient = partial(RedisSubscription, silence_seconds=0.1, answer_seconds=0.4)
 both = pytest.mark.parametrize("universal", [False, True], ids=["redis", "universal"])
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> type[RedisSubscription]:
+    """Subscriptions that soon ask a silent server, and do not wait long for its answer."""
+    monkeypatch.setattr("celery_metrics_exporter.receivers.redis.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("celery_metrics_exporter.receivers.redis.ANSWER_SECONDS", 0.4)
+    return RedisSubscription
 
 
 def send(valkey: Valkey, number: int = 1) -> None:
@@ -88,7 +94,7 @@ def test_the_server_cuts_a_slow_reader(valkey: Valkey) -> None:
         reader.wait_for_types("worker-heartbeat")
 
 
-def test_a_frozen_server(valkey: Valkey) -> None:
+def test_a_frozen_server(valkey: Valkey, impatient: type[RedisSubscription]) -> None:
     """A server that hangs is found by a PING without an answer, and found again when it wakes up."""
     with subscribed(valkey.url, impatient, transport_options={"socket_timeout": 0.5}) as received:
         received.wait_up()
@@ -101,7 +107,7 @@ def test_a_frozen_server(valkey: Valkey) -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_silent_stream(tmp_path: Path, protocol: int) -> None:
+def test_a_silent_stream(tmp_path: Path, protocol: int, impatient: type[RedisSubscription]) -> None:
     """Silence is no trouble as long as the server answers, in either version of the protocol."""
     path = tmp_path / "s"
     with (
@@ -116,7 +122,7 @@ def test_a_silent_stream(tmp_path: Path, protocol: int) -> None:
         assert received.connections == 1
 
 
-def test_a_server_that_does_not_confirm(valkey: Valkey) -> None:
+def test_a_server_that_does_not_confirm(valkey: Valkey, impatient: type[RedisSubscription]) -> None:
     """A subscription that is asked for and never confirmed does not count as one."""
     with (
         ShapingFront(valkey.port, hold_at=b"PSUBSCRIBE") as front,
@@ -126,7 +132,7 @@ def test_a_server_that_does_not_confirm(valkey: Valkey) -> None:
         assert received.connections == 0
 
 
-def test_a_server_that_never_says_a_word(valkey: Valkey) -> None:
+def test_a_server_that_never_says_a_word(valkey: Valkey, impatient: type[RedisSubscription]) -> None:
     """Connecting has a deadline as well."""
     with (
         ShapingFront(valkey.port) as front,

@@ -17,8 +17,13 @@ from kombu import Connection
 from kombu.transport.pyamqp import Channel as AmqpChannel
 
 from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES
-from celery_metrics_exporter.receivers.bodies import MAX_FOREIGN_BYTES, Bodies, keep_bodies_raw
-from celery_metrics_exporter.receivers.compression import OversizedError, decompress
+from celery_metrics_exporter.receivers.bodies import (
+    MAX_FOREIGN_BYTES,
+    Bodies,
+    OversizedError,
+    decompress,
+    keep_bodies_raw,
+)
 from celery_metrics_exporter.receivers.envelopes import Envelopes, UniqueEnvelopes
 from tests.integration.receiving import Received
 

@@ -6,10 +6,6 @@
 
 from __future__ import annotations
 
-from celery_metrics_exporter.facts import WorkerFacts
-
-__all__ = ("RefusedError", "WorkerFacts")
-
 
 class RefusedError(Exception):
     """The broker answers and refuses what we want to do; the message is the broker's own."""

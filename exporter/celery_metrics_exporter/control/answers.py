@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from celery_metrics_exporter.control import WorkerFacts
 from celery_metrics_exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENTS, STATS
+from celery_metrics_exporter.facts import WorkerFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,11 +51,7 @@ _Tasks = Annotated[list[Annotated[str, Meta(min_length=1, max_length=10_000)]], 
 
 
 def facts_of(command: str, answer: Any) -> WorkerFacts:
-    """Decode an answer.
-
-    Args:
-        command: the command that was answered.
-        answer: the deserialized answer, of any type.
+    """Decode the deserialized answer to a command.
 
     Raises:
         msgspec.ValidationError: it is not an answer to this command, or it reports an error.

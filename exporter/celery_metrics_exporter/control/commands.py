@@ -46,12 +46,7 @@ class CommandSchedule:
     def __init__(
         self, monotonic: Callable[[], float], *, interval: float, enable_events: bool, inspect: bool
     ) -> None:
-        """Args:
-        monotonic: the time, in seconds.
-        interval: seconds between two commands of the regular inspection.
-        enable_events: whether workers may be asked to send task events.
-        inspect: whether workers may be asked about their pools and queues.
-        """
+        """``enable_events``, ``inspect``: whether workers may be asked for task events, about pools and queues."""
         self._monotonic = monotonic
         self.interval = interval
         self._enable_events = enable_events

@@ -55,7 +55,6 @@ class Mailbox:
 
     def __init__(self, broker: Broker, *, timeout: float, lifetime: float) -> None:
         """Args:
-        broker: where the workers are.
         timeout: seconds that connecting and each answer of the broker may take.
         lifetime: seconds without :meth:`open` after which the broker may delete the reply queue.
         """
@@ -105,23 +104,12 @@ class Mailbox:
 
     @_refusals()
     def open(self) -> None:
-        """Make the reply queue, so that workers can answer; replies in it are kept for :meth:`take`.
-
-        Raises:
-            RefusedError: the broker refuses the reply queue.
-        """
+        """Make the reply queue; replies in it are kept for :meth:`take`. Raises RefusedError."""
         self._early += self.connect().take()
 
     @_refusals()
     def ask(self, command: str, *, answered: bool) -> int | None:
-        """Send a command to all workers, to be answered or not.
-
-        Returns:
-            How many workers received it, if the broker tells.
-
-        Raises:
-            RefusedError: the broker refuses the command.
-        """
+        """Send a command to all workers; returns how many received it, if the broker tells. Raises RefusedError."""
         transport = self.connect()  # before the name of the reply queue is used
         message: dict[str, object] = {
             "method": command,
@@ -141,13 +129,10 @@ class Mailbox:
 
     @_refusals()
     def probe(self) -> bool:
-        """Send a probe event, which every receiver of events receives too.
+        """Send a probe event, which every receiver of events receives too. Raises RefusedError.
 
         Returns:
             False with a kind of broker that does not deliver events to other clients; nothing is sent then.
-
-        Raises:
-            RefusedError: the broker refuses the event.
         """
         transport, app = self.connect(), self._broker.app
         if isinstance(transport, VirtualTransport):  # not all of these deliver events to other clients
@@ -163,11 +148,7 @@ class Mailbox:
         return early + ([] if self._transport is None else self._transport.take())
 
     def read(self, message: Message) -> tuple[str, Any]:
-        """Return the command of an answer, and the deserialized answer.
-
-        Raises:
-            UnreadableReplyError: it is not an answer to a command of ours.
-        """
+        """Return the command of an answer, and the deserialized answer. Raises UnreadableReplyError."""
         ticket, body = message.headers.get("ticket"), message.body
         command = self._tickets.redeem(ticket)
         if command is None or not isinstance(body, str | bytes) or len(body) > MAX_BODY_BYTES:

@@ -44,14 +44,7 @@ class Probed(Protocol):
 
 
 def send_probe(mailbox: Mailbox, told: Probed, *, anew: bool, broker: str) -> None:
-    """Send a probe, whose result goes to ``told``. Raises what prevents it.
-
-    Args:
-        mailbox: sends it.
-        told: is told the result.
-        anew: over a new connection.
-        broker: name of the broker for the log, without a password.
-    """
+    """Send a probe, whose result goes to ``told``; ``anew``: over a new connection. Raises what prevents it."""
     if anew:
         mailbox.drop()
     kept = mailbox.connected

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.control import WorkerFacts
     from celery_metrics_exporter.control.commands import CommandSchedule
     from celery_metrics_exporter.control.transport import Message
+    from celery_metrics_exporter.facts import WorkerFacts
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class RemoteControl:
     """Asks all workers at intervals until it is told to stop. Any thread may call :meth:`stop`.
 
     Attributes:
-        schedule: which commands are due; whoever wants one sent requests it there.
+        schedule: which commands are due.
         failures: commands that could not be sent, or whose answers could not be read.
         invalid_answers: answers that could not be used.
         trouble: why workers cannot be asked or cannot answer, in one line from the library; None when they can.
@@ -68,11 +68,8 @@ class RemoteControl:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
-        broker: where the workers are.
-        schedule: which commands are due.
         report: takes the answers of workers; called by the thread of :meth:`run`, must not raise.
         timeout: seconds that connecting and each answer of the broker may take.
-        monotonic: the time, in seconds.
         """
         self._broker = broker
         self._report = report

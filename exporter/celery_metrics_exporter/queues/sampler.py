@@ -13,7 +13,8 @@ from celery_metrics_exporter.logs import OutageLog
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from celery_metrics_exporter.queues.readers import BrokerFacts, BrokerReader
+    from celery_metrics_exporter.facts import BrokerFacts
+    from celery_metrics_exporter.queues.readers import BrokerReader
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,7 @@ class Sampler:
     """Reads a broker at intervals until it is told to stop; a failure is reported, and the next reading tried."""
 
     def __init__(self, reader: BrokerReader, sink: SampleSink, *, interval: float, broker: str) -> None:
-        """Args:
-        reader: reads the broker.
-        sink: takes the samples.
-        interval: seconds between the starts of two readings.
-        broker: name of the broker for the log, without secrets.
-        """
+        """``interval``: seconds between the starts of two readings; ``broker``: its name, without secrets."""
         self._reader = reader
         self._sink = sink
         self._interval = interval
@@ -57,16 +53,11 @@ class Sampler:
         """Sample until told to stop."""
         while not self._stop.is_set():
             began = time.monotonic()
-            self._sample()
+            try:
+                self._sink.sampled(self._reader.read(self._sink.wanted()))
+                self._outage.recover()
+            except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
+                self._sink.sampling_failed(one_line(error))
+                self._outage.fail(error)
             self._stop.wait(max(self._interval / 10, began + self._interval - time.monotonic()))
         self._reader.close()
-
-    def _sample(self) -> None:
-        try:
-            facts = self._reader.read(self._sink.wanted())
-            self._sink.sampled(facts)
-        except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
-            self._sink.sampling_failed(one_line(error))
-            self._outage.fail(error)
-        else:
-            self._outage.recover()

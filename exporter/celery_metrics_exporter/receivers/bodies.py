@@ -2,15 +2,20 @@
 
 A message that is too large is dropped as ``oversized``, one that cannot be read as ``undecodable``.
 
-Source of the facts: ``kombu/message.py`` (the constructor of ``Message`` decompresses without any bound) and
+Source of the facts: ``kombu/message.py`` (the constructor of ``Message`` decompresses without any bound),
 ``kombu/serialization.py`` (``loads`` gives a body without a deserializer to the codec that the message names, which can
-be ``zlib``).
+be ``zlib``) and ``kombu/compression.py``, whose decoders have no limit: a few kilobytes can expand to gigabytes. Celery
+itself never compresses an event (``celery/events/dispatcher.py``). zstd and brotli are refused, because we do not
+depend on their libraries.
 """
 
 from __future__ import annotations
 
+import bz2
 import json
+import lzma
 import sys
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 from kombu import message as kombu_message
@@ -18,9 +23,10 @@ from kombu.serialization import loads, prepare_accept_content
 
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, OVERSIZED
-from celery_metrics_exporter.receivers.compression import OversizedError, decompress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery_metrics_exporter.receivers import Sink
 
 #: Longest body in another format than JSON: such formats are read slowly (YAML: 100 KB a second).
@@ -28,8 +34,17 @@ MAX_FOREIGN_BYTES: Final = 1024 * 1024
 #: Longest JSON that such a body may become: YAML's aliases can expand to any size.
 _MAX_CONVERTED_BYTES: Final = 2 * MAX_FOREIGN_BYTES
 
+#: Memory that the decoder of lzma may use beside its output: the highest preset of xz takes 65 MB.
+_LZMA_MEMORY_BYTES: Final = 80 * 1024 * 1024
+#: Compressed streams that may follow one another in one body.
+_MAX_STREAMS: Final = 100
+
 _JSON: Final = "application/json"
 _PICKLE: Final = "application/x-python-serialize"
+
+
+class OversizedError(Exception):
+    """A body is larger than its limit, or would become larger by decompression."""
 
 
 class Bodies:
@@ -88,6 +103,49 @@ def _plain(body: Any, compression: Any) -> bytes:
     if len(packed) > MAX_MESSAGE_BYTES:
         raise OversizedError(f"a body of {len(packed)} bytes")
     return decompress(packed, compression, MAX_MESSAGE_BYTES) if compression else packed
+
+
+def decompress(body: bytes, compression: object, limit: int) -> bytes:
+    """Decompress a body.
+
+    Args:
+        body: as it arrived.
+        compression: value of the header, one of kombu's names or content types.
+        limit: greatest size of the result in bytes.
+
+    Raises:
+        OversizedError: the result would be larger.
+        Exception: the body is damaged, or the compression is not known.
+    """
+    decoder = _DECODERS.get(compression) if isinstance(compression, str) else None
+    if decoder is None:
+        raise ValueError(f"compression {str(compression)[:60]!r} is not accepted")
+    found: list[bytes] = []
+    size = 0
+    for _ in range(_MAX_STREAMS):
+        stream = decoder()
+        part: bytes = stream.decompress(body, limit - size + 1)
+        size += len(part)
+        if size > limit:
+            raise OversizedError(f"expands to more than {limit} bytes")
+        if not stream.eof:
+            raise ValueError("the compressed body ends too early")
+        found.append(part)
+        body = stream.unused_data
+        if not body:
+            return b"".join(found)
+    raise OversizedError(f"more than {_MAX_STREAMS} compressed streams in one body")
+
+
+def _lzma() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(memlimit=_LZMA_MEMORY_BYTES)
+
+
+_DECODERS: Final[dict[str, Callable[[], Any]]] = {
+    **dict.fromkeys(("application/x-gzip", "gzip", "zlib"), zlib.decompressobj),
+    **dict.fromkeys(("application/x-bz2", "bzip2", "bzip"), bz2.BZ2Decompressor),
+    **dict.fromkeys(("application/x-lzma", "lzma", "xz"), _lzma),
+}
 
 
 class _CompressedMessage(kombu_message.Message):  # type: ignore[misc]  # kombu is untyped

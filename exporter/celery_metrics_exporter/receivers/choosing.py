@@ -26,15 +26,7 @@ log = logging.getLogger(__name__)
 def receiver_for(
     broker: Broker, sink: Sink, link: Link, *, routing_key: str = "#", universal: bool = False
 ) -> Receiver:
-    """Make the receiver of this broker's events; connects to nothing.
-
-    Args:
-        broker: where to connect.
-        sink: takes the bodies.
-        link: is told whether the subscription stands.
-        routing_key: which events to subscribe to, where the broker can filter them.
-        universal: use the kombu receiver, which works with every broker, also where there is a faster one.
-    """
+    """Make the receiver of this broker's events, see :func:`subscription_for`; connects to nothing."""
     subscribe = subscription_for(broker, sink, routing_key=routing_key, universal=universal)
     return Receiver(broker.name, link, subscribe)
 
@@ -42,7 +34,11 @@ def receiver_for(
 def subscription_for(
     broker: Broker, sink: Sink, *, routing_key: str = "#", universal: bool = False
 ) -> Callable[[], Subscription]:
-    """A function that makes a new subscription to this broker's events; see :func:`receiver_for`."""
+    """A function that makes a new subscription to this broker's events.
+
+    ``routing_key`` says which events, where the broker can filter them; ``universal``: through kombu, also where there
+    is a faster way.
+    """
     kind = KombuSubscription if universal else fastest(broker.url)
     return partial(kind, broker, sink, routing_key=routing_key)
 

@@ -72,10 +72,7 @@ class Envelopes:
     """Feeds a sink with the bodies in envelopes."""
 
     def __init__(self, sink: Sink, serializer: str) -> None:
-        """Args:
-        sink: takes the bodies.
-        serializer: see :class:`receivers.bodies.Bodies`.
-        """
+        """See :class:`receivers.bodies.Bodies`."""
         self._sink = sink
         self._bodies = Bodies(sink, serializer)
 

@@ -36,11 +36,7 @@ class KombuSubscription:
     """One subscription through kombu; a :class:`receivers.Subscription`."""
 
     def __init__(self, broker: Broker, sink: Sink, *, routing_key: str = "#") -> None:
-        """Args:
-        broker: where to connect, see ``connection.celery_app``.
-        sink: takes the bodies.
-        routing_key: which events to subscribe to, where the broker can filter them.
-        """
+        """``routing_key``: which events to subscribe to, where the broker can filter them."""
         self._broker = broker
         self._routing_key = routing_key
         self._bodies = Bodies(sink, broker.app.conf.event_serializer)
@@ -123,11 +119,8 @@ class KombuSubscription:
             raise ConnectionError("kombu found the connection dead and made another one")
         if connection.supports_heartbeats:
             self._check_heartbeats()
-        check_redis = getattr(
-            getattr(connection.transport, "cycle", None), "maybe_check_subclient_health", None
-        )
-        if check_redis is not None:
-            check_redis()
+        if self._redis is not None:
+            connection.transport.cycle.maybe_check_subclient_health()
 
     def _check_heartbeats(self) -> None:
         received = self._transport.bytes_recv  # ``amqp.Connection`` counts frames here

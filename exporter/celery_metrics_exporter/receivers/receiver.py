@@ -39,7 +39,6 @@ class Receiver:
     def __init__(self, name: str, link: Link, subscribe: Callable[[], Subscription]) -> None:
         """Args:
         name: of the broker, for the log; without a password.
-        link: is told the state of the subscription.
         subscribe: makes a new subscription, which is opened, polled and closed here.
         """
         self._name = name
@@ -89,7 +88,11 @@ class Receiver:
                 self._receive(self._subscribe())
                 continue
             except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
-                self._lost(error)
+                self._link.mark_disconnected(
+                    one_line(error), since=error.since if isinstance(error, SilentError) else None
+                )
+                if not self._stop.is_set():
+                    self._outage.fail(error)
             if time.monotonic() - began > longest:
                 pause = first
             self._stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -127,10 +130,3 @@ class Receiver:
     def _enter(self, stage: str) -> None:
         self._stage = stage
         self._moved = True
-
-    def _lost(self, error: Exception) -> None:
-        self._link.mark_disconnected(
-            one_line(error), since=error.since if isinstance(error, SilentError) else None
-        )
-        if not self._stop.is_set():
-            self._outage.fail(error)

@@ -48,27 +48,11 @@ _INCOMPLETE: Final = object()
 class RedisSubscription:
     """One subscription on Redis; a :class:`receivers.Subscription`."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        sink: Sink,
-        *,
-        routing_key: str = "#",
-        silence_seconds: float = SILENCE_SECONDS,
-        answer_seconds: float = ANSWER_SECONDS,
-    ) -> None:
-        """Args:
-        broker: where to connect, see ``connection.celery_app``.
-        sink: takes the bodies.
-        routing_key: which events to subscribe to, ``#`` for any number of words.
-        silence_seconds: how long the server may be silent before a PING is sent.
-        answer_seconds: how long an answer may take.
-        """
+    def __init__(self, broker: Broker, sink: Sink, *, routing_key: str = "#") -> None:
+        """See :class:`receivers.kombu.KombuSubscription`."""
         self._broker = broker
         self._sink = BufferedSink(sink)
         self._routing_key = routing_key
-        self._silence_seconds = silence_seconds
-        self._answer_seconds = answer_seconds
         self._connection: Any = None
         self._redis: Any = None
         self._socket: Any = None
@@ -150,12 +134,12 @@ class RedisSubscription:
     def _check_silence(self) -> None:
         now = time.monotonic()
         if self._asked is None:
-            if now - self._heard >= self._silence_seconds:
+            if now - self._heard >= SILENCE_SECONDS:
                 self._ask("PING")
             return
         command, since = self._asked
-        if now - since >= self._answer_seconds:
-            raise SilentError(f"no answer to {command} for {self._answer_seconds:g} s", since=self._heard)
+        if now - since >= ANSWER_SECONDS:
+            raise SilentError(f"no answer to {command} for {ANSWER_SECONDS:g} s", since=self._heard)
 
     def _ask(self, *command: str) -> None:
         self._asked = (command[0], time.monotonic())

@@ -57,8 +57,7 @@ class Watchdog:
     ) -> None:
         """Args:
         name: of the broker, for the log; without a password.
-        sink: is fed by the current receiver only.
-        link: is told the state of the current receiver's subscription.
+        sink, link: are fed and told by the current receiver only.
         make: makes a new receiver for a sink and a link; connects to nothing.
         on_restart: is called for each receiver that replaces a stuck one.
         patience: seconds without progress after which a receiver is stuck.
@@ -92,7 +91,7 @@ class Watchdog:
 
     def run(self) -> None:
         """Receive until told to stop, or until too many receivers hang."""
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or self.gave_up):
             sink = RevocableSink(self._sink, self._link)
             self._receiver = receiver = self._make(sink, sink)
             thread = threading.Thread(target=receiver.run, name="receiving", daemon=True)
@@ -101,8 +100,8 @@ class Watchdog:
             if trouble is None:
                 receiver.stop()
                 thread.join(_LEAVING_SECONDS)
-            elif self._abandon(receiver, thread, sink, trouble):
-                return
+            else:
+                self._abandon(receiver, thread, sink, trouble)
 
     def _watch(self, receiver: Receiver, thread: threading.Thread, sink: RevocableSink) -> str | None:
         """Watch until something is wrong with the receiver, and return what; None when told to stop."""
@@ -128,8 +127,8 @@ class Watchdog:
 
     def _abandon(
         self, receiver: Receiver, thread: threading.Thread, sink: RevocableSink, trouble: str
-    ) -> bool:
-        """Cut the receiver off; returns whether too many hang now."""
+    ) -> None:
+        """Cut the receiver off, and give up if too many hang now."""
         where = _innermost_calls(thread)
         sink.revoke()
         self._link.mark_disconnected(trouble)
@@ -139,13 +138,12 @@ class Watchdog:
         hanging = len(self._hanging) + self._died
         receiver.cut()
         news = fields(broker=self._name, trouble=trouble, at=where, hanging=hanging)
-        if hanging >= self._max_stuck:
-            self.gave_up = True
+        self.gave_up = hanging >= self._max_stuck
+        if self.gave_up:
             log.critical("every receiver gets stuck, giving up: the process ends, restart it", extra=news)
-            return True
-        log.warning("the receiver is stuck, starting another receiver", extra=news)
-        self._on_restart()
-        return False
+        else:
+            log.warning("the receiver is stuck, starting another receiver", extra=news)
+            self._on_restart()
 
 
 class RevocableSink:

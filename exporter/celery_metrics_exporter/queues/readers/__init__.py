@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ("BrokerFacts", "BrokerReader", "QueueFacts")
+    from celery_metrics_exporter.facts import BrokerFacts
 
 
 class BrokerReader(Protocol):

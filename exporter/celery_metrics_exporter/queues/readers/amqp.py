@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
+from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.logs import fields
-from celery_metrics_exporter.queues.readers import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.readers.amqp_frames import queue_name
 from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, is_missing
 
@@ -59,10 +59,7 @@ class AmqpReader:
     """
 
     def __init__(self, broker: Broker, *, timeout: float = 3.0) -> None:
-        """Args:
-        broker: a RabbitMQ.
-        timeout: seconds for connecting, and for all answers of a reading.
-        """
+        """``timeout``: seconds for connecting, and for all answers of a reading."""
         self._session = AmqpSession(broker, timeout)
         self._reading = 0
         self._known: set[str] = set()

@@ -66,10 +66,7 @@ class AmqpSession:
     """One connection to RabbitMQ. The first :meth:`ask` opens it, and the next one after a failure."""
 
     def __init__(self, broker: Broker, timeout: float) -> None:
-        """Args:
-        broker: where to connect.
-        timeout: seconds for connecting (see ``Broker.connect``), and again for each :meth:`ask`.
-        """
+        """``timeout``: seconds for connecting (see ``Broker.connect``), and again for each :meth:`ask`."""
         self._broker = broker
         self._timeout = timeout
         self._deadline = 0.0

@@ -26,16 +26,13 @@ _VIRTUAL: Final = frozenset({"memory", "filesystem"})
 def reader_for(
     broker: Broker, *, management_url: str | None, accepts: Callable[[str], bool], max_queues: int
 ) -> BrokerReader | None:
-    """Make the reader of this broker; connects to nothing.
+    """Make the reader of this broker, or None, with a warning, for a kind that cannot be read; connects to nothing.
 
     Args:
         broker: where to connect.
         management_url: of RabbitMQ's management API, if the broker is RabbitMQ; None to do without.
         accepts: whether a queue that is found on the broker may be shown.
-        max_queues: most queues of one reading.
-
-    Returns:
-        The reader; None, with a warning in the log, for a kind of broker that cannot be read.
+        max_queues: most queues of one reading; wanted ones come first.
     """
     transport = SUPPORTED.get(broker.scheme)
     if management_url is not None:

@@ -12,8 +12,8 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.internal import is_internal
-from celery_metrics_exporter.queues.readers import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.readers.amqp_frames import queue_name
 from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, is_missing
 from celery_metrics_exporter.queues.readers.management_api import ManagementApi
@@ -52,8 +52,7 @@ class ManagementReader:
         broker: a RabbitMQ; its URL names the virtual host.
         url: of the management API, such as ``https://host:15671``; without user and password it uses those of the
             broker's URL (of the first one of a failover list).
-        accepts: whether a queue that is found may be shown.
-        max_queues: most queues that are shown; wanted ones come first.
+        accepts, max_queues: see :func:`queues.readers.choosing.reader_for`.
         timeout: seconds for connecting to the API and to AMQP each, and for the answers of each.
         """
         self._accepts = accepts
@@ -86,7 +85,10 @@ class ManagementReader:
         began = time.monotonic()
         listed = {queue.name: queue for queue in self._api.queues()}
         round_trip = time.monotonic() - began
-        shown = [listed[name] for name in self._names(wanted, listed.values())]
+        tasks = {name: queue for name, queue in listed.items() if queue.type in _TASK_QUEUES}
+        names = [name for name in wanted if name in tasks]
+        names += [name for name in sorted(tasks.keys() - set(names)) if self._is_shown(tasks[name])]
+        shown = [tasks[name] for name in names[: self._max_queues]]
         delayed = [queue for queue in listed.values() if _DELAYED.fullmatch(queue.name)]
         answers = self._session.ask(queue.name for queue in (*shown, *delayed) if _may_be_declared(queue))
         queues = {name: _MISSING for name in wanted if name not in listed}
@@ -99,14 +101,6 @@ class ManagementReader:
     def close(self) -> None:
         """Close the connection, if there is one."""
         self._session.close()
-
-    def _names(self, wanted: Collection[str], listed: Iterable[ListedQueue]) -> list[str]:
-        """The names of the queues to show: wanted ones first, then the others in alphabetical order."""
-        candidates = {queue.name: queue for queue in listed if queue.type in _TASK_QUEUES}
-        names = [name for name in wanted if name in candidates]
-        found = sorted(candidates.keys() - set(names))
-        names += [name for name in found if self._is_shown(candidates[name])]
-        return names[: self._max_queues]
 
     def _is_shown(self, queue: ListedQueue) -> bool:
         return not queue.exclusive and not is_internal(queue.name) and self._accepts(queue.name)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
 
+from celery_metrics_exporter.facts import BrokerFacts
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.internal import is_internal
-from celery_metrics_exporter.queues.readers import BrokerFacts
 from celery_metrics_exporter.queues.readers.redis_bindings import Bindings
 from celery_metrics_exporter.queues.readers.redis_heads import ListHeads
 from celery_metrics_exporter.queues.readers.redis_lengths import LengthQuery, Lengths
@@ -58,12 +58,7 @@ class RedisReader:
     def __init__(
         self, broker: Broker, *, accepts: Callable[[str], bool], max_queues: int, timeout: float = 3.0
     ) -> None:
-        """Args:
-        broker: a Redis.
-        accepts: whether a queue that is found by its binding may be shown; called once for each set of queues.
-        max_queues: most queues that are read; wanted ones come first.
-        timeout: seconds for connecting, and again for the answers of a reading.
-        """
+        """``timeout``: seconds for connecting, and again for the answers of a reading; see also ``reader_for``."""
         self._broker = broker
         self._accepts = accepts
         self._max_queues = max_queues

@@ -33,10 +33,7 @@ class Bindings:
     """The known binding tables and their queues."""
 
     def __init__(self, layout: Layout, event_exchange: str) -> None:
-        """Args:
-        layout: of the database.
-        event_exchange: the table of this exchange is not read; neither are those of remote control.
-        """
+        """``event_exchange``: its table is not read; neither are those of remote control."""
         self._layout = layout
         self._event_exchange = event_exchange
         self._tables: dict[bytes, _Table] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from celery_metrics_exporter.queues.readers import QueueFacts
+from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.queues.readers.redis_session import packed
 
 if TYPE_CHECKING:

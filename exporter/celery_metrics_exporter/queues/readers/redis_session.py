@@ -37,10 +37,7 @@ class RedisSession:
     """One connection to Redis, open from the start; ``layout`` has the keys of kombu there."""
 
     def __init__(self, broker: Broker, timeout: float) -> None:
-        """Args:
-        broker: where to connect.
-        timeout: seconds for connecting (see ``Broker.connect``), and for the answers, see :meth:`start`.
-        """
+        """``timeout``: seconds for connecting (see ``Broker.connect``), and for the answers, see :meth:`start`."""
         self._timeout = timeout
         self._deadline = 0.0
         self._connection = broker.connect(heartbeat=0, timeout=timeout)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kombu.exceptions import ChannelError
 
+from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.internal import is_internal
-from celery_metrics_exporter.queues.readers import BrokerFacts, QueueFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -31,11 +31,7 @@ class VirtualReader:
     """Reads the queues of a folder, or of this process; a :class:`queues.readers.BrokerReader`."""
 
     def __init__(self, broker: Broker, *, accepts: Callable[[str], bool], max_queues: int) -> None:
-        """Args:
-        broker: memory:// or filesystem://.
-        accepts: whether a queue that is found may be shown.
-        max_queues: most queues that are read; wanted ones come first.
-        """
+        """See :func:`queues.readers.choosing.reader_for`."""
         self._broker = broker
         self._accepts = accepts
         self._max_queues = max_queues
