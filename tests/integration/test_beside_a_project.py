@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
 from celery_metrics_exporter import __version__
 from tests.integration.known_counts import wait_until_receiving
@@ -51,17 +52,18 @@ class Installed:
     def variables(
         self, broker_url: str = "memory://", *, first_on_path: Path | None = None
     ) -> dict[str, str]:
-        """The variables of a process of this project."""
-        return clean_environment({"PYTHONPATH": str(first_on_path or ""), "PROJ_BROKER": broker_url})
+        """The variables of a process of this project, which keeps what it has compiled for the next one."""
+        own = {"PYTHONPATH": str(first_on_path or ""), "PROJ_BROKER": broker_url}
+        return clean_environment({**own, "PYTHONDONTWRITEBYTECODE": ""})
 
     def run(
-        self, name: str, *arguments: str, broker_url: str = "memory://", first_on_path: Path | None = None
+        self, name: str, *arguments: str, first_on_path: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, in the project's folder."""
         return subprocess.run(
             [self.command(name), *arguments],
             cwd=self.project,
-            env=self.variables(broker_url, first_on_path=first_on_path),
+            env=self.variables(first_on_path=first_on_path),
             capture_output=True,
             text=True,
             timeout=120,
@@ -85,19 +87,16 @@ class Installed:
         finally:
             worker.kill()
 
-    def call(self, worker: ServerProcess, broker_url: str, *, first_on_path: Path | None = None) -> None:
-        """Send a task with Celery's own command, and wait until the worker has executed it."""
-        sent = self.run(
-            *("celery", "-A", "proj", "call", TASK, "--args", "[21]"),
-            broker_url=broker_url,
-            first_on_path=first_on_path,
-        )
-        assert sent.returncode == 0, sent.stderr
-        worker.wait_until(
-            lambda: any(TASK in line and line.endswith(": 42") for line in worker.output.splitlines()),
-            timeout=30,
-            what="an executed task",
-        )
+
+def call(worker: ServerProcess, broker_url: str) -> None:
+    """Send a task, and wait until the worker has executed it."""
+    with Celery(broker=broker_url, set_as_current=False) as app:
+        app.send_task(TASK, args=[21])
+    worker.wait_until(
+        lambda: any(TASK in line and line.endswith(": 42") for line in worker.output.splitlines()),
+        timeout=30,
+        what="an executed task",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -189,14 +188,15 @@ def test_commands_of_the_project(installed: Installed) -> None:
 
 def test_worker_and_exporter_of_the_project(installed: Installed, valkey: Valkey) -> None:
     """A task of the project's package ``exporter`` is executed by its worker and counted by our command."""
-    variables = {name: installed.variables(valkey.url)[name] for name in ("PYTHONPATH", "PROJ_BROKER")}
     command = (installed.command("celery"), "-A", "proj", "exporter")
     with (
-        ExporterProcess(installed.project, (), env=variables, command=command) as exporter,
+        ExporterProcess(
+            installed.project, (), env=installed.variables(valkey.url), command=command
+        ) as exporter,
         installed.worker(valkey.url) as worker,
     ):
         wait_until_receiving(exporter)
-        installed.call(worker, valkey.url)
+        call(worker, valkey.url)
         wait_for(
             lambda: exporter.value("celery_task_succeeded_total", task=TASK, queue="celery") == 1,
             timeout=15,
@@ -217,7 +217,7 @@ def test_broken_exporter_stops_no_worker(
     """Whether a dependency of ours or our package raises an exception, Celery's own commands work."""
     path = break_module(tmp_path, broken)
     with installed.worker(valkey.url, first_on_path=path) as worker:
-        installed.call(worker, valkey.url, first_on_path=path)
+        call(worker, valkey.url)
     report = installed.run("celery", "-A", "proj", "report", first_on_path=path)
     assert (report.returncode, report.stderr) == (0, "")
 
