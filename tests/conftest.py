@@ -1,5 +1,6 @@
 """Settings of the whole test run, the marker ``needs``, and the count of what a missing backend kept from running."""
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -14,34 +15,31 @@ from tests.integration.servers import require
 #: The files that take longest, the longest first: one that comes last would keep a single process busy in the end.
 #: `--durations` tells how long; an order that is no longer quite true costs seconds only.
 _LONGEST: Final = (
-    "integration/faults/test_matrix.py",
     "test_properties.py",
+    "integration/faults/test_matrix.py",
+    "alerts/test_rules.py",
+    "helm/test_matrix.py",
     "integration/test_celery_command.py",
-    "integration/test_event_queue_messages.py",
     "integration/truth/test_truth.py",
+    "exposition/test_text.py",
     "integration/test_queues.py",
-    "test_hostile.py",
-    "integration/test_wakeup.py",
-    "fuzz/test_fuzz.py",
-    "integration/test_transports_tls.py",
-    "integration/test_doctor_rights.py",
+    "integration/test_deaf.py",
     "integration/test_doctor_workers.py",
-    "integration/test_event_queue.py",
-    "integration/test_transports.py",
-    "integration/test_servers.py",
-    "integration/test_unreachable_stop.py",
+    "receivers/test_bodies.py",
+    "integration/test_readers_redis_faults.py",
+    "cli/test_main.py",
+    "browser/test_live.py",
+    "integration/test_transports_tls.py",
+    "integration/test_event_queue_messages.py",
     "integration/test_stop.py",
+    "test_bounds.py",
     "demo/test_demo.py",
     "integration/test_app_tasks.py",
-    "helm/test_matrix.py",
-    "alerts/test_rules.py",
-    "cli/test_main.py",
-    "test_bounds.py",
+    "integration/test_app_option.py",
+    "integration/test_dashboards.py",
     "helm/test_running.py",
-    "helm/test_rules.py",
-    "integration/test_app_settings.py",
-    "exposition/test_scrapes.py",
-    "browser/test_live.py",
+    "integration/test_transports_redis.py",
+    "test_hostile.py",
 )
 
 # Examples may take long on a busy machine; a hang is what the tests' own timeout finds.
@@ -58,6 +56,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files that take longest first; `make test` gives them to its processes in this order."""
     places = {Path(__file__).parent / name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of every later collection of garbage: it stays to the end, and there is much of it."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
