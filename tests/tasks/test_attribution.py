@@ -114,13 +114,14 @@ def test_a_late_task_sent_corrects_what_follows() -> None:
 
 
 def test_a_name_that_becomes_known_corrects_what_follows() -> None:
-    """An attempt that was counted without a name, because its task-received came late."""
+    """An attempt that was counted without a name, because its task-received came late: it waits no second time."""
     rig = Rig()
+    rig.publish("other")
     attempt = rig.meet(None)
     rig.wait()
     attempt.kind = ("t", None)
     rig.meet(attempt=attempt)
-    assert rig.counted() == {("unknown", "unknown"): 1, ("t", "unknown"): 1}
+    assert rig.counted() == {("other", "q"): 1, ("unknown", "unknown"): 1, ("t", "unknown"): 1}
 
 
 def test_counts_are_good_while_an_event_is_handled(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -227,6 +227,17 @@ def test_a_first_publication_that_is_told_last() -> None:
     assert table.chain() == [third, second, first]
 
 
+def test_after_a_final_outcome_nothing_of_the_task_runs() -> None:
+    """Of an attempt that still seems to run elsewhere, the end was missed."""
+    table, running = Table(), Running()
+    first = table.start(worker="x")
+    assert first is not None
+    running.begin(first)
+    second = table.end(5.0)
+    assert table.chain() == [second, first]
+    assert running.snapshot() == []
+
+
 def test_a_replacement_ends_what_it_replaces() -> None:
     """Without an outcome, and the task that runs later is the replacement."""
     table = Table()
@@ -266,6 +277,15 @@ def test_when_a_task_was_sent() -> None:
     assert table.sent_at("u") == T0
     table.send(7.0, retries=1)
     assert table.sent_at("u") == T0 + 7
+
+
+def test_what_an_event_does_not_tell_stays_known() -> None:
+    """A task-received without a name, as of a broken client, takes away neither name nor queue."""
+    table = Table()
+    attempt = table.send()
+    assert table.receive(name=None, retries=None) is attempt
+    assert attempt is not None
+    assert (attempt.kind, attempt.retries) == (("t", "q"), 0)
 
 
 def test_an_eta_is_taken_from_either_event() -> None:
@@ -377,7 +397,9 @@ def test_a_task_that_never_ends_expires() -> None:
     assert list(table._heads) == ["runs"]
     assert table.evicted == {"capacity": 0, "expired": 1}
     table.end(uuid="runs", final=False)
-    table.wait(ATTEMPT_TTL_SECONDS)
+    table.wait(ATTEMPT_TTL_SECONDS - 1)
+    assert list(table._heads) == ["runs"]
+    table.wait(61)
     assert len(table) == 0
 
 

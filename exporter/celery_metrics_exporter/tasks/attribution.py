@@ -99,7 +99,7 @@ class Attribution:
         counts = attempt.counts
         if counts is not None and not counts.labels:  # it waits
             return counts
-        if attempt.sent or counts is not None or self._sent_is_off:
+        if counts is not None or self._sent_is_off:
             return self._settle(attempt)
         if len(self._waiting) >= MAX_WAITING:
             self._settle_oldest()
