@@ -18,6 +18,8 @@ BIN := .venv/bin
 RENDER := code=$$?; $(BIN)/python -m benchmarks.render; exit $$code
 
 export PYTHON
+# Tests and benchmarks start hundreds of processes, and without bytecode files each compiles what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help .venv demo test test-slow lint format docs screenshots dashboards chart bench soak fuzz recordings image image-check package clean
