@@ -7,6 +7,7 @@ modules that a worker imports, from the settings ``imports`` and ``include`` and
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Final
@@ -24,14 +25,12 @@ def load_app(name: str) -> Any:
     """Load the application as `celery -A` does, and read its settings. Raises ConfigError."""
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    try:
-        with redirect_stdout(sys.stderr):  # what a project prints is not part of our output
-            app = find_app(name)
-    except (Exception, SystemExit) as error:  # a project may raise anything on import
+    app, error = _tried(lambda: find_app(name))
+    if error is not None:
         raise ConfigError(
-            f"--app {name} cannot be loaded ({_reason(error)}): {_EXAMPLE}, "
+            f"--app {name} cannot be loaded ({error}): {_EXAMPLE}, "
             "and start the exporter where the project can be imported"
-        ) from error
+        )
     return checked_app(app, name)
 
 
@@ -41,24 +40,21 @@ def checked_app(app: Any, name: str) -> Any:
         kind = type(app).__name__
         hint = "; Celery does not call a function that makes one" if callable(app) else ""
         raise ConfigError(f"--app {name} is not a Celery application but a {kind}: {_EXAMPLE}{hint}")
-    try:
-        with redirect_stdout(sys.stderr):
-            str(app.conf.broker_url)  # this reads the settings, which may fail
-    except (Exception, SystemExit) as error:
-        raise ConfigError(f"--app {name}: its settings cannot be read ({_reason(error)})") from error
+    _, error = _tried(lambda: str(app.conf.broker_url))  # this reads the settings
+    if error is not None:
+        raise ConfigError(f"--app {name}: its settings cannot be read ({error})")
     return app
 
 
 def import_tasks(app: Any) -> str | None:
     """Import the modules that a worker of this application would; returns the error in one line, if there is one."""
+    return _tried(lambda: (app.loader.import_default_modules(), app.finalize()))[1]
+
+
+def _tried(call: Callable[[], Any]) -> tuple[Any, str | None]:
+    """Run a project's code, and return what it returned; and its error in one line, as it may raise anything."""
     try:
-        with redirect_stdout(sys.stderr):
-            app.loader.import_default_modules()
-            app.finalize()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
-        return _reason(error)
-    return None
-
-
-def _reason(error: BaseException) -> str:
-    return masked_text(one_line(error))
+        with redirect_stdout(sys.stderr):  # what a project prints is not part of our output
+            return call(), None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - see above
+        return None, masked_text(one_line(error))

@@ -174,23 +174,19 @@ def _configure_events(conf: Any, config: Config) -> None:
 
 
 def _ssl(tls: BrokerTls, scheme: str) -> dict[str, object]:
-    required = ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE
+    settings = {
+        "cert_reqs": ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE,
+        "ca_certs": tls.ca_file,
+        "certfile": tls.cert_file,
+        "keyfile": tls.key_file,
+    }
     if scheme in _REDIS:
         if tls.server_name is not None:
             raise ConfigError(
                 "--broker-tls-server-name works with amqps:// only: write this name as the host of the broker URL"
             )
         return {
-            "ssl_cert_reqs": required,
             "ssl_check_hostname": tls.verify,
-            "ssl_ca_certs": tls.ca_file,
-            "ssl_certfile": tls.cert_file,
-            "ssl_keyfile": tls.key_file,
+            **{f"ssl_{name}": value for name, value in settings.items()},
         }
-    return {
-        "cert_reqs": required,
-        "ca_certs": tls.ca_file,
-        "certfile": tls.cert_file,
-        "keyfile": tls.key_file,
-        "server_hostname": tls.server_name,  # None: the host of the URL
-    }
+    return {**settings, "server_hostname": tls.server_name}  # None: the host of the URL

@@ -65,7 +65,6 @@ class RemoteControl:
         report: Callable[[Sequence[WorkerFacts]], None],
         *,
         timeout: float = 3.0,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Args:
         report: takes the answers of workers; called by the thread of :meth:`run`, must not raise.
@@ -73,7 +72,6 @@ class RemoteControl:
         """
         self._broker = broker
         self._report = report
-        self._monotonic = monotonic
         self.schedule = schedule
         self._mailbox = Mailbox(broker, timeout=timeout, lifetime=4 * schedule.interval + 60)
         self._stopping = threading.Event()
@@ -98,22 +96,19 @@ class RemoteControl:
         """Ask until told to stop; reconnects forever."""
         while not self._stopping.is_set():
             try:
-                self._work()
+                probe = self.schedule.take_probe()
+                if probe is not None:
+                    told, anew = probe
+                    send_probe(self._mailbox, told, anew=anew, broker=self._broker.name)
+                commands = self.schedule.take()
+                if commands:
+                    self._ask(commands)
+                if self._listening_until is not None:
+                    self._listen(self._listening_until)
             except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
                 self._fail(error)
             self.schedule.wait(IDLE_SECONDS if self._listening_until is None else self._poll)
         self._leave()
-
-    def _work(self) -> None:
-        probe = self.schedule.take_probe()
-        if probe is not None:
-            told, anew = probe
-            send_probe(self._mailbox, told, anew=anew, broker=self._broker.name)
-        commands = self.schedule.take()
-        if commands:
-            self._ask(commands)
-        if self._listening_until is not None:
-            self._listen(self._listening_until)
 
     def _ask(self, commands: Sequence[str]) -> None:
         kept = self._mailbox.connected
@@ -153,7 +148,7 @@ class RemoteControl:
             self._refuse(_NO_REPLIES, error)
             return False
         self._poll = POLL_SECONDS[0]
-        self._listening_until = self._monotonic() + WINDOW_SECONDS
+        self._listening_until = time.monotonic() + WINDOW_SECONDS
         return True
 
     def _listen(self, until: float) -> None:
@@ -172,7 +167,7 @@ class RemoteControl:
             self._poll = POLL_SECONDS[0]
             if not self._mailbox.settled:
                 return
-        elif self._monotonic() < until and not self._mailbox.settled:
+        elif time.monotonic() < until and not self._mailbox.settled:
             self._poll = min(1.5 * self._poll, POLL_SECONDS[1])
             return
         self._listening_until = None
@@ -218,9 +213,9 @@ class RemoteControl:
         return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
     def _leave(self) -> None:
-        deadline = self._monotonic() + LEAVING_SECONDS
+        deadline = time.monotonic() + LEAVING_SECONDS
         try:
-            while self._listening_until is not None and self._mailbox.owed and self._monotonic() < deadline:
+            while self._listening_until is not None and self._mailbox.owed and time.monotonic() < deadline:
                 self._listen(self._listening_until)
                 time.sleep(POLL_SECONDS[0])
             self._mailbox.close()

@@ -55,14 +55,22 @@ class KombuSubscription:
         self._connection = connection = self._broker.connect()
         self._transport = connection.connection
         limit_messages(self._transport)
-        keep_bodies_raw(connection.default_channel)
-        receiver = _RawReceiver(
-            connection.default_channel,
+        channel = connection.default_channel
+        keep_bodies_raw(channel)
+        receiver = EventReceiver(
+            channel,
             app=app,
             routing_key=self._routing_key,
             node_id=DURABLE_NODE if app.conf.event_queue_durable else uuid(),
         )
-        self._consumer = receiver.consumer(self._bodies.take, self._bodies.unreadable)
+        self._consumer = connection.Consumer(  # declares the event queue
+            receiver.queue,
+            channel,
+            on_message=self._bodies.take,  # before the body is decoded
+            on_decode_error=self._bodies.unreadable,
+            no_ack=True,
+            accept=receiver.accept,
+        )
         self._consumer.consume()  # over AMQP this waits for consume-ok
         if connection.transport.driver_type == "redis":
             self._confirm()
@@ -142,22 +150,7 @@ def declare_durable_queue(broker: Broker, *, routing_key: str, timeout: float) -
     connection = broker.connect(heartbeat=0, timeout=timeout)
     try:
         channel = connection.default_channel
-        receiver = _RawReceiver(channel, app=broker.app, routing_key=routing_key, node_id=DURABLE_NODE)
+        receiver = EventReceiver(channel, app=broker.app, routing_key=routing_key, node_id=DURABLE_NODE)
         receiver.queue(channel).declare()
     finally:
         connection.collect()
-
-
-class _RawReceiver(EventReceiver):  # type: ignore[misc]  # celery is untyped
-    """Celery's EventReceiver, whose consumer gets messages before their bodies are decoded."""
-
-    def consumer(self, on_message: Any, on_unreadable: Any) -> Any:
-        """Declare the event queue and return its consumer, which does not consume yet."""
-        return self.channel.connection.client.Consumer(
-            self.queue,
-            channel=self.channel,
-            on_message=on_message,
-            on_decode_error=on_unreadable,
-            no_ack=True,
-            accept=self.accept,
-        )

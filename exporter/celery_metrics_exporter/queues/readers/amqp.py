@@ -20,7 +20,7 @@ from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.logs import fields
-from celery_metrics_exporter.queues.readers.amqp_frames import queue_name
+from celery_metrics_exporter.queues.readers.amqp_frames import is_queue_name
 from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, is_missing
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class AmqpReader:
             amqp.exceptions.AMQPError: the broker closed or refused the connection.
         """
         self._reading += 1
-        names = {name for name in wanted if queue_name(name) is not None} | {_LAST_DELAYED}
+        names = {name for name in wanted if is_queue_name(name)} | {_LAST_DELAYED}
         self._known &= names
         self._refused = {name: queue for name, queue in self._refused.items() if name in names}
         answers = self._ask(names)
@@ -133,5 +133,5 @@ class AmqpReader:
             return QueueFacts(exists=True, ready=ready, consumers=consumers)
         refused = self._refused.get(name)
         if refused is None:  # the name is invalid, or the round trips did not suffice
-            return _MISSING if queue_name(name) is None else None
+            return None if is_queue_name(name) else _MISSING
         return _MISSING if refused.missing else None

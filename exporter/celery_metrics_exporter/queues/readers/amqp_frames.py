@@ -32,8 +32,8 @@ _SHORTEST_METHOD_BYTES: Final = 4
 _LONGEST_NAME_BYTES: Final = 255
 
 
-def queue_name(name: str) -> bytes | None:
-    """A queue's name as bytes; None for a name that no queue can have.
+def is_queue_name(name: str) -> bool:
+    """Whether a queue can have this name.
 
     RabbitMQ removes line ends (``rabbit_channel:strip_cr_lf``) and would answer for another queue. The empty name means
     the queue that was declared last.
@@ -41,8 +41,8 @@ def queue_name(name: str) -> bytes | None:
     try:
         text = name.encode()
     except UnicodeEncodeError:
-        return None
-    return None if not 0 < len(text) <= _LONGEST_NAME_BYTES or b"\n" in text or b"\r" in text else text
+        return False
+    return 0 < len(text) <= _LONGEST_NAME_BYTES and b"\n" not in text and b"\r" not in text
 
 
 def method(channel: int, which: Method, arguments: bytes = b"") -> bytes:
@@ -60,9 +60,10 @@ def close(channel: int, which: Method) -> bytes:
     return method(channel, which, b"\0" * 7)  # code 0, no text, caused by no method
 
 
-def passive_declare(channel: int, queue: bytes) -> bytes:
-    """The frame that asks for a queue without creating it."""
-    arguments = b"\0\0%c%b\x01\0\0\0\0" % (len(queue), queue)  # reserved, name, flags, an empty table
+def passive_declare(channel: int, queue: str) -> bytes:
+    """The frame that asks for a queue without creating it; its name is valid, see :func:`is_queue_name`."""
+    name = queue.encode()
+    arguments = b"\0\0%c%b\x01\0\0\0\0" % (len(name), name)  # reserved, name, flags, an empty table
     return method(channel, spec.Queue.Declare, arguments)
 
 

@@ -22,7 +22,7 @@ from amqp.exceptions import error_for_code
 from celery_metrics_exporter.queues.readers import amqp_frames as frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from celery_metrics_exporter.connection.celery_app import Broker
 
@@ -78,7 +78,7 @@ class AmqpSession:
         self._buffer = bytearray()
 
     def ask(self, existing: Iterable[str], uncertain: Iterable[str] = ()) -> Answers:
-        """Declare queues passively; all names must be valid (``amqp_frames.queue_name``).
+        """Declare queues passively; all names must be valid (``amqp_frames.is_queue_name``).
 
         It takes one round trip for each BATCH of queues if at most the last WIDTH of ``uncertain`` are missing, and one
         more when some of ``uncertain`` exist. Otherwise it takes more, TRIPS at most: a round trip finds one missing
@@ -153,8 +153,14 @@ class AmqpSession:
 
     def _exchange(self, declares: dict[int, deque[str]], answers: Answers) -> list[str]:
         """Send the declares and wait for all answers; returns the queues without one, whose channel was closed."""
+        encoded = []
+        for channel, names in declares.items():
+            if channel not in self._open:
+                self._open.add(channel)
+                encoded.append(frames.open_channel(channel))
+            encoded += [frames.passive_declare(channel, name) for name in names]
         sent = time.monotonic()
-        self._send(self._encoded(declares))
+        self._send(b"".join(encoded))
         unanswered: list[str] = []
         while declares:
             received = self._receive()
@@ -165,33 +171,16 @@ class AmqpSession:
                 if method == spec.Queue.DeclareOk:
                     answers.found[asked.popleft()] = frames.counts(arguments)
                 elif method == spec.Channel.Close:
-                    unanswered += self._on_channel_close(channel, arguments, asked, answers)
+                    code, text, cause = frames.reason(arguments)
+                    if cause != spec.Queue.Declare:
+                        raise error_for_code(code, text, cause, AmqpConnectionError)
+                    answers.refused[asked.popleft()] = text
+                    unanswered += asked
+                    asked.clear()
+                    self._open.remove(channel)
+                    self._send(frames.method(channel, spec.Channel.CloseOk))
                 if not asked:
                     del declares[channel]
-        return unanswered
-
-    def _encoded(self, declares: Mapping[int, Iterable[str]]) -> bytes:
-        encoded = []
-        for channel, names in declares.items():
-            if channel not in self._open:
-                self._open.add(channel)
-                encoded.append(frames.open_channel(channel))
-            valid = map(frames.queue_name, names)
-            encoded += [frames.passive_declare(channel, name) for name in valid if name is not None]
-        return b"".join(encoded)
-
-    def _on_channel_close(
-        self, channel: int, arguments: bytes, asked: deque[str], answers: Answers
-    ) -> Iterable[str]:
-        """Note the refusal of the next queue of this channel; returns the queues after it, which get no answer."""
-        code, text, cause = frames.reason(arguments)
-        if cause != spec.Queue.Declare:
-            raise error_for_code(code, text, cause, AmqpConnectionError)
-        answers.refused[asked.popleft()] = text
-        unanswered = tuple(asked)
-        asked.clear()
-        self._open.remove(channel)
-        self._send(frames.method(channel, spec.Channel.CloseOk))
         return unanswered
 
     def _close_additional_channels(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.internal import is_internal
-from celery_metrics_exporter.queues.readers.amqp_frames import queue_name
+from celery_metrics_exporter.queues.readers.amqp_frames import is_queue_name
 from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, is_missing
 from celery_metrics_exporter.queues.readers.management_api import ManagementApi
 
@@ -107,7 +107,7 @@ class ManagementReader:
 
 
 def _may_be_declared(queue: ListedQueue) -> bool:
-    return not queue.expires and not queue.exclusive and queue_name(queue.name) is not None
+    return not queue.expires and not queue.exclusive and is_queue_name(queue.name)
 
 
 def _facts(queue: ListedQueue, answers: Answers) -> QueueFacts | None:
