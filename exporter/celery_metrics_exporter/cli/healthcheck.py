@@ -48,13 +48,15 @@ def check_health(addresses: Sequence[ListenAddress], web_config_file: str | None
 
     A configuration file that cannot be read now does no harm: the exporter serves what it read before.
     """
-    tls = _tls_of(web_config_file)
+    tls = None
+    if web_config_file is not None:
+        with suppress(ConfigError):
+            tls = read_web_config(web_config_file, NamedFiles()).tls
     said = "healthy"
     for address in addresses:
-        healthy, text = _ask(address, tls, maybe_tls=web_config_file is not None)
+        healthy, said = _ask(address, tls, maybe_tls=web_config_file is not None)
         if not healthy:
-            return False, f"{address}: {text}"
-        said = text
+            return False, f"{address}: {said}"
     return True, said
 
 
@@ -98,15 +100,6 @@ def _answer(connection: http.client.HTTPConnection) -> tuple[bool, str]:
     finally:
         connection.close()
     return response.status == HTTPStatus.OK, text or f"HTTP status {response.status}"
-
-
-def _tls_of(path: str | None) -> TlsConfig | None:
-    if path is None:
-        return None
-    try:
-        return read_web_config(path, NamedFiles()).tls
-    except ConfigError:
-        return None
 
 
 def _context(tls: TlsConfig | None) -> ssl.SSLContext:
