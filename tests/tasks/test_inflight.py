@@ -116,6 +116,31 @@ def test_a_second_outcome_of_an_attempt(missed: bool) -> None:
     assert table.end(3.1) is None
 
 
+def test_an_outcome_that_is_repeated_while_the_task_runs_again() -> None:
+    """The outcome of the delivery before does not end this one."""
+    table = Table()
+    attempt = table.send()
+    table.receive()
+    table.start()
+    table.end(3.0)
+    table.receive(4.0)
+    table.start(5.0)
+    assert table.end(3.0) is None
+    assert attempt is not None
+    assert attempt.open == 1
+
+
+def test_the_newest_of_two_running_attempts_has_the_outcome() -> None:
+    """The retry count tells which is the newest, not the order in which they were heard of."""
+    table = Table()
+    newest = table.receive(4.0, retries=1)
+    table.start(5.0)
+    oldest = table.receive(1.0, retries=0)
+    assert table.start(2.0) is oldest
+    assert table.chain() == [oldest, newest]
+    assert table.end(6.0) is newest
+
+
 def test_a_message_that_is_delivered_again_has_another_outcome() -> None:
     """The attempt is open again, whether the delivery or the start is told first."""
     for step in ("receive", "start"):
