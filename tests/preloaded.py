@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,8 @@ _IMPORTS: Final = (
 #: Their pools of green threads replace parts of the standard library before anything else is imported.
 _FIRST: Final = {"eventlet", "gevent"}
 _ORDER_BYTES: Final = 1 << 18
+#: Threads that start programs at once start one process to fork them from.
+_ONE_SOURCE: Final = threading.Lock()
 
 
 def is_preloaded(argv: Sequence[str], env: Mapping[str, str]) -> bool:
@@ -61,13 +64,12 @@ class Preloaded:
         self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, stdout: int, stderr: int
     ) -> None:
         order = json.dumps({"argv": list(argv[2:]), "env": dict(env), "cwd": str(cwd or Path.cwd())})
-        self._news, told = os.pipe()
-        try:
-            socket.send_fds(_source(), [order.encode()], [told, stdout, stderr])
-        finally:
-            os.close(told)
+        # Two messages: the process id, and the exit code in the end.
+        self._news, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with told, _ONE_SOURCE:
+            socket.send_fds(_source(), [order.encode()], [told.fileno(), stdout, stderr])
         self.returncode: int | None = None
-        self.pid = int(os.read(self._news, 100))
+        self.pid = int(self._news.recv(100))
 
     def poll(self) -> int | None:
         """Return the exit code, or minus the signal; None while it runs."""
@@ -82,8 +84,8 @@ class Preloaded:
 
     def _end(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._news], [], [], timeout)[0]:
-            self.returncode = int(os.read(self._news, 100))
-            os.close(self._news)
+            self.returncode = int(self._news.recv(100))
+            self._news.close()
         return self.returncode
 
 
@@ -165,6 +167,9 @@ def _run(argv: list[str], env: dict[str, str], cwd: str) -> NoReturn:
 
 
 if __name__ == "__main__":
+    file = int(sys.argv[1])
+    os.closerange(3, file)  # what a shell may have left open
+    os.closerange(file + 1, os.sysconf("SC_OPEN_MAX"))
     for name in _IMPORTS:
         importlib.import_module(name)
-    _run_orders(socket.socket(fileno=int(sys.argv[1])))
+    _run_orders(socket.socket(fileno=file))
