@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from celery_metrics_exporter.logs import ThrottledLog
+from celery_metrics_exporter.web.config import WebConfig
 from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.stream import ClientStream, TlsStream
 from celery_metrics_exporter.web.tls import Tls
@@ -25,7 +26,7 @@ _ANSWER = (
 class Handshakes:
     """Lets TLS clients in, and says which are refused."""
 
-    def __init__(self, current: Callable[[], Tls], limits: Limits) -> None:
+    def __init__(self, current: Callable[[], WebConfig], limits: Limits) -> None:
         self._current = current
         self._limits = limits
         self._tell = partial(ThrottledLog(log).log, logging.WARNING, "TLS connections are refused")
@@ -41,7 +42,7 @@ class Handshakes:
                 await plain.write(_ANSWER)
                 await plain.linger()
             return None
-        stream = TlsStream(sock, self._current().context, received)
+        stream = TlsStream(sock, self._tls().context, received)
         reason = await self._shake_hands(stream)
         if reason is None:
             return stream
@@ -60,6 +61,12 @@ class Handshakes:
         except ssl.SSLError as error:
             return (error.reason or "unknown").lower().replace("_", " ")
         # Another version may hold by now: whom that one lets in is let in.
-        if self._current().admits(stream.certificate):
+        if self._tls().admits(stream.certificate):
             return None
         return "no allowed name in the client's certificate"
+
+    def _tls(self) -> Tls:
+        tls = self._current().tls
+        if tls is None:  # WebConfigFile lets TLS neither come nor go
+            raise RuntimeError("TLS is gone")
+        return tls
