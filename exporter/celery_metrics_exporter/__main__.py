@@ -1,4 +1,4 @@
-"""`python -m exporter` is `celery-exporter`."""
+"""`python -m celery_metrics_exporter` is `celery-exporter`."""
 
 import sys
 

@@ -36,7 +36,7 @@ OUTCOMES = {
 
 
 class Demo(ExporterProcess):
-    """`python -m exporter demo`, with its temporary files below a folder of the test."""
+    """`python -m celery_metrics_exporter demo`, with its temporary files below a folder of the test."""
 
     def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
         self.temporary = folder / "tmp"

@@ -9,7 +9,7 @@ import pytest
 from celery_metrics_exporter.web.config import RateLimit, WebConfig, read_web_config
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.named_files import NamedFiles
-from celery_metrics_exporter.web.tls_names import DEFAULT_CIPHERS, ClientAuth
+from celery_metrics_exporter.web.tls_names import DEFAULT_CIPHERS
 from tests.web_files import HASH, WebFiles
 
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: key.pem\n"
@@ -24,6 +24,12 @@ def files(tmp_path: Path) -> WebFiles:
 def read(files: WebFiles, text: str) -> WebConfig:
     """Read a configuration."""
     return read_web_config(str(files.write(text)), NamedFiles())
+
+
+def ciphers_of(context: ssl.SSLContext) -> tuple[str, ...]:
+    """The cipher suites that it offers up to TLS 1.2, best first."""
+    offered = [str(each["name"]) for each in context.get_ciphers()]
+    return tuple(name for name in offered if not name.startswith("TLS_"))
 
 
 @pytest.mark.parametrize(
@@ -63,16 +69,19 @@ def test_everything_at_once(files: WebFiles) -> None:
     )
     tls = config.tls
     assert tls is not None
-    assert tls.cert.content == (files.folder / "server.pem").read_bytes()
-    assert tls.key.content == (files.folder / "key.pem").read_bytes()
-    assert tls.client_ca is not None
-    assert tls.client_ca.content == (files.folder / "ca.pem").read_bytes()
-    assert tls.client_auth is ClientAuth.REQUIRE_AND_VERIFY
+    assert tls._cert.content == (files.folder / "server.pem").read_bytes()
+    assert tls._key.content == (files.folder / "key.pem").read_bytes()
     assert tls.allowed_sans == frozenset({"prometheus.example", "10.0.0.1"})
-    assert (tls.min_version, tls.max_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-    assert tls.ciphers == ("ECDHE-RSA-AES256-GCM-SHA384", "AES128-SHA")
-    assert tls.prefer_server_ciphers is False
-    assert tls.curve == "secp384r1"
+    context = tls.context
+    authority = ssl.PEM_cert_to_DER_cert((files.folder / "ca.pem").read_text())
+    assert context.get_ca_certs(binary_form=True) == [authority]
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert (context.minimum_version, context.maximum_version) == (
+        ssl.TLSVersion.TLSv1_2,
+        ssl.TLSVersion.TLSv1_3,
+    )
+    assert ciphers_of(context) == ("ECDHE-RSA-AES256-GCM-SHA384", "AES128-SHA")
+    assert not context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
     assert config.headers == {
         "Strict-Transport-Security": "max-age=31536000",
         "X-Frame-Options": "deny",
@@ -86,10 +95,15 @@ def test_defaults_are_the_toolkits(files: WebFiles) -> None:
     """With a certificate alone: TLS 1.2 and 1.3, the server's order, suites with forward secrecy, no client asked."""
     tls = read(files, TLS).tls
     assert tls is not None
-    assert (tls.min_version, tls.max_version) == (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-    assert (tls.client_auth, tls.allowed_sans, tls.client_ca) == (ClientAuth.NONE, None, None)
-    assert tls.prefer_server_ciphers is True
-    assert (tls.ciphers, tls.curve) == (DEFAULT_CIPHERS, None)
+    context = tls.context
+    assert (context.minimum_version, context.maximum_version) == (
+        ssl.TLSVersion.TLSv1_2,
+        ssl.TLSVersion.TLSv1_3,
+    )
+    assert context.verify_mode is ssl.CERT_NONE
+    assert (context.get_ca_certs(), tls.allowed_sans) == ([], None)
+    assert context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
+    assert ciphers_of(context) == DEFAULT_CIPHERS
 
 
 def test_inline_certificates(files: WebFiles) -> None:
@@ -141,5 +155,5 @@ def test_the_example_of_the_documentation(files: WebFiles) -> None:
     (files.folder / "key.pem").rename(files.folder / "server-key.pem")
     config = read(files, example)
     assert config.tls is not None
-    assert config.tls.client_auth is ClientAuth.REQUIRE_AND_VERIFY
+    assert config.tls.context.verify_mode is ssl.CERT_REQUIRED
     assert bcrypt.checkpw(b"change-me", config.users[b"prometheus"])

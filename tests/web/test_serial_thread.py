@@ -70,6 +70,7 @@ def test_a_call_that_is_cancelled_before_its_turn_is_not_made(thread: SerialThre
         await asyncio.sleep(0)
         running.cancel()
         waiting.cancel()
+        await asyncio.sleep(0)
         go_on.set()
         await last
 

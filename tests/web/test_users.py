@@ -260,6 +260,6 @@ def test_memory_is_bounded(thread: SerialThread) -> None:
             await users.verdict(HASHES, basic("alice", f"pass{number}"), "10.0.0.1")
 
     asyncio.run(ask())
-    assert len(users._wrong._digests) == 1024
-    assert all(len(digest) == 32 for digest in users._wrong._digests)
+    assert len(users._wrong) == 1024
+    assert all(len(digest) == 32 for digest in users._wrong)
     assert counting.hashes == []

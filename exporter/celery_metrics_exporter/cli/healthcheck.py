@@ -19,10 +19,8 @@ from typing import Final
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.config import read_web_config
-from celery_metrics_exporter.web.config_tls import TlsConfig
-from celery_metrics_exporter.web.key_pair import EncryptedKeyError, load_key_pair
 from celery_metrics_exporter.web.named_files import NamedFiles
-from celery_metrics_exporter.web.tls import set_versions
+from celery_metrics_exporter.web.tls import Tls
 
 TIMEOUT_SECONDS: Final = 3.0
 
@@ -60,7 +58,7 @@ def check_health(addresses: Sequence[ListenAddress], web_config_file: str | None
     return True, said
 
 
-def _ask(address: ListenAddress, tls: TlsConfig | None, *, maybe_tls: bool) -> tuple[bool, str]:
+def _ask(address: ListenAddress, tls: Tls | None, *, maybe_tls: bool) -> tuple[bool, str]:
     if not address.port:
         return False, "its port is chosen by the system at the start: ask at a fixed port"
     host = _LOOPBACK.get(address.host, address.host)
@@ -74,7 +72,7 @@ def _ask(address: ListenAddress, tls: TlsConfig | None, *, maybe_tls: bool) -> t
         return False, f"no answer: {reason.lower()}"
 
 
-def _ask_over_tls(host: str, port: int, tls: TlsConfig | None) -> tuple[bool, str] | None:
+def _ask_over_tls(host: str, port: int, tls: Tls | None) -> tuple[bool, str] | None:
     """The answer; None where the server does not speak TLS."""
     context = _context(tls)
     try:
@@ -102,12 +100,10 @@ def _answer(connection: http.client.HTTPConnection) -> tuple[bool, str]:
     return response.status == HTTPStatus.OK, text or f"HTTP status {response.status}"
 
 
-def _context(tls: TlsConfig | None) -> ssl.SSLContext:
+def _context(tls: Tls | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if tls is not None:
-        with suppress(ConfigError, EncryptedKeyError, ssl.SSLError):  # as if there were none
-            set_versions(context, tls)
-            load_key_pair(context, tls.cert.content, tls.key.content)
+        tls.equip(context)
     return context

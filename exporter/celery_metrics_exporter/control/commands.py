@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from celery_metrics_exporter.control.probe import Probed
+    from celery_metrics_exporter.control import Probed
 
 #: Makes workers send a heartbeat event now; they send no answer.
 HEARTBEAT: Final = "heartbeat"

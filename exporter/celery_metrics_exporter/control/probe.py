@@ -11,13 +11,13 @@ import os
 import socket
 import time
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from celery.utils import uuid
 from celery.utils.time import utcoffset
 
-from celery_metrics_exporter.control import RefusedError
+from celery_metrics_exporter.control import Probed, RefusedError
 from celery_metrics_exporter.control.transport import Message
 from celery_metrics_exporter.facts import PROBE
 from celery_metrics_exporter.logs import fields
@@ -28,19 +28,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROUTING_KEY: Final = PROBE.replace("-", ".")
-
-
-class Probed(Protocol):
-    """Is told the result of a probe; called by the thread that sends it."""
-
-    def published(self) -> None:
-        """The broker has accepted the probe."""
-
-    def refused(self) -> None:
-        """The broker refuses the probe, or would not deliver it to us."""
-
-    def failed(self) -> None:
-        """The broker cannot be reached, or does not answer."""
 
 
 def send_probe(mailbox: Mailbox, told: Probed, *, anew: bool, broker: str) -> None:

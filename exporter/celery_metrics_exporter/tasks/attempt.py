@@ -19,7 +19,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from celery_metrics_exporter.tasks.counts import Counts
+    from celery_metrics_exporter.tasks.counts import Counts, Kind
 
 #: How many earlier events, and how many starts without a task-sent, an attempt remembers. A message that is delivered
 #: again and again (``visibility_timeout`` shorter than an eta) has more.
@@ -27,8 +27,6 @@ MAX_PAST = 32
 #: ``Attempt.ended`` of an attempt that will have no outcome.
 NO_OUTCOME = -1.0
 
-#: Name and queue of a publication; None while unknown.
-Kind: TypeAlias = tuple[str | None, str | None]
 #: The attempts that run on one worker.
 RunningHere: TypeAlias = "dict[Attempt, None]"
 

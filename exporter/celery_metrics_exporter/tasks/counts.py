@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from celery_metrics_exporter.labels import SeriesLimit
-    from celery_metrics_exporter.tasks.attempt import Kind
+
+#: Name and queue of a publication; None while unknown.
+Kind: TypeAlias = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from celery_metrics_exporter.tasks.matching import (
 if TYPE_CHECKING:
     from celery_metrics_exporter.clock import BatchClock
     from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
-    from celery_metrics_exporter.tasks.attempt import Kind
+    from celery_metrics_exporter.tasks.counts import Kind
 
 #: A full table evicts one task in this many at once.
 EVICTED_AT_ONCE = 1000

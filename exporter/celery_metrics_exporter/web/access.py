@@ -7,7 +7,7 @@ and headers are set on every answer.
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 
@@ -19,6 +19,7 @@ from celery_metrics_exporter.web.users import Users, Verdict
 
 log = logging.getLogger(__name__)
 
+_PROBE = "/-/healthy"  # for everybody, at any rate: it has no credentials, and a failing one would restart the exporter
 _UNCACHED = (PLAIN_TEXT, ("Cache-Control", "no-store"))
 _CHALLENGE = ("WWW-Authenticate", 'Basic realm="celery-exporter", charset="UTF-8"')
 _SOON = ("Retry-After", "1")
@@ -31,19 +32,11 @@ _TOO_MANY_LOGINS = Answer(HTTPStatus.TOO_MANY_REQUESTS, b"too many logins at onc
 class AccessControl:
     """A page around another one, which it shows to whom the configuration lets in."""
 
-    def __init__(
-        self, page: Page, current: Callable[[], WebConfig], users: Users, *, open_paths: Collection[str]
-    ) -> None:
-        """Args:
-        page: what is guarded.
-        current: the configuration that holds at the moment.
-        users: judges credentials.
-        open_paths: for everybody, at any rate.
-        """
+    def __init__(self, page: Page, current: Callable[[], WebConfig], users: Users) -> None:
+        """``current`` gives the configuration that holds at the moment."""
         self._page = page
         self._current = current
         self._users = users
-        self._open_paths = open_paths
         self._bucket = _Bucket()
         self._tell = partial(
             ThrottledLog(log).log, logging.WARNING, "clients without the right credentials are refused"
@@ -52,7 +45,7 @@ class AccessControl:
     async def __call__(self, request: Request) -> Answer:
         """Answer a request, or let the page answer it."""
         config = self._current()
-        refusal = None if request.path in self._open_paths else await self._refusal(config, request)
+        refusal = None if request.path == _PROBE else await self._refusal(config, request)
         return _with_headers(refusal or await self._page(request), config.headers)
 
     async def _refusal(self, config: WebConfig, request: Request) -> Answer | None:

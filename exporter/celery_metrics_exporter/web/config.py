@@ -8,13 +8,13 @@ web/handler.go (validateUsers, validateHeaderConfig). Where this is stricter, do
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from celery_metrics_exporter.web.config_tls import TlsConfig, TlsSection
-from celery_metrics_exporter.web.named_files import NamedFiles, UnreadableError
-from celery_metrics_exporter.web.yaml_reading import Node, Place, Reading
+from celery_metrics_exporter.web.named_files import NamedFiles
+from celery_metrics_exporter.web.tls import Tls, read_tls
+from celery_metrics_exporter.web.yaml_reading import Entry, read_yaml
 
 _SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 #: The headers that may be set, with the values of those that have a fixed choice.
@@ -31,7 +31,7 @@ _HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 _HASH = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}")
 #: 2**cost rounds: 10 takes 0.07 s, 18 takes 18 s; with more no client would wait for its first answer.
 _COSTS = range(4, 19)
-_DURATION = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h)")
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -45,9 +45,9 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebConfig:
-    """The whole file. ``users``: name -> bcrypt hash; empty: nobody has to say who they are."""
+    """The whole file, ready for use. ``users``: name -> bcrypt hash; empty: nobody has to say who they are."""
 
-    tls: TlsConfig | None = None
+    tls: Tls | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     users: Mapping[bytes, bytes] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     rate_limit: RateLimit | None = None
@@ -61,81 +61,74 @@ def read_web_config(path: str, files: NamedFiles) -> WebConfig:
     """
     try:
         content = files.read(path)
-    except UnreadableError as error:
-        raise Place(path, 1).refuse(str(error)) from None
-    reading = Reading(path, content)
-    sections = reading.mapping(reading.root, "the file", _SECTIONS)
-    http = reading.mapping(sections.get("http_server_config"), "http_server_config", ("http2", "headers"))
-    reading.flag(http.get("http2"), "http2", default=True)  # part of the format; HTTP/1.1 alone is offered
+    except OSError as error:
+        raise Entry(path, "the file").refuse(str(error)) from None
+    sections = read_yaml(path, content).entries(_SECTIONS)
+    http = sections["http_server_config"].entries(("http2", "headers"))
+    http["http2"].flag(default=True)  # part of the format; HTTP/1.1 alone is offered
     return WebConfig(
-        tls=TlsSection(reading, files, Path(path).parent).read(sections.get("tls_server_config")),
-        headers=_headers(reading, http.get("headers")),
-        users=_users(reading, sections.get("basic_auth_users")),
-        rate_limit=_rate_limit(reading, sections.get("rate_limit")),
+        tls=read_tls(sections["tls_server_config"], files, Path(path).parent),
+        headers=_headers(http["headers"]),
+        users=_users(sections["basic_auth_users"]),
+        rate_limit=_rate_limit(sections["rate_limit"]),
     )
 
 
-def _headers(reading: Reading, node: Node | None) -> Mapping[str, str]:
+def _headers(section: Entry) -> Mapping[str, str]:
     headers = {}
-    for name, value in reading.mapping(node, "headers", _HEADERS).items():
-        text = reading.text(value, name)
+    for name, entry in section.entries(_HEADERS).items():
+        text = entry.text()
         choice = _HEADERS[name]
         if choice and text not in choice:
-            raise reading.place(value).refuse(f"{name} must be {' or '.join(choice)}")
+            raise entry.refuse(f"{name} must be {' or '.join(choice)}")
         text = " ".join(text.split("\n")).strip()
         if not (text.isascii() and text.isprintable()):
-            raise reading.place(value).refuse(f"{name} must be printable ASCII")
+            raise entry.refuse(f"{name} must be printable ASCII")
         if text:
             headers[name] = text
     return MappingProxyType(headers)
 
 
-def _users(reading: Reading, node: Node | None) -> Mapping[bytes, bytes]:
+def _users(section: Entry) -> Mapping[bytes, bytes]:
     users = {}
-    for name, value in reading.mapping(node, "basic_auth_users").items():
-        place = reading.place(value)
+    for name, entry in section.entries().items():
         if ":" in name:
-            raise place.refuse(f"user {name}: HTTP cannot send a name with a colon")
-        text = reading.text(value, f"the hash of user {name}")
+            raise entry.refuse(f"user {name}: HTTP cannot send a name with a colon")
+        text = replace(entry, name=f"the hash of user {name}").text()
         match = _HASH.fullmatch(text)
         if match is None:
-            raise place.refuse(
+            raise entry.refuse(
                 f"user {name}: this is no bcrypt hash; make one with: htpasswd -nBC 10 {name or 'NAME'}"
             )
         if int(match[1]) not in _COSTS:
-            raise place.refuse(
+            raise entry.refuse(
                 f"user {name}: the cost of the hash must be {_COSTS.start} to {_COSTS.stop - 1}"
             )
         users[name.encode()] = text.encode()
     return MappingProxyType(users)
 
 
-def _rate_limit(reading: Reading, node: Node | None) -> RateLimit | None:
-    entries = reading.mapping(node, "rate_limit", ("burst", "interval"))
-    if node is None or not entries:
+def _rate_limit(section: Entry) -> RateLimit | None:
+    entries = section.entries(("burst", "interval"))
+    if not entries:
         return None
     if "interval" not in entries:
-        raise reading.place(node).refuse("rate_limit without interval limits nothing: add for example 100ms")
-    interval = _duration(reading, entries["interval"])
-    burst = reading.whole(entries.get("burst"), "burst")
+        raise section.refuse("rate_limit without interval limits nothing: add for example 100ms")
+    interval = _duration(entries["interval"])
+    burst = entries["burst"].whole()
     if interval == 0:
         return None
     if burst < 1:
-        place = reading.place(entries.get("burst", node))
-        raise place.refuse("burst must be at least 1: with less nobody is answered")
+        raise entries["burst"].refuse("burst must be at least 1: with less nobody is answered")
     return RateLimit(interval, burst)
 
 
-def _duration(reading: Reading, node: Node) -> float:
+def _duration(entry: Entry) -> float:
     """As Go's time.ParseDuration; a bare number is nanoseconds, as in yaml.v2."""
-    text = reading.text(node, "interval")
+    text = entry.text()
     if re.fullmatch(r"\d+", text):
         return int(text) * 1e-9
     parts = _DURATION.findall(text)
-    if not parts or "".join(parts) != text:
-        raise reading.place(node).refuse("interval must be a duration: write for example 100ms or 1s")
-    seconds = 0.0
-    for part in parts:
-        number = part.rstrip("nuµμmsh")
-        seconds += float(number) * _SECONDS[part[len(number) :]]
-    return seconds
+    if not parts or "".join(f"{number}{unit}" for number, unit in parts) != text:
+        raise entry.refuse("interval must be a duration: write for example 100ms or 1s")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)

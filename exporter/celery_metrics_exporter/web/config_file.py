@@ -7,23 +7,13 @@ settled at the start, in the toolkit and here.
 
 import logging
 import threading
-from dataclasses import dataclass
 
 from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.web.config import WebConfig, read_web_config
 from celery_metrics_exporter.web.named_files import NamedFiles
-from celery_metrics_exporter.web.tls import Tls
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """What the file says, ready for use; without ``tls`` it is plain HTTP."""
-
-    config: WebConfig
-    tls: Tls | None
 
 
 class WebConfigFile:
@@ -34,7 +24,7 @@ class WebConfigFile:
         self._path = path
         self._lock = threading.Lock()
         self._files = NamedFiles()
-        self._version = self._read(self._files)
+        self._version = read_web_config(self._path, self._files)
         self._holds = True
 
     def holds(self) -> bool:
@@ -42,7 +32,7 @@ class WebConfigFile:
         self.current()
         return self._holds
 
-    def current(self) -> Version:
+    def current(self) -> WebConfig:
         """The latest version that can work, as of now."""
         if self._files.unchanged():
             return self._version
@@ -54,7 +44,7 @@ class WebConfigFile:
     def _renew(self) -> None:
         files = NamedFiles()
         try:
-            version = self._read(files)
+            version = read_web_config(self._path, files)
             self._check_same_scheme(version)
         except ConfigError as error:
             self._holds = False
@@ -64,10 +54,6 @@ class WebConfigFile:
             log.info("web configuration read again", extra=fields(file=self._path))
         self._files = files
 
-    def _check_same_scheme(self, version: Version) -> None:
+    def _check_same_scheme(self, version: WebConfig) -> None:
         if (version.tls is None) is not (self._version.tls is None):
             raise ConfigError(f"{self._path}: TLS cannot come or go while serving; restart the exporter")
-
-    def _read(self, files: NamedFiles) -> Version:
-        config = read_web_config(self._path, files)
-        return Version(config, None if config.tls is None else Tls(config.tls))

@@ -1,15 +1,15 @@
-"""Makes TLS streams of plain ones, with the certificate that holds at the moment."""
+"""Lets TLS clients in, with the certificate that holds at the moment, and says which are refused."""
 
 import asyncio
 import logging
-import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
 
 from celery_metrics_exporter.logs import ThrottledLog
+from celery_metrics_exporter.web.config import WebConfig
 from celery_metrics_exporter.web.http1 import Limits
-from celery_metrics_exporter.web.stream import ClientStream, TlsStream
+from celery_metrics_exporter.web.stream import ClientStream
 from celery_metrics_exporter.web.tls import Tls
 
 log = logging.getLogger(__name__)
@@ -23,43 +23,44 @@ _ANSWER = (
 
 
 class Handshakes:
-    """Lets TLS clients in, and says which are refused."""
+    """Makes the handshake with each client."""
 
-    def __init__(self, current: Callable[[], Tls], limits: Limits) -> None:
+    def __init__(self, current: Callable[[], WebConfig], limits: Limits) -> None:
+        """``current`` gives the configuration that holds at the moment."""
         self._current = current
         self._limits = limits
         self._tell = partial(ThrottledLog(log).log, logging.WARNING, "TLS connections are refused")
 
-    async def secure(self, sock: socket.socket, client: str) -> TlsStream | None:
-        """The stream of a client that has made its handshake; None: it is not let in. Raises OSError."""
-        plain = ClientStream(sock)
+    async def make(self, stream: ClientStream) -> bool:
+        """Whether the client is let in, and goes on in TLS. Raises OSError where it goes away, as port scanners do."""
         async with asyncio.timeout(self._limits.idle):
-            received = await plain.read()
-        if not received.startswith(_RECORD):
-            if received[:1].isalpha():  # the beginning of GET, HEAD, POST ...
-                self._tell(reason="plain HTTP", client=client)
-                await plain.write(_ANSWER)
-                await plain.linger()
-            return None
-        stream = TlsStream(sock, self._current().context, received)
-        reason = await self._shake_hands(stream)
+            first = await stream.peek()
+        if first == _RECORD:
+            reason = await self._refusal(stream)
+        elif first.isalpha():  # the beginning of GET, HEAD, POST ...
+            reason = "plain HTTP"
+            await stream.write(_ANSWER)
+        else:
+            return False
         if reason is None:
-            return stream
-        if reason:
-            self._tell(reason=reason, client=client)
-            await stream.linger()
-        return None
+            return True
+        self._tell(reason=reason, client=stream.client)
+        await stream.linger()
+        return False
 
-    async def _shake_hands(self, stream: TlsStream) -> str | None:
-        """Why the client is not let in; "": it went away, as port scanners do."""
+    async def _refusal(self, stream: ClientStream) -> str | None:
         try:
             async with asyncio.timeout(self._limits.head):
-                await stream.shake_hands()
+                certificate = await stream.shake_hands(self._tls().context)
         except ssl.SSLEOFError:
-            return ""
+            raise
         except ssl.SSLError as error:
             return (error.reason or "unknown").lower().replace("_", " ")
         # Another version may hold by now: whom that one lets in is let in.
-        if self._current().admits(stream.certificate):
-            return None
-        return "no allowed name in the client's certificate"
+        return None if self._tls().admits(certificate) else "no allowed name in the client's certificate"
+
+    def _tls(self) -> Tls:
+        tls = self._current().tls
+        if tls is None:  # WebConfigFile lets TLS neither come nor go
+            raise RuntimeError("TLS is gone")
+        return tls

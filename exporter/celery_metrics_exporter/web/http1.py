@@ -75,10 +75,9 @@ class RefusedRequestError(Exception):
 class HttpConnection:
     """Reads requests and writes answers, in turn."""
 
-    def __init__(self, stream: ClientStream, limits: Limits, client: str) -> None:
+    def __init__(self, stream: ClientStream, limits: Limits) -> None:
         self._stream = stream
         self._limits = limits
-        self._client = client
         self._http = h11.Connection(h11.SERVER, limits.header_bytes + READ_BYTES)
         self._is_head = False
 
@@ -143,7 +142,7 @@ class HttpConnection:
             name, text = raw.decode(), value.decode("latin-1")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
         request = Request(
-            event.method.decode(), *_path_and_query(event.target.decode()), headers, self._client
+            event.method.decode(), *_path_and_query(event.target.decode()), headers, self._stream.client
         )
         if int(headers.get("content-length", "0")) > self._limits.body_bytes:
             raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)

@@ -17,7 +17,7 @@ from typing import TypeAlias, cast
 from celery_metrics_exporter.logs import ThrottledLog, fields
 from celery_metrics_exporter.web.handshake import Handshakes
 from celery_metrics_exporter.web.http1 import Answer, HttpConnection, Limits, RefusedRequestError, Request
-from celery_metrics_exporter.web.stream import ClientStream
+from celery_metrics_exporter.web.stream import ClientStream, until_ready
 
 __all__ = ("HttpServer", "Limits", "Page")
 
@@ -67,7 +67,7 @@ class HttpServer:
     async def _accept(self, listening: socket.socket) -> None:
         listening.settimeout(0)
         while True:
-            await _readable(listening)
+            await until_ready(listening)
             try:
                 # Not loop.sock_accept: where it is cancelled just then, a connection is neither served nor closed.
                 sock, address = listening.accept()
@@ -78,9 +78,9 @@ class HttpServer:
                 await asyncio.sleep(_PAUSE_SECONDS)
                 await self._make_room()
                 continue
-            sock.settimeout(0)
-            task = asyncio.create_task(self._serve(sock, str(address[0])))
-            task.add_done_callback(partial(self._closed, sock))
+            stream = ClientStream(sock, str(address[0]))
+            task = asyncio.create_task(self._serve(stream))
+            task.add_done_callback(partial(self._ended, stream))
             self._open.add(task)
             self._waiting[task] = time.monotonic()
             while len(self._open) > self._most:
@@ -95,31 +95,25 @@ class HttpServer:
             longest.cancel()
             await asyncio.wait([longest])
 
-    def _closed(self, sock: socket.socket, task: _Task) -> None:
-        sock.close()
+    def _ended(self, stream: ClientStream, task: _Task) -> None:
+        stream.close()
         self._open.discard(task)
         self._waiting.pop(task, None)
         self._sending.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a connection ended by an unexpected error", exc_info=error)
 
-    async def _serve(self, sock: socket.socket, client: str) -> None:
+    async def _serve(self, stream: ClientStream) -> None:
         try:
-            stream: ClientStream | None = ClientStream(sock)
-            if self._handshakes is not None:
-                stream = await self._handshakes.secure(sock, client)
-            if stream is not None:
-                try:
-                    await self._converse(stream, client)
-                finally:
-                    stream.farewell()
+            if self._handshakes is None or await self._handshakes.make(stream):
+                await self._converse(stream)
         except OSError as error:
-            log.debug("connection lost", extra=fields(client=client, error=error))
+            log.debug("connection lost", extra=fields(client=stream.client, error=error))
 
-    async def _converse(self, stream: ClientStream, client: str) -> None:
+    async def _converse(self, stream: ClientStream) -> None:
         """Answer request after request. Raises OSError when the client is gone, or has to go."""
         me = cast(_Task, asyncio.current_task())
-        http = HttpConnection(stream, self._limits, client)
+        http = HttpConnection(stream, self._limits)
         try:
             goes_on = True
             while goes_on and not self._stopping.is_set():
@@ -136,7 +130,7 @@ class HttpServer:
                     goes_on = await http.send(answer, last=self._stopping.is_set())
                     self._sending.pop(me, None)
         except RefusedRequestError as error:
-            log.debug("request refused", extra=fields(client=client, reason=error))
+            log.debug("request refused", extra=fields(client=stream.client, reason=error))
             await http.refuse(error)
         await stream.linger()
 
@@ -146,15 +140,6 @@ class HttpServer:
         except Exception as error:  # a page that fails costs its clients one answer, and nothing else
             log.exception("%s failed: %s", request.path, error)  # noqa: TRY401 - told in the line, too
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, b"internal server error\n")
-
-
-async def _readable(sock: socket.socket) -> None:
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(sock, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_reader(sock)
 
 
 async def _end(tasks: Iterable[_Task], seconds: float) -> None:

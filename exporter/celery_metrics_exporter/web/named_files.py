@@ -10,10 +10,6 @@ import stat
 _LARGEST = 1_000_000  # bytes; certificates of all public authorities are 200,000
 
 
-class UnreadableError(Exception):
-    """A file cannot be read; the message says why, without its name."""
-
-
 class NamedFiles:
     """Reads files, and remembers what each read gave, for one version of a configuration."""
 
@@ -21,10 +17,10 @@ class NamedFiles:
         self._seen: dict[str, bytes | str] = {}
 
     def read(self, path: str) -> bytes:
-        """The whole content. Raises UnreadableError."""
+        """The whole content. Raises OSError, whose message says why, without the name."""
         outcome = self._seen[path] = _read(path)
         if isinstance(outcome, str):
-            raise UnreadableError(outcome)
+            raise OSError(outcome)
         return outcome
 
     def unchanged(self) -> bool:

@@ -19,13 +19,11 @@ from celery_metrics_exporter.web.httpd import HttpServer, Limits, Page
 from celery_metrics_exporter.web.listening import ListenError, listen, reachable_at
 from celery_metrics_exporter.web.pages import Pages, Status
 from celery_metrics_exporter.web.serial_thread import SerialThread
-from celery_metrics_exporter.web.tls import Tls
 from celery_metrics_exporter.web.users import Users
 
 __all__ = ("ListenError", "Status", "WebServer")
 
 _GRACE_SECONDS = 0.9  # for answers under way when stopping; twice that is the longest stop
-_PROBES = ("/-/healthy",)  # a probe has no credentials, and a failing one would restart the exporter
 
 
 class WebServer:
@@ -50,9 +48,9 @@ class WebServer:
         handshakes: Handshakes | None = None
         if (file := config_file) is not None:
             self._threads.append(checking)
-            page = AccessControl(page, lambda: file.current().config, Users(checking), open_paths=_PROBES)
+            page = AccessControl(page, file.current, Users(checking))
             if file.current().tls is not None:
-                handshakes = Handshakes(lambda: _tls_of(file), limits)
+                handshakes = Handshakes(file.current, limits)
         self._scheme = "http" if handshakes is None else "https"
         self._server = HttpServer(page, limits, handshakes)
         self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
@@ -99,10 +97,3 @@ class WebServer:
             loop.run_until_complete(self._server.run(sockets, _GRACE_SECONDS))
         finally:
             loop.close()
-
-
-def _tls_of(file: WebConfigFile) -> Tls:
-    tls = file.current().tls
-    if tls is None:  # WebConfigFile lets TLS neither come nor go
-        raise RuntimeError("TLS is gone")
-    return tls

@@ -1,10 +1,15 @@
-"""Bytes from and to one client, in plain or through TLS, while other clients are served."""
+"""Bytes from and to one client, in plain or through TLS, while other clients are served.
+
+Not asyncio's streams: they keep 256 KiB for each TLS connection, and do not send the alert that tells a client why its
+handshake failed (CPython, asyncio/sslproto.py: SSLProtocol).
+"""
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 READ_BYTES = 16_384
@@ -15,81 +20,75 @@ _ResultT = TypeVar("_ResultT")
 
 
 class ClientStream:
-    """A connected socket that does not block. To be made in the loop's thread."""
+    """A connected socket. Methods that wait raise OSError, of which ssl.SSLError is one, when the client is gone."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, client: str) -> None:
+        """``client``: its IP address."""
+        sock.settimeout(0)
         self._sock = sock
-        self._loop = asyncio.get_running_loop()
+        self.client = client
+
+    async def peek(self) -> bytes:
+        """The first byte that arrives, which stays there; b"" at the end."""
+        return await self._until_done(partial(self._sock.recv, 1, socket.MSG_PEEK))
+
+    async def shake_hands(self, context: ssl.SSLContext) -> Mapping[str, object]:
+        """Go on in TLS; the client's certificate, verified, as ssl tells it; {} where there is none."""
+        self._sock = tls = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+        await self._until_done(tls.do_handshake)
+        return tls.getpeercert() or {}
 
     async def read(self) -> bytes:
-        """What has arrived, or what arrives next; b"" at the end. Raises OSError."""
-        await asyncio.sleep(0)  # sock_recv lets nobody else run as long as there is something to read
-        return await self._loop.sock_recv(self._sock, READ_BYTES)
+        """What has arrived, or what arrives next; b"" at the end."""
+        await asyncio.sleep(0)  # a client that sends without a pause lets others be served
+        return await self._until_done(partial(self._sock.recv, READ_BYTES))
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Send all of it. Raises OSError."""
-        await self._loop.sock_sendall(self._sock, data)
+        """Send all of it."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[await self._until_done(partial(self._sock.send, rest), sends=True) :]
 
     async def linger(self) -> None:
         """End the sending, and give the client a moment to read it: with data unread, a close would make it lost."""
-        self.farewell()
+        self._say_goodbye()
         with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
+            self._sock.shutdown(socket.SHUT_WR)  # what is read from here on is not decrypted
             async with asyncio.timeout(_LINGER_SECONDS):
-                while await ClientStream.read(self):
+                while await self.read():
                     pass
 
-    def farewell(self) -> None:
-        """Say that nothing more comes; never waits."""
+    def close(self) -> None:
+        """End the connection now."""
+        self._say_goodbye()
+        self._sock.close()
 
-
-class TlsStream(ClientStream):
-    """TLS over the same socket; ``received`` is what was read from it already."""
-
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, received: bytes) -> None:
-        super().__init__(sock)
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._incoming.write(received)
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-
-    @property
-    def certificate(self) -> dict[str, object]:
-        """The client's, once it is verified, as ssl tells it; {} where there is none."""
-        return dict(self._tls.getpeercert() or {})
-
-    async def shake_hands(self) -> None:
-        """Make the handshake. Raises ssl.SSLError, other OSError."""
-        await self._until_done(self._tls.do_handshake)
-
-    async def read(self) -> bytes:
-        """What has arrived, or what arrives next; b"" at the end. Raises OSError."""
-        return await self._until_done(lambda: self._tls.read(READ_BYTES))
-
-    async def write(self, data: bytes | memoryview) -> None:
-        """Send all of it. Raises OSError."""
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._tls.write(rest) :]
-        await super().write(self._outgoing.read())
-
-    def farewell(self) -> None:
+    def _say_goodbye(self) -> None:
         """Say in TLS that nothing more comes; never waits."""
-        with suppress(OSError):
-            self._tls.unwrap()
-        with suppress(OSError):
-            self._sock.send(self._outgoing.read())
+        if isinstance(self._sock, ssl.SSLSocket):
+            with suppress(OSError, ValueError):  # the latter where it was said before
+                self._sock.unwrap()
 
-    async def _until_done(self, step: Callable[[], _ResultT]) -> _ResultT:
+    async def _until_done(self, step: Callable[[], _ResultT], *, sends: bool = False) -> _ResultT:
         while True:
             try:
                 return step()
             except ssl.SSLWantReadError:
-                pass
-            finally:
-                if self._outgoing.pending:  # also the alert that tells why it failed
-                    await super().write(self._outgoing.read())
-            received = await super().read()
-            if received:
-                self._incoming.write(received)
-            else:
-                self._incoming.write_eof()
+                await until_ready(self._sock)
+            except ssl.SSLWantWriteError:
+                await until_ready(self._sock, to_write=True)
+            except BlockingIOError:
+                await until_ready(self._sock, to_write=sends)
+
+
+async def until_ready(sock: socket.socket, *, to_write: bool = False) -> None:
+    """Wait until there is something to read, or room to write."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    watch, forget = (
+        (loop.add_writer, loop.remove_writer) if to_write else (loop.add_reader, loop.remove_reader)
+    )
+    watch(sock, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        forget(sock)

@@ -5,7 +5,7 @@ insecure), common.go (CurveID, ClientAuthType); names as prometheus/exporter-too
 """
 
 import ssl
-from enum import Enum
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -16,11 +16,6 @@ VERSIONS: Final = MappingProxyType(
         "TLS12": ssl.TLSVersion.TLSv1_2,
         "TLS13": ssl.TLSVersion.TLSv1_3,
     }
-)
-
-#: What the build of OpenSSL below must have for each version.
-AVAILABLE: Final = MappingProxyType(
-    {"TLS10": ssl.HAS_TLSv1, "TLS11": ssl.HAS_TLSv1_1, "TLS12": ssl.HAS_TLSv1_2, "TLS13": ssl.HAS_TLSv1_3}
 )
 
 #: In the order of preference that holds where the file names none: Go's.
@@ -55,21 +50,15 @@ CURVES: Final = MappingProxyType(
     {"CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1", "X25519": "X25519"}
 )
 
-
-class ClientAuth(Enum):
-    """Whose connections are let in, by their certificate."""
-
-    NONE = "NoClientCert"
-    REQUEST = "RequestClientCert"
-    REQUIRE_ANY = "RequireAnyClientCert"
-    VERIFY_IF_GIVEN = "VerifyClientCertIfGiven"
-    REQUIRE_AND_VERIFY = "RequireAndVerifyClientCert"
-
-
-CLIENT_AUTH: Final = MappingProxyType(
+#: Whether clients have to show a certificate; None: Python's ssl cannot do it. RequestClientCert lets everybody in,
+#: with any certificate or none: not to ask comes to the same.
+CLIENT_AUTH: Final[Mapping[str, ssl.VerifyMode | None]] = MappingProxyType(
     {
-        "": ClientAuth.NONE,
-        "RequireClientCert": ClientAuth.REQUIRE_ANY,  # what the toolkit called it first
-        **{auth.value: auth for auth in ClientAuth},
+        "NoClientCert": ssl.CERT_NONE,
+        "RequestClientCert": ssl.CERT_NONE,
+        "RequireAnyClientCert": None,
+        "RequireClientCert": None,  # what the toolkit called it first
+        "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+        "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
     }
 )

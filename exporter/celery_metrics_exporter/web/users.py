@@ -19,7 +19,6 @@ import hashlib
 import ipaddress
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
@@ -65,8 +64,8 @@ class Users:
         self._check = check
         self._cpu_seconds = cpu_seconds
         self._key = secrets.token_bytes(32)
-        self._right = _Remembered()
-        self._wrong = _Remembered()
+        self._right: dict[bytes, None] = {}  # digests, the oldest first
+        self._wrong: dict[bytes, None] = {}  # apart, so that strangers cannot make known clients forgotten
         self._hashes: Mapping[bytes, bytes] | None = None
         self._checking: set[str] = set()  # clients with a check that waits or runs
         self._turn = asyncio.Lock()  # held while bcrypt runs or rests
@@ -115,7 +114,10 @@ class Users:
         if rest > 0:
             await asyncio.sleep(rest)
         right = await self._thread.run(partial(self._check_now, hash_, password, exists=exists))
-        (self._right if right else self._wrong).add(digest)
+        digests = self._right if right else self._wrong
+        digests[digest] = None
+        if len(digests) > _REMEMBERED:
+            del digests[next(iter(digests))]
         return Verdict.KNOWN if right else Verdict.UNKNOWN
 
     def _check_now(self, hash_: bytes, password: bytes, *, exists: bool) -> bool:
@@ -136,24 +138,6 @@ class Users:
         for part in parts:
             digest.update(len(part).to_bytes(4) + part)
         return digest.digest()
-
-
-class _Remembered:
-    """A set that forgets what was added first."""
-
-    def __init__(self) -> None:
-        self._digests: OrderedDict[bytes, None] = OrderedDict()
-
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._digests
-
-    def add(self, digest: bytes) -> None:
-        self._digests[digest] = None
-        if len(self._digests) > _REMEMBERED:
-            self._digests.popitem(last=False)
-
-    def clear(self) -> None:
-        self._digests.clear()
 
 
 def _credentials(authorization: str | None) -> tuple[bytes, bytes] | None:

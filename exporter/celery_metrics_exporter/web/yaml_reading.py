@@ -6,17 +6,16 @@ Facts: yaml.v2 (decode.go, resolve.go) takes any scalar for a text, as it is wri
 default; only the words of YAML 1.1 for a flag, and no text in quotes.
 """
 
+from __future__ import annotations
+
 import difflib
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import yaml
 
 from celery_metrics_exporter.errors import ConfigError
-
-Node: TypeAlias = yaml.Node
 
 _TAG = "tag:yaml.org,2002:"
 _TRUE = frozenset(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"])
@@ -26,117 +25,145 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A line of a file, counted from 1, that can be blamed."""
+class Entry:
+    """A value in a file. Every method that reads it raises ConfigError with file, line and reason.
+
+    ``name`` is what errors call it. ``node`` is None where the file does not have it; then ``line``, counted from 1, is
+    that of the mapping that could have it.
+    """
 
     path: str
-    line: int
+    name: str
+    line: int = 1
+    node: yaml.Node | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the default holds."""
+        return self.node is None or bool(self.node.tag == f"{_TAG}null")
 
     def refuse(self, reason: str) -> ConfigError:
         """The error that says what is wrong here."""
         return ConfigError(f"{self.path}, line {self.line}: {reason}")
 
+    def entries(self, known: Collection[str] | None = None, within: tuple[yaml.Node, ...] = ()) -> Entries:
+        """The entries of a mapping, nothing being an empty one.
 
-class Reading:
-    """One file, read entry by entry. Every method raises ConfigError with file, line and reason."""
-
-    def __init__(self, path: str, content: bytes) -> None:
-        """Args:
-        path: how the file is called in errors.
-        content: UTF-8, or UTF-16 with its mark.
+        ``known`` are the keys that there are. ``within``: the mappings into which this one is merged.
         """
-        self._path = path
-        self._reading: set[int] = set()  # mappings that are being merged
-        self.root = self._compose(content)
-
-    def place(self, node: Node) -> Place:
-        """Where it stands."""
-        return Place(self._path, node.start_mark.line + 1)
-
-    def mapping(self, node: Node | None, what: str, known: Collection[str] | None = None) -> dict[str, Node]:
-        """The entries of a mapping, nothing being an empty one; ``known`` are the keys that there are."""
-        if node is None or _is_null(node):
-            return {}
-        if not isinstance(node, yaml.MappingNode):
-            raise self._wrong_kind(node, what, "a mapping")
-        if id(node) in self._reading:
-            raise self.place(node).refuse(f"{what} is merged into itself")
-        self._reading.add(id(node))
-        merged: dict[str, Node] = {}
-        own: dict[str, Node] = {}
-        for key, value in node.value:
+        if self.is_nothing:
+            return Entries(self, {})
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self._wrong_kind("a mapping")
+        if self.node in within:
+            raise self.refuse(f"{self.name} is merged into itself")
+        merged: dict[str, Entry] = {}
+        own: dict[str, Entry] = {}
+        for key, value in self.node.value:
             if key.tag == f"{_TAG}merge":
                 for source in value.value if isinstance(value, yaml.SequenceNode) else (value,):
-                    merged |= self.mapping(source, what, known) | merged
+                    merged = self._at(source, self.name).entries(known, (*within, self.node)) | merged
                 continue
-            name = self._key(key, what, known)
+            name = self._key(key, known)
             if name in own:
-                raise self.place(key).refuse(f"{what} has {name} twice")
-            own[name] = value
-        self._reading.discard(id(node))
-        return merged | own
+                raise self._at(key, name).refuse(f"{self.name} has {name} twice")
+            own[name] = self._at(value, name)
+        return Entries(self, merged | own)
 
-    def text(self, node: Node | None, what: str) -> str:
+    def items(self) -> list[Entry]:
+        """The entries of a list, nothing being an empty one."""
+        if self.is_nothing:
+            return []
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self._wrong_kind("a list")
+        return [self._at(item, f"an entry of {self.name}") for item in self.node.value]
+
+    def text(self) -> str:
         """A scalar as it is written; nothing is an empty text."""
-        if node is None or _is_null(node):
+        if self.is_nothing:
             return ""
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._wrong_kind(node, what, "a text")
-        return str(node.value)
+        if not isinstance(self.node, yaml.ScalarNode):
+            raise self._wrong_kind("a text")
+        return str(self.node.value)
 
-    def texts(self, node: Node | None, what: str) -> list[tuple[str, Place]] | None:
-        """A list of texts, each with its place; None where nothing stands."""
-        if node is None or _is_null(node):
-            return None
-        if not isinstance(node, yaml.SequenceNode):
-            raise self._wrong_kind(node, what, "a list")
-        return [(self.text(item, f"an entry of {what}"), self.place(item)) for item in node.value]
-
-    def flag(self, node: Node | None, what: str, *, default: bool) -> bool:
+    def flag(self, *, default: bool) -> bool:
         """True or false."""
-        if node is None or _is_null(node):
+        if self.is_nothing:
             return default
-        if isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _TRUE | _FALSE:
-            return node.value in _TRUE
-        raise self.place(node).refuse(f"{what} must be true or false, without quotes")
+        if (word := self._plain()) in _TRUE | _FALSE:
+            return word in _TRUE
+        raise self.refuse(f"{self.name} must be true or false, without quotes")
 
-    def whole(self, node: Node | None, what: str) -> int:
+    def whole(self) -> int:
         """A whole number; nothing is 0."""
-        if node is None or _is_null(node):
+        if self.is_nothing:
             return 0
-        if isinstance(node, yaml.ScalarNode) and node.style is None and re.fullmatch(r"[+-]?\d+", node.value):
-            return int(node.value)
-        raise self.place(node).refuse(f"{what} must be a whole number")
+        if re.fullmatch(r"[+-]?\d+", number := self._plain()):
+            return int(number)
+        raise self.refuse(f"{self.name} must be a whole number")
 
-    def _compose(self, content: bytes) -> Node | None:
-        try:
-            text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = content.count(b"\n", 0, error.start) + 1
-            raise Place(self._path, line).refuse("this is not UTF-8") from None
-        try:
-            return _compose(text)
-        except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
-            raise Place(self._path, line).refuse("a character that YAML does not allow") from None
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else 1
-            reason = ", ".join(part for part in (error.context, error.problem) if part)
-            raise Place(self._path, line).refuse(f"this is no YAML: {reason}") from None
-        except RecursionError:
-            raise Place(self._path, 1).refuse("this is nested too deeply") from None
+    def _plain(self) -> str:
+        """A scalar that stands without quotes, else "", which needs them."""
+        if isinstance(self.node, yaml.ScalarNode) and self.node.style is None:
+            return str(self.node.value)
+        return ""
 
-    def _key(self, key: Node, what: str, known: Collection[str] | None) -> str:
-        if not isinstance(key, yaml.ScalarNode):
-            raise self.place(key).refuse(f"a key of {what} must be a text")
+    def _key(self, key: yaml.Node, known: Collection[str] | None) -> str:
         name = str(key.value)
-        if known is None or name in known:
-            return name
-        raise self.place(key).refuse(f"unknown key {name} in {what}{nearest(name, known)}")
+        if not isinstance(key, yaml.ScalarNode):
+            raise self._at(key, name).refuse(f"a key of {self.name} must be a text")
+        if known is not None and name not in known:
+            raise self._at(key, name).refuse(f"unknown key {name} in {self.name}{nearest(name, known)}")
+        return name
 
-    def _wrong_kind(self, node: Node, what: str, wanted: str) -> ConfigError:
-        return self.place(node).refuse(f"{what} must be {wanted}, not {_KINDS[type(node)]}")
+    def _at(self, node: yaml.Node, name: str) -> Entry:
+        return Entry(self.path, name, node.start_mark.line + 1, node)
+
+    def _wrong_kind(self, wanted: str) -> ConfigError:
+        return self.refuse(f"{self.name} must be {wanted}, not {_KINDS[type(self.node)]}")
+
+
+class Entries(dict[str, Entry]):
+    """The entries of a mapping, by key; one that is not there reads as nothing."""
+
+    def __init__(self, mapping: Entry, entries: Mapping[str, Entry]) -> None:
+        super().__init__(entries)
+        self._mapping = mapping
+
+    def __missing__(self, name: str) -> Entry:
+        return Entry(self._mapping.path, name, self._mapping.line)
+
+
+def read_yaml(path: str, content: bytes) -> Entry:
+    """The whole file, in UTF-8, or UTF-16 with its mark. Raises ConfigError with file, line and reason."""
+    here = Entry(path, "the file")
+    try:
+        text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise replace(here, line=line).refuse("this is not UTF-8") from None
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise replace(here, line=line).refuse("a character that YAML does not allow") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        raise replace(here, line=mark.line + 1 if mark else 1).refuse(f"this is no YAML: {reason}") from None
+    except RecursionError:
+        raise here.refuse("this is nested too deeply") from None
+    return replace(here, line=node.start_mark.line + 1, node=node) if node is not None else here
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses tags that Go does not know either."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        node = super().compose_node(parent, index)
+        if node is not None and (node.tag.startswith("!") or node.tag == f"{_TAG}binary"):
+            raise yaml.MarkedYAMLError(problem=f"unknown tag {node.tag}", problem_mark=node.start_mark)
+        return node
 
 
 def nearest(name: str, known: Collection[str]) -> str:
@@ -146,30 +173,3 @@ def nearest(name: str, known: Collection[str]) -> str:
         each for each in names if each.lower() == name.lower()
     ]
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
-
-
-def _compose(text: str) -> Node | None:
-    node: Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-    for each in _all_nodes(node):
-        if each.tag.startswith("!") or each.tag == f"{_TAG}binary":
-            raise yaml.MarkedYAMLError(problem=f"unknown tag {each.tag}", problem_mark=each.start_mark)
-    return node
-
-
-def _all_nodes(root: Node | None) -> Iterator[Node]:
-    waiting = [] if root is None else [root]
-    seen: set[int] = set()
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:  # an alias, which may even lead back to where it stands
-            continue
-        seen.add(id(node))
-        yield node
-        if isinstance(node, yaml.MappingNode):
-            waiting += [each for pair in node.value for each in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            waiting += node.value
-
-
-def _is_null(node: Node) -> bool:
-    return bool(node.tag == f"{_TAG}null")

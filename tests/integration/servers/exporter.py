@@ -38,7 +38,7 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class ExporterProcess:
-    """``python -m exporter`` with ``arguments``; a context manager that starts it and asserts exit code 0.
+    """``python -m celery_metrics_exporter`` with ``arguments``; a context manager that asserts exit code 0.
 
     It listens on a free port of 127.0.0.1 unless the arguments say otherwise; what it writes goes to ``folder``.
     ``command`` runs it in another way.
