@@ -11,15 +11,16 @@ import threading
 import time
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import celery
 import kombu
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 
 from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.connection.app_routes import TaskPlan, plan_of
-from celery_metrics_exporter.connection.celery_app import broker_of
+from celery_metrics_exporter.connection.celery_app import Broker, broker_of
 from celery_metrics_exporter.control.commands import CommandSchedule
 from celery_metrics_exporter.control.probe import reaches
 from celery_metrics_exporter.control.remote import RemoteControl
@@ -35,10 +36,6 @@ from celery_metrics_exporter.status_page.survey import Survey
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.health import ExporterStatus
 from celery_metrics_exporter.web.server import WebServer
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.connection.celery_app import Broker
 
 log = logging.getLogger(__name__)
 

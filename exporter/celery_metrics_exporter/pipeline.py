@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from celery_metrics_exporter import __version__
-from celery_metrics_exporter.clock import BatchClock
+from celery_metrics_exporter.clock import BatchClock, Clock
 from celery_metrics_exporter.collectors import (
     ExporterCollector,
     Guard,
@@ -22,8 +22,12 @@ from celery_metrics_exporter.collectors import (
     WorkerCollector,
 )
 from celery_metrics_exporter.collectors.task_counts import Buckets
+from celery_metrics_exporter.collectors.worker import Requests
+from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.events.dispatch import Dispatcher
 from celery_metrics_exporter.events.handlers import HandlerTable
+from celery_metrics_exporter.events.stream_state import StreamState
+from celery_metrics_exporter.facts import BrokerFacts, WorkerFacts
 from celery_metrics_exporter.labels import SeriesLimit
 from celery_metrics_exporter.queues.flow import Movements
 from celery_metrics_exporter.queues.internal import is_internal
@@ -31,15 +35,6 @@ from celery_metrics_exporter.queues.known import KnownQueues
 from celery_metrics_exporter.status_page.survey import Sources
 from celery_metrics_exporter.tasks.inflight import Inflight
 from celery_metrics_exporter.workers.roster import Roster
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from celery_metrics_exporter.clock import Clock
-    from celery_metrics_exporter.collectors.worker import Requests
-    from celery_metrics_exporter.config.config import Config
-    from celery_metrics_exporter.events.stream_state import StreamState
-    from celery_metrics_exporter.facts import BrokerFacts, WorkerFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

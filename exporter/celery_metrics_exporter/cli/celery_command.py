@@ -8,12 +8,10 @@ standard library and click, which celery needs itself, is imported before the co
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 
 class _ImportedWhenCalled(click.Command):

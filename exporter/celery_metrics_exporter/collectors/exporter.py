@@ -6,25 +6,21 @@ Source of facts: every event that is dispatched, the dispatcher's drops, the eve
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
+from prometheus_client import Counter as PrometheusCounter
+from prometheus_client import Metric
+
+from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.collectors.family import Family
 from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.events import types as events
+from celery_metrics_exporter.events.handlers import HandlerTable
+from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.facts import PROBE
-from celery_metrics_exporter.labels import OTHER
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from prometheus_client import Counter as PrometheusCounter
-    from prometheus_client import Metric
-
-    from celery_metrics_exporter.clock import BatchClock
-    from celery_metrics_exporter.events.handlers import HandlerTable
-    from celery_metrics_exporter.events.stream_state import StreamState
-    from celery_metrics_exporter.labels import SeriesLimit
-    from celery_metrics_exporter.tasks.inflight import Inflight
+from celery_metrics_exporter.labels import OTHER, SeriesLimit
+from celery_metrics_exporter.tasks.inflight import Inflight
 
 #: Upper bounds in seconds: for the usual lag, for a backlog, and for clocks that disagree.
 LAG_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -6,17 +6,12 @@ Owns ``celery_exporter_collector_success`` and ``celery_exporter_collector_durat
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-from celery_metrics_exporter.collectors.family import Family
+from prometheus_client import Metric
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from prometheus_client import Metric
-
-    from celery_metrics_exporter.clock import Clock
-    from celery_metrics_exporter.collectors.family import Collector
+from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.collectors.family import Collector, Family
 
 log = logging.getLogger(__name__)
 

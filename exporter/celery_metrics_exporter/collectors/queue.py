@@ -7,24 +7,21 @@ left out, because an old number is worse than none.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from prometheus_client import Metric
+
+from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.collectors.family import Family
+from celery_metrics_exporter.exposition.rows import ValueRows
+from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.backlog import Backlog, HeadTimes
+from celery_metrics_exporter.queues.flow import Movements
+from celery_metrics_exporter.queues.known import KnownQueues
 from celery_metrics_exporter.workers.capacity import Consumption
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from prometheus_client import Metric
-
-    from celery_metrics_exporter.clock import Clock
-    from celery_metrics_exporter.exposition.rows import ValueRows
-    from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
-    from celery_metrics_exporter.queues.flow import Movements
-    from celery_metrics_exporter.queues.known import KnownQueues
-    from celery_metrics_exporter.workers.roster import Roster
+from celery_metrics_exporter.workers.roster import Roster
 
 #: A sample is fresh for so many intervals.
 FRESH_INTERVALS: Final = 3

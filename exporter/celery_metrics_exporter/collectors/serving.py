@@ -5,14 +5,11 @@ It is named after Prometheus' own ``prometheus_config_last_reload_successful``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+
+from prometheus_client import Metric
 
 from celery_metrics_exporter.collectors.family import Family
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from prometheus_client import Metric
 
 _WEB_CONFIG = Family(
     "celery_exporter_web_config_last_reload_successful",

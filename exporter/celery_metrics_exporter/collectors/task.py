@@ -6,30 +6,24 @@ tells which attempt an event belongs to, ``attribution`` where it is counted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
+from prometheus_client import Metric
+
+from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.collectors.family import Family
-from celery_metrics_exporter.collectors.task_counts import TASK_LABELS, CountedFamilies
+from celery_metrics_exporter.collectors.task_counts import TASK_LABELS, Buckets, CountedFamilies
 from celery_metrics_exporter.collectors.task_running import RUNNING_FAMILIES, collect_running
 from celery_metrics_exporter.events import types as events
-from celery_metrics_exporter.labels import exception_class
+from celery_metrics_exporter.events.handlers import HandlerTable
+from celery_metrics_exporter.labels import SeriesLimit, exception_class
+from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.attribution import Attribution
-from celery_metrics_exporter.tasks.counts import LabelSets
+from celery_metrics_exporter.tasks.counts import Counts, LabelSets
+from celery_metrics_exporter.tasks.inflight import Inflight
 from celery_metrics_exporter.tasks.running import Running
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from prometheus_client import Metric
-
-    from celery_metrics_exporter.clock import BatchClock
-    from celery_metrics_exporter.collectors.task_counts import Buckets
-    from celery_metrics_exporter.events.handlers import HandlerTable
-    from celery_metrics_exporter.labels import SeriesLimit
-    from celery_metrics_exporter.tasks.attempt import Attempt
-    from celery_metrics_exporter.tasks.counts import Counts
-    from celery_metrics_exporter.tasks.inflight import Inflight
-    from celery_metrics_exporter.workers.roster import Roster
+from celery_metrics_exporter.workers.roster import Roster
 
 _COUNTED: Final = CountedFamilies()
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from prometheus_client import Metric
 
 from celery_metrics_exporter.collectors.family import Family
-from celery_metrics_exporter.tasks.counts import Places
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from prometheus_client import Metric
-
-    from celery_metrics_exporter.exposition.rows import Labels
-    from celery_metrics_exporter.tasks.counts import Counts
+from celery_metrics_exporter.exposition.rows import Labels
+from celery_metrics_exporter.tasks.counts import Counts, Places
 
 #: The labels of every family here; some have one more.
 TASK_LABELS: Final = ("task", "queue")

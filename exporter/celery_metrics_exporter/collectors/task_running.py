@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client import Metric
 
 from celery_metrics_exporter.collectors.family import Family
 from celery_metrics_exporter.collectors.task_counts import TASK_LABELS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from prometheus_client import Metric
-
-    from celery_metrics_exporter.tasks.attempt import Attempt
-    from celery_metrics_exporter.tasks.counts import Counts
+from celery_metrics_exporter.tasks.attempt import Attempt
+from celery_metrics_exporter.tasks.counts import Counts
 
 _IN_PROGRESS: Final = Family(
     "celery_task_in_progress", "gauge", "Tasks between task-started and their outcome.", TASK_LABELS

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
+
+from prometheus_client import Metric
 
 from celery_metrics_exporter.collectors.family import Family
 from celery_metrics_exporter.events import types as events
+from celery_metrics_exporter.events.handlers import HandlerTable
 from celery_metrics_exporter.labels import clean
 from celery_metrics_exporter.workers.capacity import Capacity
+from celery_metrics_exporter.workers.roster import Roster
 from celery_metrics_exporter.workers.worker import Presence
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from prometheus_client import Metric
-
-    from celery_metrics_exporter.events.handlers import HandlerTable
-    from celery_metrics_exporter.workers.roster import Roster
 
 _OF_TASKS = frozenset(get_args(events.WorkerTaskEvent))
 _OUTCOMES = ("succeeded", "failed", "retried")

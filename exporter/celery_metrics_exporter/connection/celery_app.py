@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from celery import Celery
 from kombu.exceptions import SerializationError, SerializerNotInstalled
@@ -18,13 +18,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, masked_url
-from celery_metrics_exporter.config.config import Config, EventQueue, secrets
+from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, secrets
 from celery_metrics_exporter.connection.app_loading import checked_app, load_app
 from celery_metrics_exporter.connection.app_routes import declared_queues
 from celery_metrics_exporter.errors import ConfigError
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.config.config import BrokerTls
 
 #: In seconds: bound the wait for a broker that does not answer. The user's transport options win.
 _REDIS_OPTIONS: Final = {"socket_connect_timeout": 5, "socket_timeout": 10, "health_check_interval": 10}

@@ -9,16 +9,14 @@ each pool) and ``celery/worker/control.py`` (``active_queues``, ``enable_events`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from celery_metrics_exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENTS, STATS
 from celery_metrics_exporter.facts import WorkerFacts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 #: The size of a pool, or a prefetch limit.
 _Number = Annotated[int, Meta(ge=0, le=10_000_000)]

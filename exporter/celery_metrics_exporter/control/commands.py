@@ -7,12 +7,10 @@ Source of the facts: ``celery/worker/control.py`` (``heartbeat``, ``enable_event
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from celery_metrics_exporter.control import Probed
+from celery_metrics_exporter.control import Probed
 
 #: Makes workers send a heartbeat event now; they send no answer.
 HEARTBEAT: Final = "heartbeat"

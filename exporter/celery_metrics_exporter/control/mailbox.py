@@ -8,8 +8,10 @@ opens connections by itself; here everything is tried once, and the caller decid
 from __future__ import annotations
 
 import contextlib
+import logging
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from amqp import AccessRefused
@@ -17,18 +19,16 @@ from celery.utils import uuid
 from kombu.serialization import dumps, loads, prepare_accept_content
 from redis.exceptions import NoPermissionError, OutOfMemoryError
 
-from celery_metrics_exporter.control import RefusedError
+from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.control import Probed, RefusedError
 from celery_metrics_exporter.control.commands import Tickets
 from celery_metrics_exporter.control.probe import ROUTING_KEY, probe_of
 from celery_metrics_exporter.control.redis_transport import RedisTransport
-from celery_metrics_exporter.control.transport import AmqpTransport, Message, VirtualTransport
+from celery_metrics_exporter.control.transport import AmqpTransport, Message, ReplyTransport, VirtualTransport
 from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.logs import fields
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.control.transport import ReplyTransport
+log = logging.getLogger(__name__)
 
 #: Longest answer that is read.
 MAX_BODY_BYTES: Final = 2_000_000
@@ -142,6 +142,27 @@ class Mailbox:
         return True
 
     @_refusals()
+    def send_probe(self, told: Probed, *, anew: bool) -> None:
+        """Send a probe, whose result goes to ``told``; ``anew``: over a new connection. Raises what prevents it."""
+        if anew:
+            self.drop()
+        kept = self.connected
+        try:
+            sent = self.probe()
+        except RefusedError as error:
+            log.info(
+                "cannot probe the event stream: the broker refuses our event",
+                extra=fields(broker=self._broker.name, error=error),
+            )
+            told.refused()
+        except Exception:
+            if not kept:
+                told.failed()
+                raise
+            self.send_probe(told, anew=True)  # firewalls and brokers drop idle connections
+        else:
+            (told.published if sent else told.refused)()
+
     def take(self) -> list[Message]:
         """Take the next batch of answers, oldest first; none without a connection."""
         early, self._early = self._early, []

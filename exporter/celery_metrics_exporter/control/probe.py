@@ -6,51 +6,20 @@ and the routing key of an event. Other consumers see a custom event.
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import time
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from celery.utils import uuid
 from celery.utils.time import utcoffset
 
-from celery_metrics_exporter.control import Probed, RefusedError
 from celery_metrics_exporter.control.transport import Message
 from celery_metrics_exporter.facts import PROBE
-from celery_metrics_exporter.logs import fields
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.control.mailbox import Mailbox
-
-log = logging.getLogger(__name__)
 
 ROUTING_KEY: Final = PROBE.replace("-", ".")
-
-
-def send_probe(mailbox: Mailbox, told: Probed, *, anew: bool, broker: str) -> None:
-    """Send a probe, whose result goes to ``told``; ``anew``: over a new connection. Raises what prevents it."""
-    if anew:
-        mailbox.drop()
-    kept = mailbox.connected
-    try:
-        sent = mailbox.probe()
-    except RefusedError as error:
-        log.info(
-            "cannot probe the event stream: the broker refuses our event",
-            extra=fields(broker=broker, error=error),
-        )
-        told.refused()
-    except Exception:
-        if not kept:
-            told.failed()
-            raise
-        # Firewalls and brokers drop idle connections: try once more over a new one.
-        send_probe(mailbox, told, anew=True, broker=broker)
-    else:
-        (told.published if sent else told.refused)()
 
 
 def probe_of(app: Any) -> Message:

@@ -11,26 +11,20 @@ import random
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.answers import facts_of
-from celery_metrics_exporter.control.commands import HEARTBEAT, IDLE_SECONDS, INSPECTION
+from celery_metrics_exporter.control.commands import HEARTBEAT, IDLE_SECONDS, INSPECTION, CommandSchedule
 from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
-from celery_metrics_exporter.control.probe import send_probe
-from celery_metrics_exporter.control.transport import MAX_ANSWERS
+from celery_metrics_exporter.control.transport import MAX_ANSWERS, Message
 from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.facts import WorkerFacts
 from celery_metrics_exporter.logs import OutageLog, fields
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.control.commands import CommandSchedule
-    from celery_metrics_exporter.control.transport import Message
-    from celery_metrics_exporter.facts import WorkerFacts
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +93,7 @@ class RemoteControl:
                 probe = self.schedule.take_probe()
                 if probe is not None:
                     told, anew = probe
-                    send_probe(self._mailbox, told, anew=anew, broker=self._broker.name)
+                    self._mailbox.send_probe(told, anew=anew)
                 commands = self.schedule.take()
                 if commands:
                     self._ask(commands)

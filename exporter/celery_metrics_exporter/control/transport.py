@@ -7,13 +7,11 @@ has to be declared, and nothing has to be bound.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import amqp
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Replies that are taken at once; bounded, so that a flood cannot keep us from everything else.
 BATCH: Final = 500

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
 from celery_metrics_exporter.events.salvage import TooManyPartsError, salvage
 from celery_metrics_exporter.events.types import MAX_NAME, WIRE_NAMES, Event, Undecodable, UnknownEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 #: Bytes of an undecodable event that the log shows.
 MAX_EXCERPT: Final = 100

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
+from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.logs import fields
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.clock import Clock
-    from celery_metrics_exporter.events.stream_state import StreamState
 
 log = logging.getLogger(__name__)
 

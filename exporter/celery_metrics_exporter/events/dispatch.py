@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.events.decode import decode
+from celery_metrics_exporter.events.handlers import HandlerTable
 from celery_metrics_exporter.events.plausibility import Plausibility
-from celery_metrics_exporter.events.types import Retimed, Undecodable, UnknownEvent
+from celery_metrics_exporter.events.types import AnyEvent, Event, Retimed, Undecodable, UnknownEvent
 from celery_metrics_exporter.logs import ThrottledLog
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from celery_metrics_exporter.clock import BatchClock
-    from celery_metrics_exporter.events.handlers import HandlerTable
-    from celery_metrics_exporter.events.types import AnyEvent, Event
 
 log = logging.getLogger(__name__)
 

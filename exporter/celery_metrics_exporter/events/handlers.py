@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from celery_metrics_exporter.events.types import Event, EventT
+from celery_metrics_exporter.events.types import Event, EventT
 
 
 class HandlerTable:

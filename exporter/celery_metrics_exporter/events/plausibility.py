@@ -10,14 +10,13 @@ names the sender.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from celery_metrics_exporter.clock import BatchClock
-    from celery_metrics_exporter.events.types import Event
-    from celery_metrics_exporter.logs import ThrottledLog
+from celery_metrics_exporter.clock import BatchClock
+from celery_metrics_exporter.events.types import Event
+from celery_metrics_exporter.logs import ThrottledLog
 
 #: How far a timestamp may be ahead of our clock ...
 MAX_AHEAD_SECONDS: Final = 24 * 3600.0

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 #: Most values in a body: 16 MB of ``[{},{},`` would take a gigabyte as objects. 16 MB of real events hold fewer.
 MAX_PARTS: Final = 1_000_000

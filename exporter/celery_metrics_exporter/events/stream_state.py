@@ -7,13 +7,10 @@ monitor change it, everybody else reads it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.clock import Clock
 
 
 @dataclass(frozen=True, slots=True)

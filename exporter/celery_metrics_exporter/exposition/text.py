@@ -13,25 +13,23 @@ There are two kinds of families:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from io import BytesIO
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
+from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from celery_metrics_exporter.exposition.rows import HistogramRows, Labels, Rows, ValueRows, go_string
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+Encode: TypeAlias = Callable[[Collector], bytes]
 
-    from prometheus_client import Metric
-    from prometheus_client.registry import Collector
-
-    Encode: TypeAlias = Callable[[Collector], bytes]
 
 _KeyT = TypeVar("_KeyT")
 

@@ -9,11 +9,9 @@ departures are counted: first in, first out.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+from typing import Final
 
 #: Batches that are kept of one queue; with more of them the two newest are merged.
 MAX_BATCHES: Final = 200

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from celery_metrics_exporter.labels import OTHER, UNKNOWN
+from celery_metrics_exporter.events.stream_state import StreamState
+from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit
 from celery_metrics_exporter.queues.backlog import Movement
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from celery_metrics_exporter.events.stream_state import StreamState
-    from celery_metrics_exporter.labels import SeriesLimit
 
 
 class Movements:

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Iterable
 from fnmatch import translate
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from celery_metrics_exporter.labels import clean
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from celery_metrics_exporter.clock import Clock
-    from celery_metrics_exporter.labels import SeriesLimit
+from celery_metrics_exporter.clock import Clock
+from celery_metrics_exporter.labels import SeriesLimit, clean
 
 #: A candidate that the broker does not have in this many samples is not asked for again: some brokers log each attempt.
 CANDIDATE_SAMPLES: Final = 3

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Collection
+from typing import Protocol
 
 from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.facts import BrokerFacts
 from celery_metrics_exporter.logs import OutageLog
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from celery_metrics_exporter.facts import BrokerFacts
-    from celery_metrics_exporter.queues.readers import BrokerReader
+from celery_metrics_exporter.queues.readers import BrokerReader
 
 log = logging.getLogger(__name__)
 

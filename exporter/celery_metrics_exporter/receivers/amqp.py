@@ -11,18 +11,16 @@ whether ``bytes_recv`` has changed) and ``amqp/channel.py`` (``callbacks`` by co
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import amqp
 
+from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.receivers import Sink
 from celery_metrics_exporter.receivers import kombu as universal
 from celery_metrics_exporter.receivers.buffered_sink import BufferedSink
 from celery_metrics_exporter.receivers.deliveries import DeliveryParser
 from celery_metrics_exporter.receivers.sockets import ReadPauses
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.receivers import Sink
 
 #: Longest wait of a read; a stop may take as long to be seen.
 _WAIT_SECONDS: Final = 0.2

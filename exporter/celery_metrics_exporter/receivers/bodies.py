@@ -16,18 +16,14 @@ import json
 import lzma
 import sys
 import zlib
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from kombu import message as kombu_message
 from kombu.serialization import loads, prepare_accept_content
 
 from celery_metrics_exporter.errors import one_line
-from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, OVERSIZED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.receivers import Sink
+from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, OVERSIZED, Sink
 
 #: Longest body in another format than JSON: such formats are read slowly (YAML: 100 KB a second).
 MAX_FOREIGN_BYTES: Final = 1024 * 1024

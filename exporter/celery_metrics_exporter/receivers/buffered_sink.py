@@ -5,12 +5,9 @@ The sink's lock, its look at the clock and its bookkeeping cost the same for one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.receivers import Sink
+from celery_metrics_exporter.receivers import Sink
 
 
 class BufferedSink:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.logs import fields
-from celery_metrics_exporter.receivers import amqp, redis
+from celery_metrics_exporter.receivers import Link, Sink, Subscription, amqp, redis
 from celery_metrics_exporter.receivers.amqp import AmqpSubscription
 from celery_metrics_exporter.receivers.kombu import KombuSubscription
 from celery_metrics_exporter.receivers.receiver import Receiver
 from celery_metrics_exporter.receivers.redis import RedisSubscription
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.receivers import Link, Sink, Subscription
 
 log = logging.getLogger(__name__)
 

@@ -11,16 +11,13 @@ JSON in UTF-8.
 from __future__ import annotations
 
 from binascii import a2b_base64
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from celery_metrics_exporter.errors import one_line
-from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES
+from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, Sink
 from celery_metrics_exporter.receivers.bodies import Bodies
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.receivers import Sink
 
 #: Latest messages whose tags are remembered; a repetition follows at once.
 _REMEMBERED: Final = 1000

@@ -9,20 +9,17 @@ subscription is confirmed.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from amqp import ConnectionForced
 from celery.events.receiver import EventReceiver
 from celery.utils import uuid
 
-from celery_metrics_exporter.receivers import SilentError
+from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.receivers import SilentError, Sink
 from celery_metrics_exporter.receivers.amqp_limits import limit_messages
 from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
 from celery_metrics_exporter.receivers.sockets import shut_down
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.receivers import Sink
 
 #: Interval of heartbeats and checks; a stop may take as long to be seen.
 TICK_SECONDS: Final = 1.0

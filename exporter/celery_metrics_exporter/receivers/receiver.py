@@ -7,16 +7,12 @@ import logging
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.logs import OutageLog, fields
-from celery_metrics_exporter.receivers import SilentError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.receivers import Link, Subscription
+from celery_metrics_exporter.receivers import Link, SilentError, Subscription
 
 log = logging.getLogger(__name__)
 

@@ -12,21 +12,18 @@ array in RESP2 and with a string in RESP3, and hiredis returns pushes as a kind 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from hiredis import Reader, ReplyError
 from kombu.transport.redis import Channel
 from redis import Connection
 from redis.exceptions import ResponseError
 
-from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, SilentError
+from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, SilentError, Sink
 from celery_metrics_exporter.receivers.buffered_sink import BufferedSink
 from celery_metrics_exporter.receivers.envelopes import Envelopes, UniqueEnvelopes
 from celery_metrics_exporter.receivers.sockets import ReadPauses, shut_down
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.receivers import Sink
 
 #: Longest wait of a read; a stop may take as long to be seen.
 TICK_SECONDS: Final = 0.2

@@ -13,16 +13,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from celery_metrics_exporter.logs import fields
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.receivers import Link, Sink
-    from celery_metrics_exporter.receivers.receiver import Receiver
+from celery_metrics_exporter.receivers import Link, Sink
+from celery_metrics_exporter.receivers.receiver import Receiver
 
 log = logging.getLogger(__name__)
 

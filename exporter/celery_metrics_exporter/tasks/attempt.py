@@ -10,16 +10,14 @@ in something that the attempt refers to (the running tasks of a worker) always r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from celery_metrics_exporter.tasks.counts import Counts, Kind
+from celery_metrics_exporter.tasks.counts import Counts, Kind
 
 #: How many earlier events, and how many starts without a task-sent, an attempt remembers. A message that is delivered
 #: again and again (``visibility_timeout`` shorter than an eta) has more.

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Mapping
+from typing import Final, Protocol
 
-from celery_metrics_exporter.labels import UNKNOWN
+from celery_metrics_exporter.clock import BatchClock
+from celery_metrics_exporter.labels import UNKNOWN, SeriesLimit
 from celery_metrics_exporter.logs import fields
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from celery_metrics_exporter.clock import BatchClock
-    from celery_metrics_exporter.labels import SeriesLimit
-    from celery_metrics_exporter.tasks.attempt import Attempt
-    from celery_metrics_exporter.tasks.counts import Counts, LabelSets
+from celery_metrics_exporter.tasks.attempt import Attempt
+from celery_metrics_exporter.tasks.counts import Counts, LabelSets
 
 log = logging.getLogger(__name__)
 

@@ -6,18 +6,14 @@ tenth of a child of ``prometheus_client.Counter``, which takes a lock.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import add
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from celery_metrics_exporter.distribution import Distribution
-from celery_metrics_exporter.labels import OTHER, UNKNOWN, clean
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from celery_metrics_exporter.labels import SeriesLimit
+from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit, clean
 
 #: Name and queue of a publication; None while unknown.
 Kind: TypeAlias = tuple[str | None, str | None]

@@ -10,9 +10,11 @@ these, so task-started and the outcomes are matched by worker and by the state o
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from celery_metrics_exporter.clock import BatchClock
+from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
 from celery_metrics_exporter.tasks.attempt import PLAIN, Attempt, parse_eta
+from celery_metrics_exporter.tasks.counts import Kind
 from celery_metrics_exporter.tasks.finished import FinishedTasks
 from celery_metrics_exporter.tasks.interning import Interner
 from celery_metrics_exporter.tasks.matching import (
@@ -24,11 +26,6 @@ from celery_metrics_exporter.tasks.matching import (
     supersede,
     trim,
 )
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.clock import BatchClock
-    from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
-    from celery_metrics_exporter.tasks.counts import Kind
 
 #: A full table evicts one task in this many at once.
 EVICTED_AT_ONCE = 1000

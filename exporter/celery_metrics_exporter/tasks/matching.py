@@ -8,12 +8,9 @@ Celery 5.7). Events of different workers and clients may come in any order.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from celery_metrics_exporter.events.types import TaskReceived, TaskSent
-    from celery_metrics_exporter.tasks.attempt import Attempt
-
+from celery_metrics_exporter.events.types import TaskReceived, TaskSent
+from celery_metrics_exporter.tasks.attempt import Attempt
 
 #: Attempts of one uuid that are remembered: a task that is retried for days stays small.
 MAX_CHAIN = 8

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.tasks.attempt import Attempt, RunningHere
+from celery_metrics_exporter.tasks.attempt import Attempt, RunningHere
 
 
 class Running:

@@ -6,14 +6,11 @@ broker must not get it restarted, which would lose its counters. Ready says whet
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Sequence
 
-if TYPE_CHECKING:
-    import threading
-    from collections.abc import Callable, Sequence
-
-    from celery_metrics_exporter.events.stream_state import StreamState
-    from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.events.stream_state import StreamState
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 
 
 class ExporterStatus:

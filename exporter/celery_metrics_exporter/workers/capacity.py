@@ -6,13 +6,11 @@ that is busy (solo pool) or stopped answers late or never; its last answers stay
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from celery_metrics_exporter.facts import WorkerFacts
+from celery_metrics_exporter.facts import WorkerFacts
 
 #: Answers are valid this long.
 ANSWER_TTL_SECONDS: Final = 600.0

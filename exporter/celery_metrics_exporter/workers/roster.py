@@ -5,19 +5,15 @@ Liveness goes by our own clock, never by timestamps of workers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
-from celery_metrics_exporter.labels import OTHER, clean
+from celery_metrics_exporter.clock import BatchClock, Clock
+from celery_metrics_exporter.events.stream_state import StreamState
+from celery_metrics_exporter.facts import WorkerFacts
+from celery_metrics_exporter.labels import OTHER, SeriesLimit, clean
 from celery_metrics_exporter.workers.capacity import Consumption, consumption
 from celery_metrics_exporter.workers.worker import Presence, Worker
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.clock import BatchClock, Clock
-    from celery_metrics_exporter.events.stream_state import StreamState
-    from celery_metrics_exporter.facts import WorkerFacts
-    from celery_metrics_exporter.labels import SeriesLimit
 
 #: A worker that sent worker-offline is shown for this long.
 OFFLINE_RETENTION_SECONDS: Final = 120.0

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Collection
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from celery_metrics_exporter.facts import BrokerFacts
+from celery_metrics_exporter.facts import BrokerFacts
 
 
 class BrokerReader(Protocol):

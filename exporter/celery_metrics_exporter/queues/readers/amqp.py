@@ -14,20 +14,16 @@ Source of the facts: ``kombu/transport/native_delayed_delivery.py`` (the queues 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Collection
+from typing import Final, NamedTuple
 
 from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.readers.amqp_frames import is_queue_name
-from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, is_missing
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.queues.readers.amqp_session import Answers
+from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, Answers, is_missing
 
 log = logging.getLogger(__name__)
 

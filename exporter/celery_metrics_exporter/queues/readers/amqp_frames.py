@@ -7,14 +7,12 @@ as much CPU (60 ms for 1,000 queues).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from amqp import spec
 from amqp.exceptions import UnexpectedFrame
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: Class and method, as in ``amqp/spec.py``.
 Method = tuple[int, int]

@@ -12,19 +12,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from amqp import spec
 from amqp.exceptions import ConnectionError as AmqpConnectionError
 from amqp.exceptions import error_for_code
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.queues.readers import amqp_frames as frames
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from celery_metrics_exporter.connection.celery_app import Broker
 
 #: Queues that are declared in one round trip.
 BATCH: Final = 2_000

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.queues.readers import BrokerReader
 from celery_metrics_exporter.queues.readers.amqp import AmqpReader
 from celery_metrics_exporter.queues.readers.management import ManagementReader
 from celery_metrics_exporter.queues.readers.redis import RedisReader
 from celery_metrics_exporter.queues.readers.virtual import VirtualReader
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.queues.readers import BrokerReader
 
 log = logging.getLogger(__name__)
 

@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.amqp_frames import is_queue_name
-from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, is_missing
-from celery_metrics_exporter.queues.readers.management_api import ManagementApi
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
-
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.queues.readers.amqp_session import Answers
-    from celery_metrics_exporter.queues.readers.management_api import ListedQueue
+from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, Answers, is_missing
+from celery_metrics_exporter.queues.readers.management_api import ListedQueue, ManagementApi
 
 # kombu/transport/native_delayed_delivery.py, level_name: an application may put a prefix before it
 _DELAYED: Final = re.compile(r"(?:.+_)?celery_delayed_\d+", re.DOTALL)

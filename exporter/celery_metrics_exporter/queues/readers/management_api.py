@@ -17,15 +17,13 @@ import socket
 import ssl
 import time
 from base64 import b64encode
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 import h11
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: Longest answer that is read: about half a million queues.
 LONGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024

@@ -8,24 +8,21 @@ first reading looks for bindings before anything else.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.redis_bindings import Bindings
 from celery_metrics_exporter.queues.readers.redis_heads import ListHeads
+from celery_metrics_exporter.queues.readers.redis_layout import Layout
 from celery_metrics_exporter.queues.readers.redis_lengths import LengthQuery, Lengths
 from celery_metrics_exporter.queues.readers.redis_session import RedisSession, packed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-
-    from celery_metrics_exporter.connection.celery_app import Broker
-    from celery_metrics_exporter.queues.readers.redis_layout import Layout
 
 log = logging.getLogger(__name__)
 

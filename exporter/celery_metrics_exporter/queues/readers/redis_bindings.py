@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from celery_metrics_exporter.queues.internal import is_internal
-
-if TYPE_CHECKING:
-    from celery_metrics_exporter.queues.readers.redis_layout import Layout
+from celery_metrics_exporter.queues.readers.redis_layout import Layout
 
 #: Most tables that are known; no Celery application has more.
 _MOST_TABLES: Final = 10_000

@@ -7,14 +7,12 @@ message, however big it is. So big heads are read less often, and count as uncha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 #: A head of n times 64 KiB is read again after n more readings, at most after the second number of readings.
 _PAUSE: Final = (65_536, 60)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from celery_metrics_exporter.facts import QueueFacts
+from celery_metrics_exporter.queues.readers.redis_heads import ListHeads
+from celery_metrics_exporter.queues.readers.redis_layout import Layout
 from celery_metrics_exporter.queues.readers.redis_session import packed
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from celery_metrics_exporter.queues.readers.redis_heads import ListHeads
-    from celery_metrics_exporter.queues.readers.redis_layout import Layout
 
 #: The length of each list of a queue, in the order of the layout's steps; or an error, where the server refuses it.
 Lengths = dict[str, "Sequence[Any]"]

@@ -9,7 +9,8 @@ the keys of some commands only, and redis-py's pipeline needs seven times the CP
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 import hiredis
 from redis.backoff import NoBackoff
@@ -17,12 +18,8 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.queues.readers.redis_layout import Layout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from celery_metrics_exporter.connection.celery_app import Broker
 
 
 def packed(commands: Iterable[tuple[str | bytes | int, ...]]) -> bytes:

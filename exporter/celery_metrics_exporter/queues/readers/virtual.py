@@ -9,20 +9,17 @@ Source of the facts: ``kombu/transport/virtual/base.py`` (``Channel.queue_declar
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from kombu.exceptions import ChannelError
 
+from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.queues.internal import is_internal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
-
-    from celery_metrics_exporter.connection.celery_app import Broker
 
 _SUFFIX: Final = ".exchange"
 
