@@ -62,7 +62,7 @@ def supervise(
 def _check_addresses(addresses: Sequence[ListenAddress]) -> None:
     """Raise ListenError before anything is started, if an address is in use."""
     for address in addresses:
-        listen_on(address.host, address.port).close()
+        listen_on(address).close()
 
 
 def _start_actors(children: Children, url: str) -> list[Child]:

@@ -68,7 +68,7 @@ class WebServer:
             ListenError: one of the addresses cannot be had; then none is served.
         """
         with ExitStack() as bound:
-            sockets = [bound.enter_context(listen(address.host, address.port)) for address in self._addresses]
+            sockets = [bound.enter_context(listen(address)) for address in self._addresses]
             bound.pop_all()
         self._urls = tuple(
             f"{self._scheme}://{reachable_at(sock, address.host)}"
