@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.status_page.snapshot import Setup, Snapshot, SubscriptionView
 from celery_metrics_exporter.web.config_file import WebConfigFile
-from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.server import WebServer
 
 TIMEOUT_S = 20.0

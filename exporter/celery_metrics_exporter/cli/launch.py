@@ -107,7 +107,7 @@ def _launch(
 
     try:  # only now: celery takes a second to import, for which --help and bad usage need not wait
         from celery_metrics_exporter.app import Exporter  # noqa: PLC0415
-        from celery_metrics_exporter.web.server import ListenError  # noqa: PLC0415
+        from celery_metrics_exporter.web.listening import ListenError  # noqa: PLC0415
     except Exception as error:  # noqa: BLE001 - a broken dependency may raise anything
         return fail(program, loading_failure(error), EXIT_FAILURE)
 

@@ -16,8 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import gzip_accepted
 
 from celery_metrics_exporter.exposition.text import Encoder
-from celery_metrics_exporter.status_page import StatusPage
-from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page import Seen, StatusPage
 from celery_metrics_exporter.web.http1 import PLAIN_TEXT, Answer, Request
 from celery_metrics_exporter.web.serial_thread import SerialThread
 
@@ -38,17 +37,11 @@ class _Wanted(NamedTuple):
     accept_encoding: str
 
 
-class Status(Protocol):
+class Status(Seen, Protocol):
     """What the probes and the status page tell. A verdict comes with one line of text that says why."""
-
-    def healthy(self) -> tuple[bool, str]:
-        """Whether this process works; an outage of the broker does not make it unhealthy."""
 
     def ready(self) -> tuple[bool, str]:
         """Whether events flow."""
-
-    def overview(self) -> Snapshot:
-        """What the status page shows."""
 
 
 class Pages:
