@@ -18,7 +18,7 @@ from celery_metrics_exporter.events.stream_state import StreamReading
 from celery_metrics_exporter.status_page import StatusPage
 from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.web.config_file import WebConfigFile
-from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.server import WebServer
 
 TIMEOUT_S = 20.0

@@ -51,7 +51,7 @@ def test_unhealthy_says_why() -> None:
 
 def test_every_address_has_to_answer() -> None:
     """One address that nobody serves makes it unhealthy."""
-    with serving() as server, listen("127.0.0.1", 0) as other:
+    with serving() as server, listen(ListenAddress("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         other.close()
         healthy, text = check_health([address_of(server), ListenAddress("127.0.0.1", port)], None)
@@ -61,7 +61,7 @@ def test_every_address_has_to_answer() -> None:
 def test_silent_server_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that accepts and says nothing is given up after the timeout."""
     monkeypatch.setattr("celery_metrics_exporter.cli.healthcheck.TIMEOUT_SECONDS", 0.2)
-    with listen("127.0.0.1", 0) as silent:
+    with listen(ListenAddress("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         for file in (None, "absent.yml"):
             healthy, text = check_health([ListenAddress("127.0.0.1", port)], file)

@@ -12,7 +12,7 @@ import pytest
 
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.web.config_file import WebConfigFile
-from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.server import WebServer
 from tests.integration.tls_clients import get, handshaken, only, refused, secured
 from tests.serving import (

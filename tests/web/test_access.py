@@ -14,7 +14,7 @@ from celery_metrics_exporter.app import Exporter
 from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.config_file import WebConfigFile
-from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.server import WebServer
 from tests.serving import TIMEOUT_S, ask, connected, fetch, serving, url_of
 from tests.waiting import wait_for

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.http1 import Limits
 from tests.serving import (
     TIMEOUT_S,
     Big,

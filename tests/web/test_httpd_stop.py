@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from celery_metrics_exporter.web.config_file import WebConfigFile
-from celery_metrics_exporter.web.httpd import Limits
+from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.server import WebServer
 from tests.serving import (
     LOOPBACK,

@@ -7,7 +7,7 @@ and headers are set on every answer.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
@@ -46,7 +46,11 @@ class AccessControl:
         """Answer a request, or let the page answer it."""
         config = self._current()
         refusal = None if request.path == _PROBE else await self._refusal(config, request)
-        return _with_headers(refusal or await self._page(request), config.headers)
+        answer = refusal or await self._page(request)
+        # The file's word is the last, where a page has a header of that name.
+        names = {name.lower() for name in config.headers}
+        kept = [header for header in answer.headers if header[0].lower() not in names]
+        return answer._replace(headers=(*kept, *config.headers.items()))
 
     async def _refusal(self, config: WebConfig, request: Request) -> Answer | None:
         if not self._bucket.allows(config.rate_limit):
@@ -87,10 +91,3 @@ class _Bucket:
             return False
         self._tokens -= 1
         return True
-
-
-def _with_headers(answer: Answer, extra: Mapping[str, str]) -> Answer:
-    """Add headers; the file's word is the last, where a page has a header of that name."""
-    names = {name.lower() for name in extra}
-    kept = [header for header in answer.headers if header[0].lower() not in names]
-    return answer._replace(headers=(*kept, *extra.items()))

@@ -88,19 +88,10 @@ def _why(reason: str, cert: Pem, key: Pem) -> ConfigError:
 def _as_file(content: bytes) -> Iterator[str]:
     """A name under which OpenSSL, which reads files only, finds these bytes; where Linux helps, on no disk."""
     in_memory = hasattr(os, "memfd_create")
-    if in_memory:
-        descriptor = os.memfd_create("pem")
-        path = f"/proc/self/fd/{descriptor}"
-    else:
-        descriptor, path = tempfile.mkstemp()
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            yield path
-    finally:
-        if not in_memory:
-            Path(path).unlink()
+    with os.fdopen(os.memfd_create("pem"), "wb") if in_memory else tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}" if in_memory else file.name
 
 
 def names_in(certificate: Mapping[str, Any]) -> Iterator[str]:

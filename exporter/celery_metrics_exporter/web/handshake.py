@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 
 from celery_metrics_exporter.logs import ThrottledLog
-from celery_metrics_exporter.web.config import WebConfig
 from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.stream import ClientStream
 from celery_metrics_exporter.web.tls import Tls
@@ -25,8 +24,8 @@ _ANSWER = (
 class Handshakes:
     """Makes the handshake with each client."""
 
-    def __init__(self, current: Callable[[], WebConfig], limits: Limits) -> None:
-        """``current`` gives the configuration that holds at the moment."""
+    def __init__(self, current: Callable[[], Tls], limits: Limits) -> None:
+        """``current`` gives the version that holds at the moment."""
         self._current = current
         self._limits = limits
         self._tell = partial(ThrottledLog(log).log, logging.WARNING, "TLS connections are refused")
@@ -51,16 +50,10 @@ class Handshakes:
     async def _refusal(self, stream: ClientStream) -> str | None:
         try:
             async with asyncio.timeout(self._limits.head):
-                certificate = await stream.shake_hands(self._tls().context)
+                certificate = await stream.shake_hands(self._current().context)
         except ssl.SSLEOFError:
             raise
         except ssl.SSLError as error:
             return (error.reason or "unknown").lower().replace("_", " ")
         # Another version may hold by now: whom that one lets in is let in.
-        return None if self._tls().admits(certificate) else "no allowed name in the client's certificate"
-
-    def _tls(self) -> Tls:
-        tls = self._current().tls
-        if tls is None:  # WebConfigFile lets TLS neither come nor go
-            raise RuntimeError("TLS is gone")
-        return tls
+        return None if self._current().admits(certificate) else "no allowed name in the client's certificate"

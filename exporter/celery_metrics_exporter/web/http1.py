@@ -64,14 +64,6 @@ class Answer(NamedTuple):
     headers: tuple[tuple[str, str], ...] = (PLAIN_TEXT,)
 
 
-class RefusedRequestError(Exception):
-    """What a client sent is not answered by a page; ``status`` says why."""
-
-    def __init__(self, status: int) -> None:
-        self.status = HTTPStatus(status)
-        super().__init__(self.status.phrase)
-
-
 class HttpConnection:
     """Reads requests and writes answers, in turn."""
 
@@ -85,7 +77,7 @@ class HttpConnection:
         """The next request.
 
         Raises:
-            RefusedRequestError: the client is to be told, with `refuse`.
+            h11.RemoteProtocolError: the client is to be told, with `refuse`.
             OSError: the client has nothing to say; TimeoutError: not within the time that it may be idle.
         """
         if self._http.trailing_data[0]:
@@ -97,9 +89,7 @@ class HttpConnection:
             async with asyncio.timeout(self._limits.head):
                 return await self._receive()
         except TimeoutError:
-            raise RefusedRequestError(HTTPStatus.REQUEST_TIMEOUT) from None
-        except h11.RemoteProtocolError as error:
-            raise RefusedRequestError(error.error_status_hint) from None
+            raise _refused(HTTPStatus.REQUEST_TIMEOUT) from None
 
     async def send(self, answer: Answer, *, last: bool) -> bool:
         """Write an answer. False: no further request can come. Raises OSError."""
@@ -124,9 +114,9 @@ class HttpConnection:
         self._http.start_next_cycle()
         return True
 
-    async def refuse(self, error: RefusedRequestError) -> None:
-        """Tell the client why it is refused. Raises OSError."""
-        await self.send(Answer(error.status, b"" if self._is_head else f"{error}\n".encode()), last=True)
+    async def refuse(self, status: HTTPStatus) -> None:
+        """Tell the client why its request is refused. Raises OSError."""
+        await self.send(Answer(status, b"" if self._is_head else f"{status.phrase}\n".encode()), last=True)
 
     async def _receive(self) -> Request:
         while True:
@@ -136,7 +126,7 @@ class HttpConnection:
                 break
             await self._read()
         if event.http_version not in (b"1.0", b"1.1"):
-            raise RefusedRequestError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            raise _refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
         headers: dict[str, str] = {}
         for raw, value in event.headers:
             name, text = raw.decode(), value.decode("latin-1")
@@ -145,7 +135,7 @@ class HttpConnection:
             event.method.decode(), *_path_and_query(event.target.decode()), headers, self._stream.client
         )
         if int(headers.get("content-length", "0")) > self._limits.body_bytes:
-            raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         if "transfer-encoding" not in headers:
             await self._skip_body()
         return request
@@ -156,11 +146,9 @@ class HttpConnection:
         self._is_head = head.startswith(b"HEAD ")
         if len(head) > self._limits.header_bytes:
             fits = b"\n" in head[: self._limits.header_bytes]
-            raise RefusedRequestError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE if fits else HTTPStatus.REQUEST_URI_TOO_LONG
-            )
+            raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE if fits else HTTPStatus.REQUEST_URI_TOO_LONG)
         if _BARE_LINE_FEED.search(head):
-            raise RefusedRequestError(HTTPStatus.BAD_REQUEST)
+            raise _refused(HTTPStatus.BAD_REQUEST)
 
     async def _skip_body(self) -> None:
         if self._http.they_are_waiting_for_100_continue:
@@ -188,7 +176,11 @@ def _path_and_query(target: str) -> tuple[str, str]:
     try:
         url = urlsplit(target)
     except ValueError:
-        raise RefusedRequestError(HTTPStatus.BAD_REQUEST) from None
+        raise _refused(HTTPStatus.BAD_REQUEST) from None
     if url.scheme not in {"http", "https"} or not url.netloc:
-        raise RefusedRequestError(HTTPStatus.BAD_REQUEST)
+        raise _refused(HTTPStatus.BAD_REQUEST)
     return unquote(url.path) or "/", url.query
+
+
+def _refused(status: HTTPStatus) -> h11.RemoteProtocolError:
+    return h11.RemoteProtocolError(status.phrase, error_status_hint=status)

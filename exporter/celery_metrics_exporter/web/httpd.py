@@ -14,12 +14,12 @@ from functools import partial
 from http import HTTPStatus
 from typing import TypeAlias, cast
 
+import h11
+
 from celery_metrics_exporter.logs import ThrottledLog, fields
 from celery_metrics_exporter.web.handshake import Handshakes
-from celery_metrics_exporter.web.http1 import Answer, HttpConnection, Limits, RefusedRequestError, Request
+from celery_metrics_exporter.web.http1 import Answer, HttpConnection, Limits, Request
 from celery_metrics_exporter.web.stream import ClientStream, until_ready
-
-__all__ = ("HttpServer", "Limits", "Page")
 
 log = logging.getLogger(__name__)
 
@@ -129,9 +129,10 @@ class HttpServer:
                         oldest.cancel()
                     goes_on = await http.send(answer, last=self._stopping.is_set())
                     self._sending.pop(me, None)
-        except RefusedRequestError as error:
-            log.debug("request refused", extra=fields(client=stream.client, reason=error))
-            await http.refuse(error)
+        except h11.RemoteProtocolError as error:
+            status = HTTPStatus(error.error_status_hint)
+            log.debug("request refused", extra=fields(client=stream.client, reason=status.phrase))
+            await http.refuse(status)
         await stream.linger()
 
     async def _answer(self, request: Request) -> Answer:

@@ -4,10 +4,9 @@ import errno
 import os
 import socket
 
-BACKLOG = 1024
+from celery_metrics_exporter.config.config import ListenAddress
 
-_PORTS = range(65_536)
-
+_BACKLOG = 1024
 _REASONS = {
     errno.EADDRINUSE: "address already in use; choose another with --web.listen-address",
     errno.EACCES: "permission denied; choose a port above 1023 with --web.listen-address",
@@ -21,7 +20,7 @@ class ListenError(Exception):
     """An address cannot be listened on; the message is one line that says which and why."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(address: ListenAddress) -> socket.socket:
     """Bind and listen; port 0 lets the system choose.
 
     An empty host means every interface, IPv4 and IPv6, or IPv4 alone where IPv6 is off. Of a name's addresses
@@ -30,10 +29,8 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ListenError: port in use, no permission, no such address.
     """
-    if port not in _PORTS:
-        raise ListenError(f"cannot listen on {written(host)}:{port}: a port is a number from 0 to 65535")
     try:
-        sock = _bound(host, port)
+        sock = _bound(address.host, address.port)
     except socket.gaierror:
         reason = "no such host; write an address of this machine with --web.listen-address"
     except ValueError:
@@ -45,30 +42,27 @@ def listen(host: str, port: int) -> socket.socket:
         # Accepted sockets inherit it. Without, a body waits for the acknowledgement of its head: up to 40 ms.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
-    raise ListenError(f"cannot listen on {written(host)}:{port}: {reason}")
+    raise ListenError(f"cannot listen on {address}: {reason}")
 
 
-def reachable_at(sock: socket.socket, host: str) -> str:
-    """``host:port`` at which a client on this machine reaches the socket that ``host`` was bound to."""
-    name = "localhost" if host in {"", "::", "0.0.0.0"} else written(host)  # noqa: S104 - compared, not bound
-    return f"{name}:{sock.getsockname()[1]}"
-
-
-def written(host: str) -> str:
-    """A host as it stands before a colon and a port."""
-    return f"[{host}]" if ":" in host else host
+def reachable_at(sock: socket.socket, host: str) -> ListenAddress:
+    """Where a client on this machine reaches the socket that ``host`` was bound to."""
+    is_wildcard = host in {"", "::", "0.0.0.0"}  # noqa: S104 - compared, not bound
+    return ListenAddress("localhost" if is_wildcard else host, sock.getsockname()[1])
 
 
 def _bound(host: str, port: int) -> socket.socket:
     if host in {"", "::"} and socket.has_dualstack_ipv6():
         address = ("::", port)
         try:
-            return socket.create_server(address, family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+            return socket.create_server(
+                address, family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True
+            )
         except OSError as error:
             if host or error.errno not in _NO_IPV6:
                 raise
     if not host:
-        return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # noqa: S104 - what an empty host means
+        return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 - what an empty host means
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, resolved = min(found, key=lambda info: info[0] != socket.AF_INET)
-    return socket.create_server((str(resolved[0]), port, *resolved[2:]), family=family, backlog=BACKLOG)
+    return socket.create_server((str(resolved[0]), port, *resolved[2:]), family=family, backlog=_BACKLOG)

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import cast
 
 from prometheus_client import CollectorRegistry
 
@@ -15,13 +16,13 @@ from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.web.access import AccessControl
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.handshake import Handshakes
-from celery_metrics_exporter.web.httpd import HttpServer, Limits, Page
-from celery_metrics_exporter.web.listening import ListenError, listen, reachable_at
+from celery_metrics_exporter.web.http1 import Limits
+from celery_metrics_exporter.web.httpd import HttpServer, Page
+from celery_metrics_exporter.web.listening import listen, reachable_at
 from celery_metrics_exporter.web.pages import Pages, Status
 from celery_metrics_exporter.web.serial_thread import SerialThread
+from celery_metrics_exporter.web.tls import Tls
 from celery_metrics_exporter.web.users import Users
-
-__all__ = ("ListenError", "Status", "WebServer")
 
 _GRACE_SECONDS = 0.9  # for answers under way when stopping; twice that is the longest stop
 
@@ -50,7 +51,8 @@ class WebServer:
             self._threads.append(checking)
             page = AccessControl(page, file.current, Users(checking))
             if file.current().tls is not None:
-                handshakes = Handshakes(file.current, limits)
+                # WebConfigFile lets TLS neither come nor go.
+                handshakes = Handshakes(lambda: cast(Tls, file.current().tls), limits)
         self._scheme = "http" if handshakes is None else "https"
         self._server = HttpServer(page, limits, handshakes)
         self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
@@ -68,7 +70,7 @@ class WebServer:
             ListenError: one of the addresses cannot be had; then none is served.
         """
         with ExitStack() as bound:
-            sockets = [bound.enter_context(listen(address.host, address.port)) for address in self._addresses]
+            sockets = [bound.enter_context(listen(address)) for address in self._addresses]
             bound.pop_all()
         self._urls = tuple(
             f"{self._scheme}://{reachable_at(sock, address.host)}"
