@@ -168,7 +168,7 @@ class Pipeline:
             received = self._tasks.received_by_queue()
             # A queue from a route is a guess: good enough for a label, but not for the age of messages.
             guessed, self._routed = self._tasks.routed != self._routed, self._tasks.routed
-            self._movements.sample(received, heard_all=self._roster.all_send_events() and not guessed)
+            self._movements.sample(received, all_reported=self._roster.all_send_events() and not guessed)
             self._queues.on_sample(facts)
 
     def sampling_failed(self, error: str) -> None:

@@ -74,5 +74,5 @@ class Questions:
         """Leave the broker in good order, if it lets us."""
         try:
             self._mailbox.close()
-        except Exception:  # noqa: BLE001 - whatever a broker's library raises; nothing depends on a farewell
+        except Exception:  # noqa: BLE001 - whatever a broker's library raises; nothing depends on a clean close
             self._mailbox.drop()

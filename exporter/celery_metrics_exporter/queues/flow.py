@@ -17,10 +17,10 @@ class Movements:
         self._limit = limit
         self._first_sent: dict[str, float] = {}
         self._received: Mapping[str, int] = {}
-        self._deaf_seconds = 0.0
+        self._gap_seconds = 0.0
         self._arrivals: Mapping[str, float] = {}
         self._departures: Mapping[str, int] = {}
-        self._heard_all = False
+        self._all_reported = False
 
     def published(self, queue: str, timestamp: float) -> None:
         """Note that a task-sent told of a message in this queue."""
@@ -32,23 +32,23 @@ class Movements:
         """The queues that a task-sent has named since the last sample."""
         return tuple(self._first_sent)
 
-    def sample(self, received: Mapping[str, int], *, heard_all: bool) -> None:
+    def sample(self, received: Mapping[str, int], *, all_reported: bool) -> None:
         """Begin a new interval: from now on :meth:`of` tells what happened from the sample before to this one.
 
         Args:
             received: number of task-received events by queue since the exporter started.
-            heard_all: whether all known workers send their task events.
+            all_reported: whether all known workers send their task events.
         """
-        deaf = self._subscription.read().disconnected_seconds
+        gap = self._subscription.read().disconnected_seconds
         self._departures = {
             queue: number - self._received.get(queue, 0) for queue, number in received.items()
         }
         unattributed = self._departures.get(UNKNOWN, 0) + self._departures.get(OTHER, 0)
-        self._heard_all = heard_all and not unattributed and deaf == self._deaf_seconds
+        self._all_reported = all_reported and not unattributed and gap == self._gap_seconds
         self._arrivals = self._first_sent
         self._first_sent = {}
         self._received = received
-        self._deaf_seconds = deaf
+        self._gap_seconds = gap
 
     def of(self, queue: str, *, consumers: int | None, is_ours: bool) -> Movement:
         """What happened to this queue.
@@ -61,6 +61,6 @@ class Movements:
         received = self._departures.get(queue, 0)
         if consumers == 0 and not received:
             pass  # nothing can have left, whatever events were missed
-        elif not self._heard_all or not (is_ours or self._received.get(queue)):
+        elif not self._all_reported or not (is_ours or self._received.get(queue)):
             return Movement(None, self._arrivals.get(queue))
         return Movement(received, self._arrivals.get(queue))
