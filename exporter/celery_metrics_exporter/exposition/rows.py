@@ -25,18 +25,19 @@ Labels: TypeAlias = tuple[str, ...]
 
 
 class Rows(Metric, ABC):
-    """A family of either kind. ``name`` is as in prometheus_client: a counter's name without ``_total``."""
+    """A family of either kind. ``name`` is as in prometheus_client: a counter's name without ``_total``.
 
-    def __init__(self, name: str, documentation: str, kind: str, label_names: Labels) -> None:
+    ``sample_names``: those with which the lines of a series begin, in their order.
+    """
+
+    def __init__(
+        self, name: str, documentation: str, kind: str, label_names: Labels, sample_names: tuple[str, ...]
+    ) -> None:
         super().__init__(name, documentation, kind)
         del self.samples  # Metric makes a list, which would hide the property below
         self.label_names = label_names
+        self.sample_names = sample_names
         self.labels: list[Labels] = []  # one entry per series; the lists of the subclasses hold the numbers
-
-    @property
-    @abstractmethod
-    def sample_names(self) -> tuple[str, ...]:
-        """The names with which the family's lines begin."""
 
     @abstractmethod
     def _make_samples(self) -> Iterator[Sample]:
@@ -65,8 +66,8 @@ class ValueRows(Rows):
     """A counter or a gauge: one number per series."""
 
     def __init__(self, name: str, documentation: str, kind: str, label_names: Labels) -> None:
-        super().__init__(name, documentation, kind, label_names)
-        self.sample_name = f"{name}_total" if kind == "counter" else name
+        sample_name = f"{name}_total" if kind == "counter" else name
+        super().__init__(name, documentation, kind, label_names, (sample_name,))
         self.values: list[float] = []
 
     def add_metric(self, labels: Labels, value: float) -> None:
@@ -79,14 +80,10 @@ class ValueRows(Rows):
         self.labels += labels
         self.values += values
 
-    @property
-    def sample_names(self) -> tuple[str, ...]:
-        """The one name of all lines."""
-        return (self.sample_name,)
-
     def _make_samples(self) -> Iterator[Sample]:
+        (name,) = self.sample_names
         for labels, value in zip(self.labels, self.values, strict=True):
-            yield Sample(self.sample_name, dict(zip(self.label_names, labels, strict=True)), value)
+            yield Sample(name, dict(zip(self.label_names, labels, strict=True)), value)
 
 
 class HistogramRows(Rows):
@@ -94,7 +91,8 @@ class HistogramRows(Rows):
 
     def __init__(self, name: str, documentation: str, label_names: Labels, bounds: Sequence[float]) -> None:
         """``bounds``: the upper bounds in ascending order, without +Inf."""
-        super().__init__(name, documentation, "histogram", label_names)
+        sample_names = (f"{name}_bucket", f"{name}_count", f"{name}_sum")
+        super().__init__(name, documentation, "histogram", label_names, sample_names)
         #: The values of the label ``le``.
         self.bounds = (*(go_string(bound) for bound in bounds), "+Inf")
         self.counts: list[tuple[int, ...]] = []
@@ -108,11 +106,6 @@ class HistogramRows(Rows):
         self.labels.append(labels)
         self.counts.append(tuple(counts))
         self.sums.append(sum_)
-
-    @property
-    def sample_names(self) -> tuple[str, ...]:
-        """The names of a series' lines, in their order."""
-        return (f"{self.name}_bucket", f"{self.name}_count", f"{self.name}_sum")
 
     def _make_samples(self) -> Iterator[Sample]:
         bucket, count, total = self.sample_names

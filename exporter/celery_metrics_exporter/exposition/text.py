@@ -144,7 +144,7 @@ def _escaped(value: str) -> str:
 
 
 def _value_lines(metric: ValueRows, texts: _LabelTexts) -> Iterator[bytes]:
-    name = metric.sample_name
+    (name,) = metric.sample_names
     for start in range(0, len(metric.labels), _BATCH_LINES):
         end = start + _BATCH_LINES
         labels, values = metric.labels[start:end], metric.values[start:end]
