@@ -1,73 +1,24 @@
-"""The table of attempts: which events belong together, which are repetitions, and how long they are remembered."""
+"""Which events belong to one attempt, and which are repetitions."""
 
 import sys
-import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from celery_metrics_exporter.clock import BatchClock
-from celery_metrics_exporter.events import types as events
-from celery_metrics_exporter.tasks import finished
 from celery_metrics_exporter.tasks.attempt import Attempt
-from celery_metrics_exporter.tasks.finished import FINISHED_TTL_SECONDS
-from celery_metrics_exporter.tasks.inflight import ATTEMPT_TTL_SECONDS, Inflight
-from celery_metrics_exporter.tasks.matching import MAX_CHAIN
 from celery_metrics_exporter.tasks.running import Running
-from tests.pipeline import T0, Bench, FakeTime, received, sent
-
-
-class Table(Inflight):
-    """A table on a clock that tests turn, with events made on the way: times are seconds after T0."""
-
-    def __init__(self, *, max_tasks: int = 100) -> None:
-        self.time = FakeTime()
-        super().__init__(BatchClock(self.time.clock()), max_tasks=max_tasks)
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass, and sweep."""
-        self.time.elapsed += seconds
-        self._now.read()
-        self.sweep()
-
-    def send(self, at: float = 0.0, uuid: str = "u", **more: Any) -> Attempt | None:
-        """A task-sent."""
-        fields = {"name": "t", "queue": "q", "retries": 0, **more}
-        return self.sent(events.TaskSent(uuid, T0 + at, "client", **fields))
-
-    def receive(self, at: float = 1.0, uuid: str = "u", worker: str = "w", **more: Any) -> Attempt | None:
-        """A task-received."""
-        fields = {"name": "t", "retries": 0, **more}
-        return self.received(events.TaskReceived(uuid, T0 + at, worker, **fields))
-
-    def start(self, at: float = 2.0, uuid: str = "u", worker: str = "w") -> Attempt | None:
-        """A task-started."""
-        return self.started(events.TaskStarted(uuid, T0 + at, worker))
-
-    def end(
-        self, at: float = 3.0, uuid: str = "u", worker: str = "w", *, final: bool = True
-    ) -> Attempt | None:
-        """A task-succeeded, or a task-retried unless it is final."""
-        kind = events.TaskSucceeded if final else events.TaskRetried
-        return self.ended(kind(uuid, T0 + at, worker), final=final)
-
-    def give_back(
-        self, at: float = 3.0, uuid: str = "u", worker: str = "w", *, final: bool = False
-    ) -> Attempt | None:
-        """A task-rejected."""
-        return self.returned(events.TaskRejected(uuid, T0 + at, worker), final=final)
-
-    def chain(self, uuid: str = "u") -> list[Attempt]:
-        """The attempts of a task, newest first."""
-        return list(self._heads[uuid].chain())
+from tests.pipeline import T0, Bench, received, sent
+from tests.tasks.table import Table
 
 
 def test_the_events_of_a_plain_life_are_of_one_attempt() -> None:
     """Each adds what it tells."""
-    table = Table()
-    found = [table.send(), table.receive(), table.start(), table.end()]
+    table, running = Table(), Running()
+    found = [table.send(), table.receive(), table.start()]
     [attempt] = table.chain()
+    running.begin(attempt)
+    found.append(table.end())
+    assert running.snapshot() == []
     assert all(each is attempt for each in found)
     assert attempt.kind == ("t", "q")
     times = (attempt.sent, attempt.received, attempt.started, attempt.ended)
@@ -93,9 +44,15 @@ def test_the_order_of_events_does_not_matter(order: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("step", ["send", "receive", "start", "end", "give_back"])
 @pytest.mark.parametrize("later", [False, True])
-def test_the_very_same_event_again(step: str, later: bool) -> None:
-    """It says nothing, at once or after others of its kind."""
+@pytest.mark.parametrize("first_seen", [False, True])
+def test_the_very_same_event_again(step: str, later: bool, first_seen: bool) -> None:
+    """It says nothing, at once or after others of its kind, whether or not all events before it came."""
     table = Table()
+    if not first_seen:
+        for before in ("send", "receive", "start"):
+            if before == step:
+                break
+            getattr(table, before)()
     assert getattr(table, step)(5.0) is not None
     if later:
         table.receive(6.0)
@@ -263,6 +220,22 @@ def test_after_a_final_outcome_nothing_of_the_task_runs() -> None:
     assert running.snapshot() == []
 
 
+def test_a_replacement_that_is_delivered_before_it_is_published() -> None:
+    """Another name is another attempt, however plain the task was until then."""
+    table = Table()
+    first = table.send()
+    second = table.receive(5.0, name="t2")
+    assert table.chain() == [second, first]
+
+
+def test_a_replacement_that_is_published_before_what_it_replaces() -> None:
+    """It names its own uuid as parent, and has no higher retry count."""
+    table = Table()
+    second = table.send(5.0, name="t2", parent_id="u")
+    first = table.send(0.0)
+    assert table.chain() == [second, first]
+
+
 def test_a_replacement_ends_what_it_replaces() -> None:
     """Without an outcome, and the task that runs later is the replacement."""
     table = Table()
@@ -323,130 +296,13 @@ def test_an_eta_is_taken_from_either_event() -> None:
     assert delivered.eta == T0 + 20
     table.receive(5.0, eta=eta)
     assert delivered.eta == T0 + 20
-
-
-def test_a_finished_task_is_remembered_for_a_while() -> None:
-    """Its late task-sent finds it; then it is forgotten, and no attempt stays that nobody would ever remove."""
-    table = Table()
-    attempt = table.end()
-    table.wait(FINISHED_TTL_SECONDS - 1)
-    assert table.send() is attempt
-    table.wait(FINISHED_TTL_SECONDS)
-    assert len(table) == 0
-    assert table.evicted == {"capacity": 0, "expired": 0}
-
-
-@pytest.mark.parametrize("final", [True, False])
-def test_a_rejected_task_is_finished_unless_it_is_requeued(final: bool) -> None:
-    """A message that will be delivered again goes on."""
-    table = Table()
-    table.receive()
-    table.give_back(final=final)
-    table.wait(0)
-    table.wait(FINISHED_TTL_SECONDS)
-    assert len(table) == (0 if final else 1)
-
-
-def test_a_task_that_was_opened_again_is_not_forgotten() -> None:
-    """What was finished once runs again."""
-    table = Table()
-    table.send()
-    table.receive()
-    table.start()
-    table.end()
-    table.wait(1)
-    table.receive(9.0)
-    table.wait(FINISHED_TTL_SECONDS)
-    assert len(table) == 1
-
-
-def test_a_retried_task_is_not_finished() -> None:
-    """Its next attempt may come in hours."""
-    table = Table()
-    table.end(final=False)
-    table.wait(1)
-    table.wait(FINISHED_TTL_SECONDS)
-    assert len(table) == 1
-
-
-def test_finished_tasks_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit those that ended first are forgotten at the next sweep, of one sweep or of several."""
-    monkeypatch.setattr(finished, "MAX_FINISHED", 10)
-    table = Table()
-    for first, number in ((0, 7), (7, 7), (14, 25)):
-        for uuid in range(first, first + number):
-            table.end(uuid=f"u{uuid}")
-        table.wait(1)
-        assert list(table._heads) == [
-            f"u{uuid}" for uuid in range(max(0, first + number - 10), first + number)
-        ]
-
-
-def test_a_full_table_evicts_the_oldest() -> None:
-    """It counts those that were not over, and what it evicts does not run for ever."""
-    table, running = Table(max_tasks=3), Running()
-    for uuid in ("a", "b"):
-        attempt = table.start(uuid=uuid)
-        assert attempt is not None
-        running.begin(attempt)
-    table.end(uuid="a")
-    for uuid in ("c", "d", "e"):
-        table.send(uuid=uuid)
-    assert list(table._heads) == ["c", "d", "e"]
-    assert table.evicted == {"capacity": 1, "expired": 0}
-    assert running.snapshot() == []
-
-
-def test_a_full_table_makes_room_quickly() -> None:
-    """Each task beyond the limit costs about what one below it does, however many have left already."""
-    limit = 40_000
-    table = Table(max_tasks=limit)
-    seconds = []
-    for turn in range(4):
-        starts = [events.TaskStarted(f"{turn}-{n}", T0, "w@h") for n in range(limit // 2)]
-        began = time.process_time()
-        for event in starts:
-            table.started(event)
-        seconds.append(time.process_time() - began)
-    assert len(table) == pytest.approx(limit, rel=0.01)
-    assert table.evicted["capacity"] == pytest.approx(limit, rel=0.01)
-    assert seconds[3] < 5 * seconds[1]
-
-
-def test_a_task_that_never_ends_expires() -> None:
-    """After a day, unless it runs: then after another day."""
-    table = Table()
-    table.send(uuid="waits")
-    table.start(uuid="runs")
-    table.wait(ATTEMPT_TTL_SECONDS)
-    assert list(table._heads) == ["runs"]
-    assert table.evicted == {"capacity": 0, "expired": 1}
-    table.end(uuid="runs", final=False)
-    table.wait(ATTEMPT_TTL_SECONDS - 1)
-    assert list(table._heads) == ["runs"]
-    table.wait(61)
-    assert len(table) == 0
-
-
-def test_an_attempt_that_is_renewed_is_young() -> None:
-    """The table stays in the order of age, by which the old ones are found."""
-    table = Table()
-    for uuid in ("a", "b"):
-        table.start(uuid=uuid)
-        table.end(uuid=uuid, final=False)
-    table.wait(ATTEMPT_TTL_SECONDS - 1)
-    table.start(5.0, uuid="a")
-    table.end(6.0, uuid="a", final=False)
-    table.wait(61)
-    assert list(table._heads) == ["a"]
-
-
-def test_a_uuid_has_a_limited_number_of_attempts() -> None:
-    """A task that is retried for days stays small."""
-    table = Table()
-    for turn in range(3 * MAX_CHAIN):
-        table.send(turn, retries=turn, parent_id="u")
-    assert [attempt.retries for attempt in table.chain()] == list(range(3 * MAX_CHAIN))[: -MAX_CHAIN - 1 : -1]
+    published = table.send(uuid="v", eta=eta)
+    assert published is not None
+    assert published.eta == T0 + 10
+    plain = table.send(uuid="w")
+    assert table.receive(uuid="w", eta=eta) is plain
+    assert plain is not None
+    assert plain.eta == T0 + 10
 
 
 def test_tasks_share_what_they_have_in_common() -> None:

@@ -216,6 +216,21 @@ class TestEndable:
         assert endable(head, "w", final=True) is settled
         assert endable(head, "x", final=True) is head
 
+    def test_what_runs_comes_before_what_ended(self) -> None:
+        """A repeated outcome comes at once, before the next attempt starts."""
+        head, _ = chain(
+            make_attempt(retries=1, open=1, worker="w"), make_attempt(retries=0, ended=1.0, worker="w")
+        )
+        assert endable(head, "w", final=True) is head
+
+    def test_a_retry_settles_nothing(self) -> None:
+        """What runs before it may still come to a final outcome, however that is."""
+        head, older = chain(
+            make_attempt(retries=1, ended=2.0, will_retry=True, worker="w"),
+            make_attempt(retries=0, open=1, worker="w"),
+        )
+        assert endable(head, "w", final=True) is older
+
     def test_nothing_before_a_settled_attempt_can_have_a_final_outcome(self) -> None:
         """The task came to its end there."""
         head, _, _ = chain(

@@ -25,6 +25,7 @@ from celery_metrics_exporter.tasks.inflight import Inflight
 from celery_metrics_exporter.tasks.running import Running
 from celery_metrics_exporter.workers.roster import Roster
 
+# A family is declared here and counted in the handler of its event; everything else follows from that.
 _COUNTED: Final = CountedFamilies()
 
 SENT: Final = _COUNTED.counter("celery_task_sent_total", "Publications of the task, one per task-sent event.")
@@ -47,16 +48,16 @@ _CANCELLED: Final = _COUNTED.counter(
     "Running tasks cancelled because their worker lost its connection, one per task-cancelled event.",
 )
 _REJECTED: Final = _COUNTED.counter_by(
-    "requeue",
-    ("true", "false"),
     "celery_task_rejected_total",
     "Messages returned to the broker, one per task-rejected event, by whether they will be delivered again.",
+    "requeue",
+    ("true", "false"),
 )
 _REVOKED: Final = _COUNTED.counter_by(
-    "reason",
-    ("revoked", "expired", "terminated"),
     "celery_task_revoked_total",
     "Tasks revoked before their start, expired, or terminated while they ran, one per task-revoked event.",
+    "reason",
+    ("revoked", "expired", "terminated"),
 )
 _EXCEPTIONS: Final = Family(
     "celery_task_exceptions_total",

@@ -53,7 +53,7 @@ class CountedFamilies:
         self._totals.append(_Series(Family(name, "counter", text, TASK_LABELS), ()))
         return len(self._totals) - 1
 
-    def counter_by(self, label: str, values: Sequence[str], name: str, text: str) -> Mapping[str, int]:
+    def counter_by(self, name: str, text: str, label: str, values: Sequence[str]) -> Mapping[str, int]:
         """Declare a counter with a third label; its places in ``totals``, by the value of the label."""
         family = Family(name, "counter", text, (*TASK_LABELS, label))
         first = len(self._totals)

@@ -237,10 +237,7 @@ class Inflight:
         """Evict what is too old; the table is in the order of ``seen``."""
         heads = self._heads
         old = []
-        for (
-            uuid,
-            head,
-        ) in heads.items():  # in one pass: the more entries were removed, the slower is next(iter(heads))
+        for uuid, head in heads.items():  # in one pass: next(iter(heads)) is slow after many removals
             if now - head.seen < ATTEMPT_TTL_SECONDS:
                 break
             old.append((uuid, head))
@@ -287,7 +284,7 @@ class Inflight:
             attempt.retries = retries
 
     def _make_room(self) -> None:
-        """Evict the oldest tasks, some at once: the more entries were removed, the slower is next(iter(heads))."""
+        """Evict the oldest tasks, some at once: next(iter(heads)) is slow after many removals."""
         for uuid in list(islice(self._heads, 1 + self._max_tasks // EVICTED_AT_ONCE)):
             self.evicted["capacity"] += not self._heads[uuid].is_over
             self._forget(uuid)
