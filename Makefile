@@ -30,7 +30,7 @@ help: ## Say what can be made
 demo: .venv/stamp-demo ## Run a broker, workers, a workload and the exporter on http://localhost:9808
 	@$(BIN)/celery-exporter demo $(DEMO_ARGS)
 
-# Each process takes whole files, the longest first (tests/conftest.py): they share servers that are dear to start.
+# Each process takes whole files, the longest first (tests/conftest.py): they share servers that are expensive to start.
 PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test: .venv/stamp-dev ## Run the tests; installs RabbitMQ, Prometheus, Chromium and others when the machine lets it

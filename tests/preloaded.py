@@ -5,6 +5,7 @@ hundreds. What a program does after its imports, its process group, environment,
 and exit code are those of ``python -m module``. Tests of what is imported when start interpreters of their own.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -123,6 +124,7 @@ def _source() -> socket.socket:
             file_actions=[nothing, (os.POSIX_SPAWN_DUP2, 0, 1)],
             setsid=True,
         )
+    atexit.register(ours.close)
     return ours
 
 

@@ -1,7 +1,7 @@
-"""Prometheus exporter for Celery: exact, cheap, unfreezable.
+"""Prometheus exporter for Celery: exact, cheap, and never silently stale.
 
-The package is one pipeline: ``receivers`` hand over raw event bodies, ``events`` decodes them, ``dispatch``
-routes them to the typed handlers of ``collectors``, ``web`` serves what these hold. ``app`` is the only wiring.
+``receivers`` hand over raw event bodies, ``events`` decodes them and calls the typed handlers of ``collectors``, and
+``web`` serves what these hold. ``app`` and ``pipeline`` put the parts together.
 """
 
 __version__ = "0.1.0"

@@ -128,7 +128,7 @@ def test_pause(page: str, chromium: Chromium) -> None:
     with Tab(chromium) as tab:
         tab.open(page)
         tab.run("document.querySelector('#pause').click()")
-        assert tab.text("#pause") == "Go on"
+        assert tab.text("#pause") == "Resume"
         stopped = len(tab.requests)
         tab.run("document.querySelector('#pause').click()")
         assert tab.text("#pause") == "Pause"

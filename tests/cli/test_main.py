@@ -237,6 +237,34 @@ def test_reader_that_leaves_early_is_no_error() -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+def test_doctor_without_a_reader_has_no_result() -> None:
+    """`celery-exporter doctor | head -1` must not say that nothing failed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(
+        [*COMMAND, "doctor", "--broker-url", "redis://127.0.0.1:1/0", "--wait", "0"],
+        cwd=ROOT,
+        env=environment(),
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (130, b"")
+
+
+@pytest.mark.parametrize("command", ["doctor", "metrics", "healthcheck", "demo"])
+def test_a_broken_dependency_is_one_line(command: str, tmp_path: Path) -> None:
+    """Whichever command is called: it says which file is broken, without a traceback."""
+    for name in ("prometheus_client", "yaml"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('broken on purpose')")
+    ended = run(command, env={"PYTHONPATH": str(tmp_path), "CELERY_BROKER_URL": "redis://127.0.0.1:1/0"})
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "RuntimeError: broken on purpose" in line
+
+
 def test_help_and_refusals_need_no_celery() -> None:
     """celery and kombu are imported only once there is something to do, so that mistakes show at once."""
     script = (

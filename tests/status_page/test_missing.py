@@ -97,7 +97,7 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
         "The broker cannot be read",
         "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`",
     ),
-    "remote-control": (with_config(remote_control=False), "note", "asked nothing", "`--no-remote-control`"),
+    "remote-control": (with_config(remote_control=False), "note", "not asked", "`--no-remote-control`"),
     "inspection": (with_config(inspect_workers=False), "note", "not asked", "`--no-inspect-workers`"),
     "no-worker": (
         replace(WELL, workers=Workers()),

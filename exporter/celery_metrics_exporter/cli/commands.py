@@ -87,7 +87,7 @@ class Commands(click.Group):
             commands=[default, *others],
             params=[version],
             help=summary,
-            epilog=f"Bare options belong to the command {default.name}:",
+            epilog=f"Options without a command belong to {default.name}:",
             context_settings=_SETTINGS,
         )
         self._default = default
@@ -135,7 +135,7 @@ def usage_line(error: click.UsageError | ConfigError, tree: Commands) -> str:
         return str(error)
     if isinstance(error, click.NoSuchOption):
         nearest = (error.possibilities or [""])[0]
-        instead = f"write {nearest}" if nearest else "see --help for those that there are"
+        instead = f"write {nearest}" if nearest else "see --help for the list"
         return f"unknown option {shown(error.option_name)}: {instead}"
     if isinstance(error, click.BadParameter) and error.param is not None and error.ctx is not None:
         param = error.param

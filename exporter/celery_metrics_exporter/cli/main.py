@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import click
 from click.shell_completion import shell_complete
 
 from celery_metrics_exporter import logs
+from celery_metrics_exporter.cli.celery_command import loading_failure
 from celery_metrics_exporter.cli.commands import Command, Commands, unknown_variables, usage_line
 from celery_metrics_exporter.cli.launch import (
     EXIT_FAILURE,
@@ -26,7 +28,6 @@ from celery_metrics_exporter.cli.launch import (
     launch,
 )
 from celery_metrics_exporter.cli.options import (
-    DOCTOR_WAIT_SECONDS,
     DURATION,
     check_option,
     doctor_options,
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Who reads us has seen enough; what Python would still flush at exit needs a place to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return signals.exit_code
     return code
 
 
@@ -121,6 +122,15 @@ def commands() -> Commands:
     )
 
 
+@contextmanager
+def _importing() -> Iterator[None]:
+    """Import what one command alone needs, which takes long; a broken dependency ends the program in one line."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - a broken dependency may raise anything
+        raise click.exceptions.Exit(fail(_NAME, loading_failure(error), EXIT_FAILURE)) from None
+
+
 def _run(ctx: click.Context) -> int:
     return launch(
         config_from(ctx),
@@ -135,21 +145,21 @@ def _doctor(ctx: click.Context) -> int:
     ctx.obj.exit_code = EXIT_INTERRUPTED
     config = config_from(ctx)
     logs.configure("error", config.log_format, logs.Redaction(secrets(config)))
-    from celery_metrics_exporter.doctor import run_doctor  # noqa: PLC0415 - as in _run
+    with _importing():
+        from celery_metrics_exporter.doctor import run_doctor  # noqa: PLC0415 - see _importing
 
     colour = ctx.params["color"]
     if colour is None:
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     try:
-        return run_doctor(
-            config, as_json=ctx.params["json"], wait=ctx.params["wait"] or DOCTOR_WAIT_SECONDS, colour=colour
-        )
+        return run_doctor(config, as_json=ctx.params["json"], wait=ctx.params["wait"], colour=colour)
     except ConfigError as error:
         return fail(_NAME, logs.Redaction(secrets(config))(str(error)), EXIT_USAGE)
 
 
 def _healthcheck(ctx: click.Context) -> int:
-    from celery_metrics_exporter.cli.healthcheck import check_health  # noqa: PLC0415 - no other command needs it
+    with _importing():
+        from celery_metrics_exporter.cli.healthcheck import check_health  # noqa: PLC0415 - see _importing
 
     healthy, text = check_health(ctx.params["listen"], ctx.params["web_config_file"])
     click.echo(text, err=not healthy)
@@ -167,8 +177,9 @@ def _demo(ctx: click.Context) -> int:
     logs.configure("warning", "logfmt", logs.Redaction())
     if sys.stdout.isatty():  # the first output comes after two seconds
         click.echo("Starting a broker, workers and a client ...")
-    from celery_metrics_exporter.demo.children import DemoError  # noqa: PLC0415 - as in _run
-    from celery_metrics_exporter.demo.supervisor import run_demo  # noqa: PLC0415 - as in _run
+    with _importing():
+        from celery_metrics_exporter.demo.children import DemoError  # noqa: PLC0415 - see _importing
+        from celery_metrics_exporter.demo.supervisor import run_demo  # noqa: PLC0415 - see _importing
 
     ctx.obj.exit_if_received()
     try:
@@ -181,8 +192,9 @@ def _demo(ctx: click.Context) -> int:
 
 
 def _metrics(ctx: click.Context) -> int:
-    from celery_metrics_exporter.cli.reference import as_markdown, as_text  # noqa: PLC0415
-    from celery_metrics_exporter.collectors import CATALOGUE  # noqa: PLC0415 - as in _run
+    with _importing():
+        from celery_metrics_exporter.cli.reference import as_markdown, as_text  # noqa: PLC0415 - see _importing
+        from celery_metrics_exporter.collectors import CATALOGUE  # noqa: PLC0415 - see _importing
 
     write = as_markdown if ctx.params["format"] == "markdown" else as_text
     click.echo(write(CATALOGUE), nl=False)

@@ -174,7 +174,9 @@ def readable_file(path: str) -> str:
             file.read(1)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "not a file name"
-        raise ConfigError(f"cannot read {shown(path)} ({reason}): write the path of a PEM file") from None
+        raise ConfigError(
+            f"cannot read {shown(path)} ({reason}): write the path of a file that can be read"
+        ) from None
     return path
 
 

@@ -83,7 +83,9 @@ def _task_events(context: Context, seen: Snapshot) -> Finding:
         return skipped("there is no worker")
     unknown = sorted(name for name, sends in states.items() if sends is None)
     if unknown:
-        asks = "" if context.config.enable_events else ", and --no-enable-events asks nothing"
+        asks = (
+            "" if context.config.enable_events else ", and with --no-enable-events the exporter does not ask"
+        )
         return skipped(
             f"not known of {listed(unknown)}: no task ran there in {context.seconds:.0f} s{asks}", _LATER
         )

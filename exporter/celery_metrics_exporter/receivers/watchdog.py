@@ -168,7 +168,7 @@ class RevocableSink:
                 self._link.mark_connected()
 
     def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
-        """Tell the link that no events are delivered; see :meth:`receivers.Link.down`."""
+        """Tell the link that no events are delivered; see :meth:`receivers.Link.mark_disconnected`."""
         with self._lock:
             self.connected = False
             if not self._revoked:

@@ -140,7 +140,7 @@ def _broker(seen: Snapshot) -> Iterator[Finding]:
     if not config.remote_control:
         yield note(
             "remote-control",
-            "Workers are asked nothing: no pool sizes, no consumers of queues, and their task events are not turned on",
+            "Workers are not asked: no pool sizes, no consumers of queues, and their task events are not turned on",
             "Leave `--no-remote-control` out.",
         )
     elif broker.control_error is not None and seen.subscription.connected:

@@ -137,8 +137,9 @@ def _task_events(seen: Snapshot) -> Iterator[Finding]:
         yield warning(
             "missed",
             f"{count(workers.missed, 'start')} of tasks that workers counted were missed",
-            "Counters of tasks are too low by as much. Give the exporter CPU; on RabbitMQ raise "
-            "`--event-queue-ttl`; threads pools up to Celery 5.6 lose events by themselves.",
+            "Counters of tasks are too low by as much. Workers without task events miss all of theirs; else give the "
+            "exporter CPU; on RabbitMQ raise `--event-queue-ttl`; threads pools up to Celery 5.6 lose events by "
+            "themselves.",
         )
 
 
