@@ -32,7 +32,7 @@ class _Fine:
 
     def overview(self) -> NoReturn:
         """Refuse: the status page is not measured."""
-        raise NotImplementedError
+        raise RuntimeError("the status page is not measured")
 
 
 def main() -> None:
