@@ -283,16 +283,6 @@ def test_redelivery_repeats_received() -> None:
     assert bench.value(QUEUE_WAIT + "_count", task="t", queue="q") == 2
 
 
-@pytest.mark.parametrize("waits", [False, True])
-def test_redeliveries_are_counted(waits: bool) -> None:
-    """Every delivery of an attempt but the first, also while it waits for its task-sent; a retry is no redelivery."""
-    bench = Bench()
-    first = [received(at=1.0), received(at=2.0), received(at=3.0)]
-    bench.feed(*first, sent()) if waits else bench.feed(sent(), *first)
-    bench.feed(sent(at=4.0, retries=1, parent_id="u"), received(at=5.0, retries=1, parent_id="u"))
-    assert bench.value("celery_task_redelivered_total", task="t", queue="q") == 2
-
-
 def test_one_hard_time_limit_is_one_failure() -> None:
     """Celery 5.7 sends two task-failed for a hard time limit; one is counted, also for the worker."""
     bench = Bench()

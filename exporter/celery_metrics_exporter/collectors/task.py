@@ -32,10 +32,6 @@ SENT: Final = _COUNTED.counter("celery_task_sent_total", "Publications of the ta
 RECEIVED: Final = _COUNTED.counter(
     "celery_task_received_total", "Deliveries of the task to a worker, one per task-received event."
 )
-_REDELIVERED: Final = _COUNTED.counter(
-    "celery_task_redelivered_total",
-    "Deliveries of an attempt that was delivered before, one per such task-received event.",
-)
 STARTED: Final = _COUNTED.counter(
     "celery_task_started_total", "Starts of the task in a worker, one per task-started event."
 )
@@ -180,8 +176,6 @@ class TaskCollector:
         if counts is None or attempt.started:  # after task-started its name may be news
             counts = self._attribution.counts_for_worker_event(attempt)
         counts.totals[RECEIVED] += 1
-        if any(kind == "received" for kind, _ in attempt.details.past):
-            counts.totals[_REDELIVERED] += 1
         if (
             attempt.started and not attempt.past
         ):  # in the wrong order, as kombu's filesystem transport may deliver
