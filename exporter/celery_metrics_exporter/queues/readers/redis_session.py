@@ -47,11 +47,6 @@ class RedisSession:
             self.close()
             raise
 
-    @property
-    def database(self) -> int:
-        """The number of the database."""
-        return int(self._pool.connection_kwargs.get("db") or 0)
-
     def start(self) -> None:
         """Restart the timeout: all answers from now on must come within it, however many commands are sent."""
         self._deadline = time.monotonic() + self._timeout
