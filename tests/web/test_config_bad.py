@@ -96,6 +96,7 @@ BAD = [
         6,
         "did you mean",
     ),
+    (TLS + "  cipher_suites: [TLS_RSA_WITH_AES_128_GCM_SHA256]\n", 4, "no forward secrecy"),
     (TLS + "  cipher_suites: [TLS_AES_128_GCM_SHA256]\n  max_version: TLS12\n", 4, "works before TLS 1.3"),
     (TLS + "  curve_preferences: [P256]\n", 4, "unknown curve P256; did you mean CurveP256?"),
     (TLS + "  curve_preferences:\n    - X25519\n    - CurveP256\n", 6, "more than one curve"),
