@@ -80,14 +80,10 @@ class EventQueue:
                 "an event queue (exclusive by Celery's default) cannot be exclusive and durable at once: "
                 "write --no-event-queue-exclusive or --no-event-queue-durable"
             )
-        for option, text in (
-            ("--event-queue-prefix", self.prefix),
-            ("--event-exchange", self.exchange),
-            ("--event-serializer", self.serializer),
-            ("--event-routing-key", self.routing_key),
-        ):
-            if text is not None and (not text.isprintable() or not text.strip()):
-                raise ConfigError(f"{option} must be printable and not empty: leave it out for the default")
+        _check_name("--event-queue-prefix", self.prefix)
+        _check_name("--event-exchange", self.exchange)
+        _check_name("--event-serializer", self.serializer)
+        _check_name("--event-routing-key", self.routing_key)
         _check_seconds("--event-queue-ttl", self.ttl)
         _check_seconds("--event-queue-expires", self.expires)
 
@@ -107,6 +103,7 @@ class Config:
     receiver: str = "auto"
     enable_events: bool = True
     remote_control: bool = True
+    control_exchange: str | None = None
     inspect_workers: bool = True
     inspect_interval: float = 30.0
     queues: tuple[str, ...] = ()
@@ -130,6 +127,7 @@ class Config:
     def __post_init__(self) -> None:
         object.__setattr__(self, "transport_options", MappingProxyType(dict(self.transport_options)))
         self._check_broker()
+        _check_name("--control-exchange", self.control_exchange)
         _check_buckets("--runtime-buckets", self.runtime_buckets)
         _check_buckets("--wait-buckets", self.wait_buckets)
         _check_seconds("--worker-timeout", self.worker_timeout)
@@ -212,6 +210,11 @@ def _secrets_in(name: str, value: object) -> Iterable[str]:
         yield str(value)
     elif isinstance(value, str) and "://" in value:
         yield from url_secrets(value)
+
+
+def _check_name(option: str, text: str | None) -> None:
+    if text is not None and (not text.isprintable() or not text.strip()):
+        raise ConfigError(f"{option} must be printable and not empty: leave it out for the default")
 
 
 def _check_seconds(option: str, seconds: float | None) -> None:

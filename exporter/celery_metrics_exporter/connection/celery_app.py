@@ -120,7 +120,7 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     conf.broker_connection_timeout = min(conf.broker_connection_timeout or _CONNECT_SECONDS, _CONNECT_SECONDS)
     defaults = _REDIS_OPTIONS if scheme in _REDIS else {}
     options = {**defaults, **conf.broker_transport_options, **config.transport_options}
-    _configure_events(conf, config)
+    _configure_names(conf, config)
     # What the application brings has to keep the same rules.
     checked = Config(
         broker_url=url,
@@ -144,7 +144,7 @@ def _url_of(conf: Any) -> str:
     return ";".join(url) if isinstance(url, list | tuple) else str(url)
 
 
-def _configure_events(conf: Any, config: Config) -> None:
+def _configure_names(conf: Any, config: Config) -> None:
     queue = config.event_queue
     for setting, value in {
         "event_queue_prefix": queue.prefix,
@@ -154,6 +154,7 @@ def _configure_events(conf: Any, config: Config) -> None:
         "event_queue_durable": queue.durable,
         "event_exchange": queue.exchange,
         "event_serializer": queue.serializer,
+        "control_exchange": config.control_exchange,
     }.items():
         if value is not None:
             conf[setting] = value

@@ -35,7 +35,8 @@ def _on_rabbitmq(context: Context) -> Finding:
         exchange = f"{context.broker.app.conf.control_exchange}.pidbox"
         return failed(
             f"no worker was ever in virtual host {context.vhost}: it has no exchange {exchange}",
-            "write the virtual host of the application's broker_url at the end of --broker-url",
+            "write the virtual host of the application's broker_url at the end of --broker-url; if the application "
+            "sets control_exchange, write its name as --control-exchange",
             "rabbitmqctl list_vhosts name; rabbitmqctl list_queues -p VHOST name",
         )
     return skipped(f"the broker does not tell whether workers use another virtual host than {context.vhost}")

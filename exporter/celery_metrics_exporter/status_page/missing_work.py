@@ -67,8 +67,9 @@ def _workers(seen: Snapshot, *, had_time: bool) -> Iterator[Finding]:
         yield warning(
             "untold",
             f"{count(workers.untold.total, 'worker')} did not answer: pool size and queues are not known",
-            "A solo worker answers between two tasks only; one with `worker_enable_remote_control = False` never; on "
-            "RabbitMQ the user of the workers needs to write to `amq.default`. `--no-inspect-workers` asks nobody.",
+            "A solo worker answers between two tasks only; one with `worker_enable_remote_control = False` never; one "
+            "whose application sets `control_exchange` needs it here as `--control-exchange`; on RabbitMQ the user of "
+            "the workers needs to write to `amq.default`. `--no-inspect-workers` asks nobody.",
             names=workers.untold,
         )
     if had_time and workers.unheard.total and config.event_queue.routing_key == "#":

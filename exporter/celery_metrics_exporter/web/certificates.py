@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from celery_metrics_exporter.config.yaml_reading import Entries, Entry
 from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.named_files import NamedFiles
-from celery_metrics_exporter.web.yaml_reading import Entries, Entry
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 

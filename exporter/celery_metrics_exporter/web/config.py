@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from celery_metrics_exporter.config.yaml_reading import Entry, read_yaml
 from celery_metrics_exporter.web.named_files import NamedFiles
 from celery_metrics_exporter.web.tls import Tls, read_tls
-from celery_metrics_exporter.web.yaml_reading import Entry, read_yaml
 
 _SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 #: The headers that may be set, with the values of those that have a fixed choice.

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from celery_metrics_exporter.config.yaml_reading import Entries, Entry, nearest
 from celery_metrics_exporter.web.certificates import Pem, load_key_pair, names_in, read_pem
 from celery_metrics_exporter.web.named_files import NamedFiles
 from celery_metrics_exporter.web.tls_names import (
@@ -22,7 +23,6 @@ from celery_metrics_exporter.web.tls_names import (
     VERSIONS,
     WITHOUT_FORWARD_SECRECY,
 )
-from celery_metrics_exporter.web.yaml_reading import Entries, Entry, nearest
 
 _KEYS = (
     "cert",

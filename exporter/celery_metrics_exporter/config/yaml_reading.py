@@ -134,8 +134,11 @@ class Entries(dict[str, Entry]):
         return Entry(self._mapping.path, name, self._mapping.line)
 
 
-def read_yaml(path: str, content: bytes) -> Entry:
-    """The whole file, in UTF-8, or UTF-16 with its mark. Raises ConfigError with file, line and reason."""
+def read_yaml(path: str, content: bytes, *, secret: bool = False) -> Entry:
+    """The whole file, in UTF-8, or UTF-16 with its mark. Raises ConfigError with file, line and reason.
+
+    ``secret``: what is no YAML may be a password, which the reason must not quote.
+    """
     here = Entry(path, "the file")
     try:
         text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
@@ -150,6 +153,8 @@ def read_yaml(path: str, content: bytes) -> Entry:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
+        if secret:
+            reason = "put a text with special characters in single quotes"
         raise replace(here, line=mark.line + 1 if mark else 1).refuse(f"this is no YAML: {reason}") from None
     except RecursionError:
         raise here.refuse("this is nested too deeply") from None
