@@ -41,6 +41,11 @@ class WebConfigFile:
                 self._renew()
             return self._version
 
+    def renew(self) -> None:
+        """Read it, whether it has changed or not, and log what comes of it."""
+        with self._lock:
+            self._renew()
+
     def _renew(self) -> None:
         files = NamedFiles()
         try:
