@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from functools import partial
@@ -118,10 +119,9 @@ class Exporter:
         self._receiver = receiver
         self._sweeps = (monitor.sweep, pipeline.dispatcher.sweep, survey.sweep)
         self._stopping = threading.Event()
-        #: Gets an item when all is over. A signal handler may put one whatever it interrupts; an Event has a lock that
-        #: the interrupted thread itself may hold.
-        self._over: SimpleQueue[None] = SimpleQueue()
-        self._asked = False
+        #: Gets what happens: a signal's number, or None when the receiver has given up. A signal handler may put one
+        #: whatever it interrupts; an Event has a lock that the interrupted thread itself may hold.
+        self._happened: SimpleQueue[int | None] = SimpleQueue()
         activities: dict[str, _Activity | None] = {
             "remote control": control,
             "receiver": receiver,
@@ -136,6 +136,7 @@ class Exporter:
         )
         self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
 
+        self._web_config = web_config
         self._telemetry_path = path = config.telemetry_path
         self._web: WebServer | None = None
         if serve:
@@ -179,23 +180,33 @@ class Exporter:
         log.info("stopped")
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until the receiver gives up; returns the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        self.start()
-        self._over.get()
-        self.stop()
-        return 0 if self._asked else 1
+        """Run until SIGTERM or SIGINT, or until the receiver gives up; returns the exit code.
 
-    def _on_signal(self, *_: object) -> None:
-        self._asked = True
-        self._over.put(None)
+        SIGHUP reads the web configuration again, as Prometheus does; where we run in a terminal, that was closed.
+        """
+        in_terminal = sys.stdin.isatty()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda received, _: self._happened.put(received))
+        self.start()
+        while (received := self._happened.get()) == signal.SIGHUP and not in_terminal:
+            self._read_again()
+        if received is not None:
+            log.info("stopping", extra=fields(signal=signal.Signals(received).name))
+        self.stop()
+        return 1 if received is None else 0
+
+    def _read_again(self) -> None:
+        if self._web_config is None:
+            log.info("SIGHUP: there is no --web.config.file to read again; other settings need a restart")
+        else:
+            log.info("SIGHUP: the web configuration is read again; other settings need a restart")
+            self._web_config.renew()
 
     def _receive(self) -> None:
         try:
             self._receiver.run()
         finally:
-            self._over.put(None)
+            self._happened.put(None)
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):

@@ -28,6 +28,18 @@ EXIT_INTERRUPTED: Final = 130  # as shells report Ctrl-C
 log = logging.getLogger(__name__)
 
 
+def open_standard_streams() -> None:
+    """Connect those that are closed to nothing: writing to them fails no more, and no socket gets their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(number, True)  # noqa: FBT003 - as it is called
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
 class EarlySignals:
     """Ends the program on SIGTERM and Ctrl-C from now on, until something runs that handles them better.
 
@@ -73,6 +85,7 @@ def launch(
         check_only: say that the configuration can work, and end.
         app: the application that ``config.app`` names, if that is loaded already.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means to read again what has not been read yet
     redaction = logs.Redaction(secrets(config))
     # What has set up logging before us is the project of an application that is loaded already.
     logs.configure(config.log_level, config.log_format, redaction, alone=app is not None)

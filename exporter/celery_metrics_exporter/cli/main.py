@@ -26,6 +26,7 @@ from celery_metrics_exporter.cli.launch import (
     EarlySignals,
     fail,
     launch,
+    open_standard_streams,
 )
 from celery_metrics_exporter.cli.options import (
     DURATION,
@@ -47,6 +48,7 @@ _COMPLETE: Final = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wan
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's own arguments) and return the exit code."""
+    open_standard_streams()
     signals = EarlySignals()
     tree = commands()
     if wanted := os.environ.get(_COMPLETE):

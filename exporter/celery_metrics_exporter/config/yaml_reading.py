@@ -66,7 +66,7 @@ class Entry:
                 continue
             name = self._key(key, known)
             if name in own:
-                raise self._at(key, name).refuse(f"{self.name} has {name} twice")
+                raise self._at(key, name).refuse(f"{self.name} has {name} twice; remove one")
             own[name] = self._at(value, name)
         return Entries(self, merged | own)
 
@@ -144,20 +144,24 @@ def read_yaml(path: str, content: bytes, *, secret: bool = False) -> Entry:
         text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise replace(here, line=line).refuse("this is not UTF-8") from None
+        raise replace(here, line=line).refuse("the file is not UTF-8; save it as UTF-8") from None
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise replace(here, line=line).refuse("a character that YAML does not allow") from None
+        raise replace(here, line=line).refuse(
+            "the file has a character that YAML does not allow; remove it"
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
         if secret:
             reason = "put a text with special characters in single quotes"
-        raise replace(here, line=mark.line + 1 if mark else 1).refuse(f"this is no YAML: {reason}") from None
+        raise replace(here, line=mark.line + 1 if mark else 1).refuse(
+            f"the file is not valid YAML: {reason}"
+        ) from None
     except RecursionError:
-        raise here.refuse("this is nested too deeply") from None
+        raise here.refuse("the file is nested too deeply") from None
     return replace(here, line=node.start_mark.line + 1, node=node) if node is not None else here
 
 

@@ -41,6 +41,11 @@ class WebConfigFile:
                 self._renew()
             return self._version
 
+    def renew(self) -> None:
+        """Read it, whether it has changed or not, and log what comes of it."""
+        with self._lock:
+            self._renew()
+
     def _renew(self) -> None:
         files = NamedFiles()
         try:
@@ -48,7 +53,10 @@ class WebConfigFile:
             self._check_same_scheme(version)
         except ConfigError as error:
             self._holds = False
-            log.error("web configuration refused, the last good one stays", extra=fields(error=error))
+            log.error(
+                "cannot use the changed web configuration, the previous one stays in force",
+                extra=fields(error=error),
+            )
         else:
             self._version, self._holds = version, True
             log.info("web configuration read again", extra=fields(file=self._path))
@@ -56,4 +64,5 @@ class WebConfigFile:
 
     def _check_same_scheme(self, version: WebConfig) -> None:
         if (version.tls is None) is not (self._version.tls is None):
-            raise ConfigError(f"{self._path}: TLS cannot come or go while serving; restart the exporter")
+            change = "TLS off" if version.tls is None else "TLS on"
+            raise ConfigError(f"{self._path} turns {change}, which takes a restart of the exporter")
