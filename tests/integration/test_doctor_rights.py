@@ -2,11 +2,14 @@
 
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.integration.asking import PidboxNode
 from tests.integration.conftest import Vhost
-from tests.integration.doctoring import Examination, examine
+from tests.integration.doctoring import Examination, examine, shows
+from tests.integration.newer_rabbitmq import NewerRabbitMQ
 from tests.integration.servers import HOST, RabbitMQ, Valkey
 from tests.integration.test_least_privilege import rabbitmq_rights, redis_rights
 
@@ -155,6 +158,43 @@ def test_the_management_api(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_
     line = found.says("read", "failed", "401")["command"]
     rabbitmq.ctl(*shlex.split(line)[1:])
     examine(rabbitmq_user, wait=WAIT_S, management_url=url).says("read", "ok")
+
+
+def test_newer_rabbitmq(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_user: str) -> None:
+    """Where looking at a queue needs a right, doctor fails without it; the printed line gives it."""
+    rights = rabbitmq_rights()
+    rabbitmq.set_permissions(rabbitmq_vhost.name, USER, **rights)
+    with NewerRabbitMQ(rabbitmq.port, "|".join(rights.values())) as newer:
+        url = rabbitmq_user.replace(str(rabbitmq.port), str(newer.port))
+        found = examine(url, wait=WAIT_S)
+        assert found.code == 1
+        refused = found.says("read", "failed", "refuses passive declares of 1 queue (403)", "celery")
+        assert "--management-url" in refused["remedy"]
+        assert refused["command"].endswith("|celery)$'")
+        found = examine(url, wait=WAIT_S, management_url=rabbitmq.management_url)
+        found.says("read", "ok")
+        named: dict[str, Any] = {"queues": ("mail", "orders"), "wait": WAIT_S}
+        newer.permits += "|^mail$"
+        assert "orders" in examine(url, **named).says("read", "failed", "1 queue (403)")["message"]
+        newer.permits = "|".join(shlex.split(examine(url, **named)["read"]["command"])[-3:])
+        examine(url, **named).says("read", "ok", "2 queues")
+
+
+def test_a_queue_that_a_worker_consumes(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_user: str
+) -> None:
+    """A queue that nobody named, and that may not be looked at, fails too once a worker tells of it."""
+    rights = rabbitmq_rights(newer=True)
+    rabbitmq.set_permissions(rabbitmq_vhost.name, USER, **rights)
+    with (
+        NewerRabbitMQ(rabbitmq.port, "|".join(rights.values())) as newer,
+        PidboxNode(rabbitmq_vhost.url, name="node@localhost"),
+    ):
+        url = rabbitmq_user.replace(str(rabbitmq.port), str(newer.port))
+        found = examine(url, wait=2.0, until=shows("queues", "failed"), sample_interval=0.5)
+        found.says("read", "ok")
+        found.says("queues", "failed", "does not let the exporter look at 1 queue", "letters")
+        assert found.code == 1
 
 
 def test_an_event_queue_of_somebody_else(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> None:
