@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from celery_metrics_exporter.config.config import EventQueue
 from tests.integration.asking import PidboxNode
 from tests.integration.conftest import Vhost
 from tests.integration.doctoring import Examination, examine, shows
 from tests.integration.newer_rabbitmq import NewerRabbitMQ
 from tests.integration.servers import HOST, RabbitMQ, Valkey
 from tests.integration.test_least_privilege import rabbitmq_rights, redis_rights
+from tests.waiting import wait_for
 
 PASSWORD = "known-to-nobody"
 WAIT_S = 0.05
@@ -195,6 +197,25 @@ def test_a_queue_that_a_worker_consumes(
         found.says("read", "ok")
         found.says("queues", "failed", "does not let the exporter look at 1 queue", "letters")
         assert found.code == 1
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_an_event_queue_that_newer_versions_refuse(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, *, refuses: bool
+) -> None:
+    """Whether the broker allows a queue that is neither exclusive nor durable is tried out, and leaves nothing."""
+    with NewerRabbitMQ(rabbitmq.port, ".", permits_transient=not refuses) as newer:
+        url = rabbitmq_vhost.url.replace(str(rabbitmq.port), str(newer.port))
+        found = examine(url, wait=WAIT_S, event_queue=EventQueue(exclusive=False))
+        if refuses:
+            remedy = found.says("event_queue", "failed", "neither exclusive nor durable", "541")["remedy"]
+            assert "--no-event-queue-exclusive" in remedy
+            assert found.code == 1
+        else:
+            found.says("event_queue", "ok", "neither exclusive nor durable, which it allows")
+            found.says("subscribe", "ok")
+        examine(url, wait=WAIT_S).says("event_queue", "ok", "exclusive")
+        wait_for(lambda: not rabbitmq.queues(rabbitmq_vhost.name), timeout=10, what="the end of all queues")
 
 
 def test_an_event_queue_of_somebody_else(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> None:
