@@ -45,6 +45,7 @@ class BrokerFacts:
         unacked: messages that workers hold, over all queues.
         oldest_unacked: when the oldest of them was delivered: epoch seconds by the clock of the worker that holds it.
         delayed: messages that the broker holds back until their eta or countdown.
+        forbidden: wanted queues whose numbers we lack the right to know.
     """
 
     queues: Mapping[str, QueueFacts]
@@ -52,6 +53,7 @@ class BrokerFacts:
     unacked: int | None = None
     oldest_unacked: float | None = None
     delayed: int | None = None
+    forbidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from celery_metrics_exporter.collectors.task import (
     STARTED,
 )
 from celery_metrics_exporter.config.config import EventQueue
-from celery_metrics_exporter.facts import QueueFacts
+from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.status_page.gather_queues import QUEUES
 from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, RUNNING
 from celery_metrics_exporter.status_page.gather_workers import WORKERS
@@ -310,6 +310,18 @@ def test_queue_that_is_named_and_not_there() -> None:
     bench = Bench(queues=("misspelt", "there"))
     bench.sample(misspelt=QueueFacts(exists=False, ready=0), there=0, other=QueueFacts(exists=False, ready=0))
     assert look(bench).queues.absent == Top(("misspelt",), 1)
+
+
+def test_queues_that_must_not_be_looked_at() -> None:
+    """Only known ones are named; how many messages wait is told of the others, and not known without any other."""
+    bench = Bench(queues=("secret",))
+    bench.pipeline.sampled(BrokerFacts({}, 0.001, forbidden=("secret", "celery")))
+    assert (look(bench).queues.forbidden, look(bench).queues.waiting) == (Top(("secret",), 1), None)
+    other = {"open": QueueFacts(exists=True, ready=3)}
+    bench.pipeline.sampled(BrokerFacts(other, 0.001, forbidden=("secret",)))
+    assert (look(bench).queues.forbidden, look(bench).queues.waiting) == (Top(("secret",), 1), 3)
+    bench.sample(secret=2)
+    assert (look(bench).queues.forbidden.total, look(bench).queues.waiting) == (0, 2)
 
 
 def test_who_consumes_a_queue() -> None:

@@ -121,6 +121,12 @@ class Context:
         vhost = str(getattr(self.settings, "virtual_host", None) or "").strip("/" if self.is_redis else "")
         return vhost or ("0" if self.is_redis else "/")
 
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that are named; without any, the default one."""
+        named = dict.fromkeys((*self.config.queues, *self.broker.queues))
+        return tuple(named) or (str(self.broker.app.conf.task_default_queue),)
+
     def redis_server(self) -> closing[RedisServer]:
         """Connect to Redis, for the block of a ``with``."""
         return closing(RedisServer(self.broker, timeout=self.timeout))

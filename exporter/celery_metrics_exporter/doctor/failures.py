@@ -25,7 +25,6 @@ from redis.sentinel import MasterNotFoundError
 
 from celery_metrics_exporter.control import RefusedError
 
-_INTERNAL_ERROR: Final = 541
 _NO_DATABASE: Final = ("db index is out of range", "invalid db index", "select is not allowed")
 _NO_LOGIN: Final = ("noauth", "wrongpass", "authentication required", "auth <password> called")
 
@@ -40,7 +39,6 @@ class ConnectFailure(Enum):
     NAMESPACE = "namespace"  # the virtual host, or the database of Redis
     RIGHT = "right"  # we are in, but may not do this
     CONFLICT = "conflict"  # something of this name is there, and other than we want it
-    DEPRECATED = "deprecated"  # this kind of queue is allowed no more
     OTHER = "other"
 
 
@@ -77,8 +75,6 @@ def _of_amqp(error: AMQPError) -> ConnectFailure:
         return ConnectFailure.NAMESPACE
     if isinstance(error, PreconditionFailed | ResourceLocked):
         return ConnectFailure.CONFLICT
-    if getattr(error, "code", None) == _INTERNAL_ERROR and "deprecated" in str(error):
-        return ConnectFailure.DEPRECATED
     return ConnectFailure.NETWORK if isinstance(error, OSError) else ConnectFailure.OTHER
 
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from amqp import ConnectionForced
+from amqp import ConnectionForced, InternalError
 from celery.events.receiver import EventReceiver
 from celery.utils import uuid
 
 from celery_metrics_exporter.connection.celery_app import Broker
-from celery_metrics_exporter.receivers import SilentError, Sink
+from celery_metrics_exporter.receivers import RefusedQueueError, SilentError, Sink
 from celery_metrics_exporter.receivers.amqp_limits import limit_messages
 from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
 from celery_metrics_exporter.receivers.sockets import shut_down
@@ -60,14 +60,19 @@ class KombuSubscription:
             routing_key=self._routing_key,
             node_id=DURABLE_NODE if app.conf.event_queue_durable else uuid(),
         )
-        self._consumer = connection.Consumer(  # declares the event queue
-            receiver.queue,
-            channel,
-            on_message=self._bodies.take,  # before the body is decoded
-            on_decode_error=self._bodies.unreadable,
-            no_ack=True,
-            accept=receiver.accept,
-        )
+        try:
+            self._consumer = connection.Consumer(  # declares the event queue
+                receiver.queue,
+                channel,
+                on_message=self._bodies.take,  # before the body is decoded
+                on_decode_error=self._bodies.unreadable,
+                no_ack=True,
+                accept=receiver.accept,
+            )
+        except InternalError as error:
+            if "transient_nonexcl_queues" in str(error):
+                raise RefusedQueueError from error
+            raise
         self._consumer.consume()  # over AMQP this waits for consume-ok
         if connection.transport.driver_type == "redis":
             self._confirm()

@@ -164,6 +164,16 @@ def _queues(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]
             "Correct `--queue`. A queue is there as soon as a worker consumes it or a task was sent to it.",
             names=queues.absent,
         )
+    if queues.forbidden.total:
+        yield failed(
+            "forbidden",
+            f"RabbitMQ does not let the exporter look at {count(queues.forbidden.total, 'queue')}: lengths and "
+            "consumers are not known",
+            "From 4.2.6 on looking at a queue needs a permission on it. Give the exporter the management API, which "
+            "needs none: `--management-url http://HOST:15672`, and the tag `management`. Or let its user read these "
+            "queues (the third pattern of `rabbitmqctl set_permissions`), which lets it consume them too.",
+            names=queues.forbidden,
+        )
     if any(row.consumers is not None for row in rows) and all(row.unacked is None for row in rows):
         yield note(
             "management",
