@@ -32,6 +32,7 @@ _RETRY_TEXT: Final = re.compile(r"Retry (?:in \S+s|at .{1,64}?): ")
 _NO_CLASS: Final = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
 
 
+_UNREGISTERED: Final = re.compile(r"NotRegistered\((['\"])([^'\"\\]{1,500})\1\)")
 # Queues of one process each: ``kombu/common.py`` (``Broadcast``: "bcast.<uuid>", or "<queue>.<uuid>" if ``unique``) and
 # ``celery/utils/nodenames.py`` (``worker_direct``: "<nodename>.dq2").
 _UUID: Final = re.compile(r"\.[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
@@ -76,6 +77,11 @@ def queue_label(name: str) -> str:
     return name if found is None or not found.start() else name[: found.start()] + _ANY
 
 
+def has_shared_label(name: str) -> bool:
+    """Whether this is the name of a queue that one process has for itself."""
+    return queue_label(name) != name
+
+
 def is_shared_label(label: str) -> bool:
     """Whether this is the label of all queues of a kind that each process has for itself; no queue has this name."""
     return label == _ANY_DIRECT or label.endswith(_ANY)
@@ -97,6 +103,16 @@ def exception_class(exception: str | None, traceback: str | None) -> str:
         return found
     line = _exception_line(traceback)
     return _retried_class(line) or found or _class(line, _LINE) or _class(exception, _ANGLED) or UNKNOWN
+
+
+def unregistered_task(exception: str | None, traceback: str | None) -> str | None:
+    """The name of a task that its worker does not know, from its task-failed, the only event of it, which has no other.
+
+    ``celery/worker/consumer/consumer.py`` (``on_unknown_task``) sends the exception alone; one that a task raised has a
+    traceback, and may name any task.
+    """
+    found = _UNREGISTERED.fullmatch(exception) if exception and traceback is None else None
+    return None if found is None else found[2]
 
 
 def _retried_class(line: str | None) -> str | None:

@@ -240,7 +240,8 @@ def test_an_id_of_any_kind_is_read_as_text(wire: object, text: str) -> None:
 
 def test_the_way_of_a_publication_costs_no_event() -> None:
     """Exchange and routing key may be of any type and length."""
-    for way in (5, [], {"name": "x"}, "x" * 1_000_000):
+    ways: tuple[object, ...] = (5, [], {"name": "x"}, "x" * 1_000_000)
+    for way in ways:
         (event,) = decode(body(sent(exchange=way, routing_key=way)))
         assert isinstance(event, events.TaskSent)
         assert event.queue == "q"
