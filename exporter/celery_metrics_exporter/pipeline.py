@@ -159,10 +159,12 @@ class Pipeline:
         """The names of the queues to read. May be called from any thread."""
         with self.dispatcher.writing():
             self._known.note(self._movements.queues())
-            return self._known.wanted()
+            own = dict.fromkeys(filter(self._known.accepts, self._roster.own_queues()))
+            return (*self._known.wanted(), *own)
 
     def sampled(self, facts: BrokerFacts) -> None:
         """Take a sample of the broker. May be called from any thread."""
+        facts = facts.by_label()
         with self.dispatcher.writing():
             self._known.found(name for name, queue in facts.queues.items() if queue.exists)
             received = self._tasks.received_by_queue()

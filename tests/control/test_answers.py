@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from celery_metrics_exporter.control.answers import facts_of, tasks_in
-from celery_metrics_exporter.facts import WorkerFacts
+from celery_metrics_exporter.facts import Binding, WorkerFacts
 
 W = "celery@host"
 
@@ -37,8 +37,32 @@ W = "celery@host"
         pytest.param(
             "active_queues",
             [{"name": "a", "exchange": {"name": "b"}}, {"name": "ü"}, {"name": "a"}],
-            WorkerFacts(W, queues=("a", "ü")),
+            WorkerFacts(W, queues=("a", "ü"), bindings=(Binding("a", "b", "direct", ""),)),
             id="queues",
+        ),
+        pytest.param(
+            "active_queues",
+            [
+                {
+                    "name": "a",
+                    "exchange": {"name": "x", "type": "topic"},
+                    "routing_key": "k.#",
+                    "bindings": [],
+                },
+                {
+                    "name": "b",
+                    "exchange": None,
+                    "bindings": [{"exchange": {"name": "y"}, "routing_key": "k"}],
+                },
+                {"name": "c", "exchange": {"name": ""}, "routing_key": None, "bindings": None},
+                {"name": "d", "exchange": 5, "routing_key": [], "bindings": {}},
+            ],
+            WorkerFacts(
+                W,
+                queues=("a", "b", "c", "d"),
+                bindings=(Binding("a", "x", "topic", "k.#"), Binding("b", "y", "direct", "k")),
+            ),
+            id="bindings, as far as they can be read",
         ),
         pytest.param("active_queues", [], WorkerFacts(W, queues=()), id="no queue"),
         pytest.param(

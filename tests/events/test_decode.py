@@ -83,7 +83,8 @@ def test_custom_events_are_unknown_not_invalid() -> None:
         {"type": "task-started", "uuid": "u", "timestamp": "1"},
         {"type": "task-started", "uuid": "u", "timestamp": None},
         {"type": "task-started", "uuid": "u", "timestamp": -1},
-        {"type": "task-started", "uuid": 3, "timestamp": 1.0},
+        {"type": "task-started", "uuid": {"hex": "0"}, "timestamp": 1.0},
+        {"type": "task-started", "uuid": [3], "timestamp": 1.0},
         {"type": "worker-heartbeat", "hostname": "w@h", "timestamp": 1.0, "processed": "many"},
     ],
     ids=repr,
@@ -216,6 +217,43 @@ def test_what_is_not_read_costs_nothing(field: str, value: object) -> None:
     """Fields that nobody uses may hold anything."""
     (event,) = decode(body({**received(), field: value}))
     assert isinstance(event, events.TaskReceived)
+
+
+@pytest.mark.parametrize(
+    ("wire", "text"),
+    [
+        (
+            {"__type__": "uuid", "__value__": {"hex": "0123456789abcdef0123456789abcdef"}},
+            "01234567-89ab-cdef-0123-456789abcdef",
+        ),
+        ({"__type__": "decimal", "__value__": "1.50"}, "1.50"),
+        (42, "42"),
+        (-1.5, "-1.5"),
+        (True, "True"),
+        (0, "0"),
+    ],
+    ids=repr,
+)
+def test_an_id_of_any_kind_is_read_as_text(wire: object, text: str) -> None:
+    """As uuid and as parent, in an event of its own and in a list beside others."""
+    one = decode(body(sent(wire, parent_id=wire)))  # type: ignore[arg-type]  # no string
+    several = decode(body([received("plain"), task("started", wire), task("failed", wire)]))  # type: ignore[arg-type]
+    assert [event.uuid for event in one if isinstance(event, events.TaskSent)] == [text]
+    assert [event.parent_id for event in one if isinstance(event, events.TaskSent)] == [text]
+    assert [event.uuid for event in several if isinstance(event, events.WorkerTaskEvent)] == [
+        "plain",
+        text,
+        text,
+    ]
+
+
+def test_the_way_of_a_publication_costs_no_event() -> None:
+    """Exchange and routing key may be of any type and length."""
+    ways: tuple[object, ...] = (5, [], {"name": "x"}, "x" * 1_000_000)
+    for way in ways:
+        (event,) = decode(body(sent(exchange=way, routing_key=way)))
+        assert isinstance(event, events.TaskSent)
+        assert event.queue == "q"
 
 
 def test_a_long_name_is_cut() -> None:

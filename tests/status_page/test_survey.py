@@ -19,6 +19,7 @@ from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, RUNNING
 from celery_metrics_exporter.status_page.gather_workers import WORKERS
 from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top
+from celery_metrics_exporter.tasks.attribution import WAIT_SECONDS
 from tests.pipeline import SECRET, T0, Bench, received, sent, task, worker_event
 
 
@@ -371,6 +372,7 @@ def test_losses_are_told() -> None:
     bench = Bench(max_in_flight=1, max_series=1)
     bench.pipeline.dispatcher.feed(b"\xff")
     bench.feed(worker_event("heartbeat", 1e9), sent("a", name="a"), sent("b", name="b"))
+    bench.wait(WAIT_SECONDS)
     seen = look(bench)
     assert seen.stream.dropped == (("undecodable", 1),)
     assert (seen.stream.total, seen.stream.heard) == (3, 4)

@@ -315,3 +315,12 @@ def test_tasks_share_what_they_have_in_common() -> None:
     for field in ("kind", "worker", "details", "counts"):
         assert len({id(getattr(attempt, field)) for attempt in table}) == 1
     assert sys.getsizeof(table[0]) <= 112
+
+
+def test_attempts_share_the_label_of_queues_of_one_process_each() -> None:
+    """What is interned has room for many (task, queue), not for each process that there ever was."""
+    table = Table()
+    for number in range(20):
+        table.send(uuid=str(number), queue=f"bcast.{number:08x}-d9cb-469f-a165-70867728950e")
+    assert len({id(table.chain(str(number))[0].kind) for number in range(20)}) == 1
+    assert table.chain("7")[0].queue == "bcast.*"

@@ -17,11 +17,13 @@ from celery_metrics_exporter.collectors.task_counts import TASK_LABELS, Buckets,
 from celery_metrics_exporter.collectors.task_running import RUNNING_FAMILIES, collect_running
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.events.handlers import HandlerTable
-from celery_metrics_exporter.labels import SeriesLimit, exception_class
+from celery_metrics_exporter.labels import SeriesLimit, exception_class, unregistered_task
 from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.attribution import Attribution
 from celery_metrics_exporter.tasks.counts import Counts, LabelSets
 from celery_metrics_exporter.tasks.inflight import Inflight
+from celery_metrics_exporter.tasks.naming import Naming
+from celery_metrics_exporter.tasks.publication import routed
 from celery_metrics_exporter.tasks.running import Running
 from celery_metrics_exporter.workers.roster import Roster
 
@@ -136,7 +138,10 @@ class TaskCollector:
         self._buckets = buckets
         self._running = Running()
         self._label_sets = LabelSets(_COUNTED.places(buckets), limit, expected=expected)
-        self._attribution = Attribution(self._label_sets, now, consumers=roster, routes=expected, limit=limit)
+        self._naming = Naming(consumers=roster, routes=expected, limit=limit)
+        self._attribution = Attribution(self._label_sets, now, self._naming, sent=SENT, limit=limit)
+        inflight.on_renamed = self._attribution.renamed
+        self._roster = roster
         self._on_published = on_published
         self._on_outcome = roster.count_outcome
 
@@ -154,15 +159,19 @@ class TaskCollector:
         table.on_sweep(self.sweep)
 
     def on_sent(self, event: events.TaskSent) -> None:
-        """Count it, and the waits of starts that came before it."""
+        """Count it soon, and the waits of starts that came before it."""
+        by_exchange = False
+        if event.exchange or (event.exchange is not None and event.routing_key != event.queue):
+            by_exchange = bool(event.exchange)
+            event = routed(event, self._roster.bindings)
         attempt = self._inflight.sent(event)
         if attempt is None:
             return
-        counts = self._attribution.published(attempt)
-        counts.totals[SENT] += 1
-        if event.queue is not None:
-            self._on_published(event.queue, event.timestamp)
-        if attempt.details.unpaired:
+        counts = self._attribution.published(attempt, by_exchange=by_exchange)
+        queue = attempt.kind[1]
+        if queue is not None:
+            self._on_published(queue, event.timestamp)
+        if counts is not None and attempt.details.unpaired:
             for started in attempt.unpaired:
                 counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due))
             attempt.unpaired = ()
@@ -172,9 +181,7 @@ class TaskCollector:
         attempt = self._inflight.received(event)
         if attempt is None:
             return
-        counts = attempt.counts
-        if counts is None or attempt.started:  # after task-started its name may be news
-            counts = self._attribution.counts_for_worker_event(attempt)
+        counts = self._attribution.counts_for_worker_event(attempt)  # its name and its worker may be news
         counts.totals[RECEIVED] += 1
         if (
             attempt.started and not attempt.past
@@ -216,6 +223,8 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is None:
             return
+        if attempt.kind[0] is None:
+            attempt.kind = unregistered_task(event.exception, event.traceback), attempt.kind[1]
         counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
         counts.totals[FAILED] += 1
         counts.count_exception(exception_class(event.exception, event.traceback), "failed")
@@ -281,7 +290,7 @@ class TaskCollector:
     @property
     def routed(self) -> int:
         """How many times a queue was taken from the routes of an application."""
-        return self._attribution.routed
+        return self._naming.routed
 
     def received_by_queue(self) -> dict[str, int]:
         """Number of task-received events by queue, ``unknown`` among them."""

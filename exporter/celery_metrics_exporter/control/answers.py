@@ -9,14 +9,16 @@ each pool) and ``celery/worker/control.py`` (``active_queues``, ``enable_events`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain, islice
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from celery_metrics_exporter.control.commands import ACTIVE_QUEUES, ENABLE_EVENTS, STATS
-from celery_metrics_exporter.facts import WorkerFacts
+from celery_metrics_exporter.facts import Binding, WorkerFacts
 
 #: The size of a pool, or a prefetch limit.
 _Number = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -37,6 +39,27 @@ class _Stats(Struct, frozen=True, gc=False):
 class _Queue(Struct, frozen=True, gc=False):
     name: _Name
 
+
+_Key = Annotated[str, Meta(max_length=255)]
+
+
+class _Exchange(Struct, frozen=True, gc=False):
+    name: _Name
+    type: _Key | None = None
+
+
+class _Bound(Struct, frozen=True, gc=False):
+    exchange: _Exchange | None = None
+    routing_key: _Key | None = None
+
+
+class _BoundQueue(_Bound, frozen=True, gc=False):
+    name: _Name = ""
+    bindings: Annotated[list[_Bound], Meta(max_length=100)] = []
+
+
+#: Bindings of one worker that are read.
+_MAX_BINDINGS: Final = 1_000
 
 _Queues = Annotated[list[_Queue], Meta(max_length=10_000)]
 
@@ -79,7 +102,22 @@ def _stats(worker: str, value: Any) -> WorkerFacts:
 
 def _active_queues(worker: str, value: Any) -> WorkerFacts:
     queues = msgspec.convert(value, _Queues)
-    return WorkerFacts(worker, queues=tuple(dict.fromkeys(_printable(queue.name) for queue in queues)))
+    return WorkerFacts(
+        worker,
+        queues=tuple(dict.fromkeys(_printable(queue.name) for queue in queues)),
+        bindings=tuple(islice(chain.from_iterable(map(_bindings, value)), _MAX_BINDINGS)),
+    )
+
+
+def _bindings(value: Any) -> Iterator[Binding]:
+    """The bindings of one queue (``kombu/entity.py``, ``Queue.as_dict``); none if they cannot be read."""
+    with suppress(msgspec.ValidationError):
+        queue = msgspec.convert(value, _BoundQueue)
+        for bound in (queue, *queue.bindings):
+            if bound.exchange is not None:
+                yield Binding(
+                    queue.name, bound.exchange.name, bound.exchange.type or "direct", bound.routing_key or ""
+                )
 
 
 def _enable_events(worker: str, value: Any) -> WorkerFacts:

@@ -9,12 +9,13 @@ these, so task-started and the outcomes are matched by worker and by the state o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
 from celery_metrics_exporter.tasks.attempt import PLAIN, Attempt, parse_eta
-from celery_metrics_exporter.tasks.counts import Kind
+from celery_metrics_exporter.tasks.counts import Kind, labelled
 from celery_metrics_exporter.tasks.finished import FinishedTasks
 from celery_metrics_exporter.tasks.interning import Interner
 from celery_metrics_exporter.tasks.matching import (
@@ -53,11 +54,13 @@ class Inflight:
         self._now = now
         self._max_tasks = max_tasks
         self._heads: dict[str, Attempt] = {}
-        self._kinds: Interner[Kind] = Interner(MAX_INTERNED)
+        self._kinds: Interner[Kind] = Interner(MAX_INTERNED, labelled)
         self._workers: Interner[str] = Interner(MAX_INTERNED)
         self._finished = FinishedTasks()
         self._next_check = now.monotonic
         self.evicted = {"capacity": 0, "expired": 0}
+        #: Called with (published name, reported name) where these differ: a ``shadow``.
+        self.on_renamed: Callable[[str, str], None] = lambda _published, _reported: None
 
     def __len__(self) -> int:
         """Tasks in the table, recently ended ones included."""

@@ -6,17 +6,22 @@ Liveness goes by our own clock, never by timestamps of workers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain, islice
 from typing import Final
 
 from celery_metrics_exporter.clock import BatchClock, Clock
 from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.facts import WorkerFacts
 from celery_metrics_exporter.labels import OTHER, SeriesLimit, clean
+from celery_metrics_exporter.workers.bindings import Bindings
 from celery_metrics_exporter.workers.capacity import Consumption, consumption
 from celery_metrics_exporter.workers.worker import Presence, Worker
 
 #: A worker that sent worker-offline is shown for this long.
 OFFLINE_RETENTION_SECONDS: Final = 120.0
+
+#: Bindings of all workers together, of which most are alike.
+MAX_BINDINGS: Final = 100_000
 
 
 class _Workers(dict[str, Worker]):
@@ -58,6 +63,7 @@ class Roster:
         self._retention = retention
         self._limit = limit
         self._workers = _Workers(self._find)
+        self._bindings: Bindings | None = Bindings()
         #: The record of a worker, by its nodename.
         self.of: Callable[[str], Worker] = self._workers.__getitem__
 
@@ -91,6 +97,8 @@ class Roster:
     def apply_inspection(self, facts: WorkerFacts) -> None:
         """Take what a worker answered, which is a sign of life too."""
         worker = self.touch(facts.worker)
+        if facts.queues is not None and facts.bindings != worker.capacity.bindings:
+            self._bindings = None
         worker.capacity.apply(facts, worker.heard)
         if facts.events_enabled is not None:
             worker.events_enabled = facts.events_enabled
@@ -101,8 +109,7 @@ class Roster:
     def only_queue(self, name: str | None) -> str | None:
         """The queue that this worker consumes, if it is known to consume exactly one."""
         worker = self._workers.get(name or "")
-        queues = None if worker is None else worker.capacity.queues
-        return queues[0] if queues and len(queues) == 1 else None
+        return None if worker is None else worker.capacity.only_queue
 
     def may_consume(self, name: str | None, queue: str) -> bool:
         """Whether this worker may have a task from this queue: false if it is known not to consume it."""
@@ -110,9 +117,22 @@ class Roster:
         queues = None if worker is None else worker.capacity.queues
         return queues is None or queue in queues
 
+    @property
+    def bindings(self) -> Bindings:
+        """The bindings of the queues that workers consume."""
+        if self._bindings is None:
+            told = (worker.capacity.bindings for worker in self._workers.values())
+            self._bindings = Bindings(islice(chain.from_iterable(told), MAX_BINDINGS))
+        return self._bindings
+
     def consumption(self) -> dict[str, Consumption]:
         """By queue, the workers that are up and consume it."""
         return consumption(worker.capacity for worker in self._alive())
+
+    def own_queues(self) -> list[str]:
+        """The names of the queues that workers have for themselves, as many as the limit has room for."""
+        own = chain.from_iterable(worker.capacity.own_queues for worker in self._alive())
+        return list(islice(own, self._limit.maximum))
 
     def all_told_queues(self) -> bool:
         """Whether every worker that is up has told what it consumes, so that a queue of none has no workers."""

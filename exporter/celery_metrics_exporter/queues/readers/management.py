@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
+from celery_metrics_exporter.labels import has_shared_label
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.amqp_frames import is_queue_name
 from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, Answers, is_missing
@@ -83,7 +84,8 @@ class ManagementReader:
         round_trip = time.monotonic() - began
         tasks = {name: queue for name, queue in listed.items() if queue.type in _TASK_QUEUES}
         names = [name for name in wanted if name in tasks]
-        names += [name for name in sorted(tasks.keys() - set(names)) if self._is_shown(tasks[name])]
+        found = sorted(name for name in tasks.keys() - set(names) if self._is_shown(tasks[name]))
+        names += sorted(found, key=has_shared_label)
         shown = [tasks[name] for name in names[: self._max_queues]]
         delayed = [queue for queue in listed.values() if _DELAYED.fullmatch(queue.name)]
         answers = self._session.ask(queue.name for queue in (*shown, *delayed) if _may_be_declared(queue))
