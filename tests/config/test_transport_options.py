@@ -158,20 +158,20 @@ def test_items_are_laid_over_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "reason"),
     [
-        ("a: 1\nb: [hunter22\n", 3, "this is no YAML: put a text with special characters in single quotes"),
-        ("a: 1\npassword: *hunter22\n", 2, "this is no YAML"),
-        ("a: 1\npassword: !hunter22\n", 2, "this is no YAML"),
-        ("password: %hunter22\n", 1, "this is no YAML"),
-        ('a: 1\npassword: "hunter22\\q"\n', 2, "this is no YAML"),
+        ("a: 1\nb: [hunter22\n", 3, "the file is not valid YAML: put a text with special characters in single quotes"),
+        ("a: 1\npassword: *hunter22\n", 2, "the file is not valid YAML"),
+        ("a: 1\npassword: !hunter22\n", 2, "the file is not valid YAML"),
+        ("password: %hunter22\n", 1, "the file is not valid YAML"),
+        ('a: 1\npassword: "hunter22\\q"\n', 2, "the file is not valid YAML"),
         ("a: 1\na: hunter22\n", 2, "the file has a twice"),
         ('{"a": 1,\n "a": "hunter22"}', 2, "the file has a twice"),
         ("a: 1\n'b c': hunter22\n", 2, "'b c' cannot name"),
         ("a: {password: #hunter22\n}\n", 1, "password has no value"),
         ("- hunter22\n", 1, "the file must be a mapping, not a list"),
         ("a=hunter22\n", 1, "the file must be a mapping, not a single value"),
-        (b"a: 1\nb: \xff\n", 2, "this is not UTF-8"),
+        (b"a: 1\nb: \xff\n", 2, "the file is not UTF-8"),
         ("a: &a [*a]\n", 1, "this is nested too deeply"),
-        ("a: " + "[" * 5000 + "]" * 5000, 1, "this is nested too deeply"),
+        ("a: " + "[" * 5000 + "]" * 5000, 1, "the file is nested too deeply"),
     ],
 )
 def test_bad_file_is_refused_with_its_line(
