@@ -123,7 +123,7 @@ class TaskCollector:
     ) -> None:
         """Args:
         inflight: the table of attempts, written by this collector alone.
-        roster: knows which queues workers consume, and counts the outcomes of each worker.
+        roster: knows which queues workers consume and what they may hold, and counts the outcomes of each worker.
         now: the receipt time of the current batch.
         buckets: of the histograms.
         limit: of label sets.
@@ -139,6 +139,7 @@ class TaskCollector:
         self._attribution = Attribution(self._label_sets, now, consumers=roster, routes=expected, limit=limit)
         self._on_published = on_published
         self._on_outcome = roster.count_outcome
+        self._may_hold = roster.may_hold
 
     def subscribe(self, table: HandlerTable) -> None:
         """Name the handlers."""
@@ -162,10 +163,12 @@ class TaskCollector:
         counts.totals[SENT] += 1
         if event.queue is not None:
             self._on_published(event.queue, event.timestamp)
-        if attempt.details.unpaired:
-            for started in attempt.unpaired:
-                counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due))
-            attempt.unpaired = ()
+        if attempt.worker is not None:  # it came late
+            for each in (attempt, *self._inflight.siblings(event.uuid, attempt)):
+                counts = self._attribution.published(each)
+                for started in each.unpaired:
+                    counts.observe(QUEUE_WAIT, max(0.0, started - each.due))
+                each.unpaired = ()
 
     def on_received(self, event: events.TaskReceived) -> None:
         """Count it."""
@@ -293,7 +296,7 @@ class TaskCollector:
     def sweep(self) -> None:
         """Settle and forget what has waited long enough."""
         self._attribution.sweep()
-        self._inflight.sweep()
+        self._inflight.sweep(self._may_hold)
         self._running.sweep()
 
     def collect(self) -> Iterator[Metric]:
