@@ -125,7 +125,7 @@ class TaskCollector:
     ) -> None:
         """Args:
         inflight: the table of attempts, written by this collector alone.
-        roster: knows which queues workers consume, and counts the outcomes of each worker.
+        roster: knows which queues workers consume and what they may hold, and counts the outcomes of each worker.
         now: the receipt time of the current batch.
         buckets: of the histograms.
         limit: of label sets.
@@ -144,6 +144,7 @@ class TaskCollector:
         self._roster = roster
         self._on_published = on_published
         self._on_outcome = roster.count_outcome
+        self._may_hold = roster.may_hold
 
     def subscribe(self, table: HandlerTable) -> None:
         """Name the handlers."""
@@ -167,14 +168,16 @@ class TaskCollector:
         attempt = self._inflight.sent(event)
         if attempt is None:
             return
-        counts = self._attribution.published(attempt, by_exchange=by_exchange)
+        self._attribution.published(attempt, by_exchange=by_exchange)
         queue = attempt.kind[1]
         if queue is not None:
             self._on_published(queue, event.timestamp)
-        if counts is not None and attempt.details.unpaired:
-            for started in attempt.unpaired:
-                counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due))
-            attempt.unpaired = ()
+        if attempt.worker is not None:  # it came late
+            for each in (attempt, *self._inflight.siblings(event.uuid, attempt)):
+                counts = self._attribution.counts_for_worker_event(each)
+                for started in each.unpaired:
+                    counts.observe(QUEUE_WAIT, max(0.0, started - each.due))
+                each.unpaired = ()
 
     def on_received(self, event: events.TaskReceived) -> None:
         """Count it."""
@@ -302,7 +305,7 @@ class TaskCollector:
     def sweep(self) -> None:
         """Settle and forget what has waited long enough."""
         self._attribution.sweep()
-        self._inflight.sweep()
+        self._inflight.sweep(self._may_hold)
         self._running.sweep()
 
     def collect(self) -> Iterator[Metric]:

@@ -156,10 +156,12 @@ class WorkerCollector:
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note that the worker is up; nothing runs in a new process that was started in an old one."""
         worker = self._roster.touch(event.hostname)
-        if event.pid is not None and event.pid != worker.pid:
+        worker.online_at = event.timestamp
+        is_new = event.pid is not None and event.pid != worker.pid
+        if is_new or event.active == 0:  # a new process may have the pid of the old one, as in containers
             self._on_idle(event.hostname, event.timestamp)
-            if worker.pid is not None:
-                worker.restart()
+        if is_new and worker.pid is not None:
+            worker.restart()
         self.on_heartbeat(event)
 
     def on_heartbeat(self, event: events.WorkerHeartbeat) -> None:

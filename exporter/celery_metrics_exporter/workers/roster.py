@@ -125,6 +125,15 @@ class Roster:
             self._bindings = Bindings(islice(chain.from_iterable(told), MAX_BINDINGS))
         return self._bindings
 
+    def may_hold(self, name: str, received: float) -> bool:
+        """Whether this worker is up, and what it received at this time (by its clock) may still wait in it.
+
+        A worker drops what it has not started when it loses its connection (``celery/worker/consumer/consumer.py``,
+        ``Consumer.on_close``); then it sends worker-online, as a new process does.
+        """
+        worker = self._workers.get(name)
+        return worker is not None and worker.online_at <= received and self.is_alive(worker)
+
     def consumption(self) -> dict[str, Consumption]:
         """By queue, the workers that are up and consume it."""
         return consumption(worker.capacity for worker in self._alive())

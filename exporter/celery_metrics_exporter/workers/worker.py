@@ -92,6 +92,7 @@ class Worker:
     outcomes: Counter[str] = field(default_factory=Counter)
     processes: dict[int, Process] = field(default_factory=dict)
     pid: int | None = None
+    online_at: float = 0.0  # timestamp of the latest worker-online
     events_enabled: bool | None = None
     task_events: int = 0  # since the last heartbeat
     switched_on: bool = False  # it sent no task events until we asked for them
