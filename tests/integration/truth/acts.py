@@ -13,7 +13,7 @@ from typing import NoReturn
 from celery import Task
 from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
-from tests.integration.truth.workload import Behaviour, other_queue, replacement
+from tests.integration.truth.workload import BROADCAST_FAILS_ON, Behaviour, other_queue, replacement
 from tests.waiting import wait_for
 
 MARKS_VARIABLE = "TRUTH_MARKS"
@@ -36,6 +36,11 @@ class OutOfStock(Exception):
 def mark(uuid: str, what: str) -> Path:
     """Name the file by which a worker and the client tell each other `what` happened to one task."""
     return Path(os.environ[MARKS_VARIABLE]) / f"{uuid}.{what}"
+
+
+def runs_on(uuid: str, worker: str) -> Path:
+    """Name the file that tells that a task runs on the worker named after a queue."""
+    return mark(uuid, f"runs-on-{worker}")
 
 
 def act(task: Task, behaviour: Behaviour) -> None:
@@ -130,6 +135,18 @@ def _die_once(task: Task) -> None:
         _die(task)
 
 
+def _fail_where_published_first(task: Task) -> None:
+    _wait_for_release(task)
+    if _queue(task) == mark(task.request.id, "first-queue").read_text():
+        raise ValueError("published twice")
+
+
+def _fail_on_one_worker(task: Task) -> None:
+    _wait_for_release(task)
+    if _nickname(task) == BROADCAST_FAILS_ON:
+        raise ValueError("not for me")
+
+
 def _wait_for_release(task: Task) -> None:
     _say_that_it_runs(task)
     released = mark(task.request.id, "released")
@@ -161,6 +178,10 @@ _ACTS: Mapping[Behaviour, Callable[[Task], None]] = {
     Behaviour.LOST: _die,
     Behaviour.LOST_REQUEUED: _die_once,
     Behaviour.HELD: _wait_for_release,
+    Behaviour.UUID_OBJECT: _succeed,
+    Behaviour.SHADOWED: _succeed,
+    Behaviour.PUBLISHED_TWICE: _fail_where_published_first,
+    Behaviour.BROADCAST: _fail_on_one_worker,
 }
 
 
@@ -181,9 +202,14 @@ def _first_run(task: Task) -> bool:
     return True
 
 
+def _nickname(task: Task) -> str:
+    """The queue after which the worker is named."""
+    return str(task.request.hostname).partition("@")[0]
+
+
 def _say_that_it_runs(task: Task) -> None:
     """Leave the pid of this pool process for the client; complete or not there at all."""
-    runs = mark(task.request.id, "runs")
-    draft = runs.with_suffix(".draft")
+    runs = runs_on(task.request.id, _nickname(task))
+    draft = runs.with_name(f"{runs.name}.draft")
     draft.write_text(str(os.getpid()))
     draft.rename(runs)

@@ -5,15 +5,18 @@ from CELERY_BROKER_URL. What its tasks do stands in acts.py.
 """
 
 from celery import Celery, Task
+from kombu import Queue
+from kombu.common import Broadcast
 
 from tests.integration.truth.acts import act
-from tests.integration.truth.workload import ACKS_LATE, TASKS, Behaviour
+from tests.integration.truth.workload import ACKS_LATE, EVERYONE, GIFT, QUEUES, TASKS, Behaviour
 
 app = Celery("truth")
 app.conf.update(
     task_send_sent_event=True,
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
+    task_queues=(*(Queue(name) for name in QUEUES), Broadcast(EVERYONE)),
 )
 
 
@@ -26,5 +29,5 @@ def _register(name: str) -> None:
         return behaviour
 
 
-for _name in TASKS:
+for _name in (*TASKS, GIFT):
     _register(_name)

@@ -13,10 +13,20 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from tests.integration.truth.acts import mark
+from tests.integration.truth.acts import mark, runs_on
 from tests.integration.truth.app import app
-from tests.integration.truth.workload import ALPHA, QUEUES, Behaviour, Submission, submissions
+from tests.integration.truth.workload import (
+    ALPHA,
+    EVERYONE,
+    PARCEL,
+    QUEUES,
+    Behaviour,
+    Submission,
+    other_queue,
+    submissions,
+)
 from tests.waiting import wait_for
 
 _PATIENCE_S = 60.0
@@ -39,16 +49,20 @@ _LED_BY_HAND = frozenset(
         Behaviour.REVOKED_WAITING,
         Behaviour.EXPIRED_WAITING,
         Behaviour.REVOKED_SCHEDULED,
+        Behaviour.SHADOWED,
+        Behaviour.PUBLISHED_TWICE,
+        Behaviour.BROADCAST,
     )
 )
 
-_OPTIONS: Mapping[Behaviour, Mapping[str, float]] = {
+_OPTIONS: Mapping[Behaviour, Mapping[str, Any]] = {
     Behaviour.ETA: {"countdown": 0.7},
     Behaviour.SOFT_LIMIT: {"soft_time_limit": 0.3},
     Behaviour.SOFT_LIMIT_HANDLED: {"soft_time_limit": 0.3},
     Behaviour.HARD_LIMIT: {"time_limit": 0.5},
     Behaviour.EXPIRED_WAITING: {"expires": _WAITING_EXPIRES_S},
     Behaviour.REVOKED_SCHEDULED: {"countdown": _SCHEDULED_ETA_S},
+    Behaviour.SHADOWED: {"shadow": PARCEL},
 }
 
 
@@ -66,6 +80,9 @@ class Client:
         """Submit everything; return when the last task is published."""
         self._revoke(self._plan[Behaviour.REVOKED_UNSEEN])
         self._revoke_scheduled()
+        self._publish_shadowed()
+        self._run_twice()
+        self._broadcast()
         with ThreadPoolExecutor(max_workers=1) as beside:
             published = beside.submit(self._publish_bulk, frozenset(QUEUES) - {ALPHA})
             self._occupy_the_prefork_worker()
@@ -83,15 +100,15 @@ class Client:
             if submission.queue in queues:
                 self._publish(submission)
 
-    def _publish(self, submission: Submission) -> None:
+    def _publish(self, submission: Submission, queue: str | None = None) -> None:
         if submission.behaviour is Behaviour.EXPIRED_UNSEEN:
             self._publish_expired(submission)
             return
         app.send_task(
             submission.task,
             (submission.behaviour,),
-            task_id=submission.uuid,
-            queue=submission.queue,
+            task_id=_task_id(submission),
+            queue=queue or submission.queue,
             **_OPTIONS.get(submission.behaviour, {}),
         )
 
@@ -117,6 +134,32 @@ class Client:
             self._wait_for_state(submission, "scheduled")
         self._revoke(planned)
         _require_before(due, "revoking the scheduled tasks")
+
+    def _publish_shadowed(self) -> None:
+        # While no task waits in a queue for long: a task-sent is counted under its own name after 2 s.
+        for submission in self._plan[Behaviour.SHADOWED]:
+            self._publish(submission)
+
+    def _run_twice(self) -> None:
+        for submission in self._plan[Behaviour.PUBLISHED_TWICE]:
+            mark(submission.uuid, "first-queue").write_text(submission.queue)
+            queues = (submission.queue, other_queue(submission.queue))
+            for queue in queues:
+                self._publish(submission, queue)
+            for queue in queues:
+                self._wait_until_it_runs(submission, queue)
+            _release(submission)
+
+    def _broadcast(self) -> None:
+        # Celery does not declare a Broadcast queue when it publishes, and kombu takes an exchange that
+        # was not declared for a direct one on Redis (kombu/transport/virtual/base.py, Channel.typeof).
+        with app.producer_or_acquire() as producer:
+            app.amqp.queues[EVERYONE].exchange.maybe_bind(producer.channel).declare()
+        for submission in self._plan[Behaviour.BROADCAST]:
+            self._publish(submission)
+            for queue in QUEUES:
+                self._wait_until_it_runs(submission, queue)
+            _release(submission)
 
     def _occupy_the_prefork_worker(self) -> None:
         held = self._plan[Behaviour.HELD]
@@ -169,9 +212,9 @@ class Client:
             if not replies:
                 raise RuntimeError(f"{worker} did not confirm the revoke of {len(of_worker)} tasks")
 
-    def _wait_until_it_runs(self, submission: Submission) -> int:
-        runs = mark(submission.uuid, "runs")
-        wait_for(runs.exists, timeout=_PATIENCE_S, what=f"{submission} to run")
+    def _wait_until_it_runs(self, submission: Submission, queue: str | None = None) -> int:
+        runs = runs_on(submission.uuid, queue or submission.queue)
+        wait_for(runs.exists, timeout=_PATIENCE_S, what=f"{submission} to run: no {runs.name}")
         return int(runs.read_text())
 
     def _wait_for_state(self, submission: Submission, state: str) -> None:
@@ -196,6 +239,14 @@ class Client:
 
     def _ask(self, worker: str) -> Any:
         return app.control.inspect(destination=[worker], limit=1, timeout=_PATIENCE_S)
+
+
+def _task_id(submission: Submission) -> Any:
+    # py-amqp writes the id as the message's correlation id, which must be text there.
+    takes_objects = app.connection_for_write().transport.driver_type == "redis"
+    if submission.behaviour is Behaviour.UUID_OBJECT and takes_objects:
+        return UUID(submission.uuid)
+    return submission.uuid
 
 
 def _release(submission: Submission) -> None:

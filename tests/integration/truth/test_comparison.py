@@ -43,12 +43,12 @@ def right(expected: Truth) -> str:
 
 
 def test_the_workload_has_every_outcome() -> None:
-    """2,000 tasks at least, every task name on every queue, every behaviour and every kind of event but cancelled."""
+    """2,000 tasks, each of the main ones on every queue, every behaviour and every kind of event but cancelled."""
     planned = submissions()
     assert len(planned) >= 2000
     assert len({submission.uuid for submission in planned}) == len(planned)
     places = {(submission.task, submission.queue) for submission in planned}
-    assert places == {(task, queue) for task in (*TASKS, MISSING) for queue in QUEUES}
+    assert places >= {(task, queue) for task in (*TASKS, MISSING) for queue in QUEUES}
     assert {submission.behaviour for submission in planned} == set(Behaviour) == set(LIVES)
     events = {event for life in LIVES.values() for attempt in life for event in attempt.events}
     assert events == set(Event) - {Event.CANCELLED}

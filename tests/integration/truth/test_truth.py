@@ -13,7 +13,7 @@ from tests.integration.servers.exporter import REPOSITORY, clean_environment
 from tests.integration.truth.acts import MARKS_VARIABLE
 from tests.integration.truth.comparison import Page, differences
 from tests.integration.truth.truth import Sample, Truth, truth
-from tests.integration.truth.workload import ALPHA, BETA, GAMMA, submissions
+from tests.integration.truth.workload import ALPHA, BETA, EVERYONE, GAMMA, submissions
 from tests.waiting import wait_for
 
 APP = "tests.integration.truth.app"
@@ -50,7 +50,9 @@ def test_every_number_is_the_truth(
         what="an exporter that receives events",
     )
     workers = {
-        queue: start_worker(APP, hostname=queue, pool=pool, concurrency=concurrency, queues=(queue,), env=env)
+        queue: start_worker(
+            APP, hostname=queue, pool=pool, concurrency=concurrency, queues=(queue, EVERYONE), env=env
+        )
         for queue, (pool, concurrency) in POOLS.items()
     }
     nodenames = {queue: worker.nodename for queue, worker in workers.items()}

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from tests.integration.truth.workload import Behaviour, Submission, other_queue, replacement
+from tests.integration.truth.workload import (
+    ALPHA,
+    BETA,
+    BROADCAST_FAILS_ON,
+    GAMMA,
+    PARCEL,
+    Behaviour,
+    Submission,
+    other_queue,
+    replacement,
+)
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Sample: TypeAlias = tuple[str, Labels]
@@ -56,6 +66,8 @@ class Attempt:
     uncounted: tuple[str, ...] = ()
     name: Callable[[str], str] = _same
     queue: Callable[[str], str] = _same
+    worker: Callable[[str], str] | None = None
+    """The queue whose own worker runs it; by default that of `queue`."""
 
 
 def _attempt(*ends: Event, exception: str | None = None, uncounted: tuple[str, ...] = ()) -> Attempt:
@@ -68,6 +80,24 @@ def _redelivered(*ends: Event) -> Attempt:
 
 def _replaced(queue: Callable[[str], str]) -> tuple[Attempt, ...]:
     return (_attempt(), Attempt((SENT, RECEIVED, STARTED, Event.SUCCEEDED), name=replacement, queue=queue))
+
+
+def _shadow(_name: str) -> str:
+    return PARCEL
+
+
+def _folded(_queue: str) -> str:
+    return "bcast.*"
+
+
+def _broadcast(queue: str, *sent: Event) -> Attempt:
+    fails = queue == BROADCAST_FAILS_ON
+    return Attempt(
+        (*sent, RECEIVED, STARTED, Event.FAILED if fails else Event.SUCCEEDED),
+        "ValueError" if fails else None,
+        queue=_folded,
+        worker=lambda _: queue,
+    )
 
 
 _SUCCEEDS = _attempt(Event.SUCCEEDED)
@@ -113,6 +143,15 @@ LIVES: Mapping[Behaviour, tuple[Attempt, ...]] = {
     Behaviour.REVOKED_WAITING: (Attempt((SENT, RECEIVED, Event.REVOKED)),),
     Behaviour.EXPIRED_WAITING: (Attempt((SENT, RECEIVED, Event.EXPIRED)),),
     Behaviour.REVOKED_SCHEDULED: (Attempt((SENT, RECEIVED, Event.REVOKED)),),
+    Behaviour.UUID_OBJECT: (_SUCCEEDS,),
+    # task-sent carries the real name, but one name is counted: that of the worker's events.
+    Behaviour.SHADOWED: (Attempt((SENT, RECEIVED, STARTED, Event.SUCCEEDED), name=_shadow),),
+    Behaviour.PUBLISHED_TWICE: (
+        _attempt(Event.FAILED, exception="ValueError"),
+        Attempt((SENT, RECEIVED, STARTED, Event.SUCCEEDED), queue=other_queue),
+    ),
+    # One publication, and an execution on each worker.
+    Behaviour.BROADCAST: (_broadcast(ALPHA, SENT), _broadcast(BETA), _broadcast(GAMMA)),
 }
 """What happens to a task of each behaviour, attempt by attempt."""
 
@@ -160,11 +199,12 @@ class _Tally:
     def add(self, submission: Submission) -> None:
         """Count one task's whole life."""
         for attempt in LIVES[submission.behaviour]:
-            self._attempt(attempt, attempt.name(submission.task), attempt.queue(submission.queue))
+            self._attempt(attempt, submission)
 
-    def _attempt(self, attempt: Attempt, task: str, queue: str) -> None:
-        where: Labels = (("queue", queue), ("task", task))
-        worker = self._workers[queue]
+    def _attempt(self, attempt: Attempt, submission: Submission) -> None:
+        queue = attempt.queue(submission.queue)
+        where: Labels = (("queue", queue), ("task", attempt.name(submission.task)))
+        worker = self._workers[attempt.worker(submission.queue) if attempt.worker else queue]
         started = STARTED in attempt.events
         self._places.add(where)
         for event in attempt.events:

@@ -13,9 +13,15 @@ from enum import StrEnum
 PAY, SHIP, MAIL, STOCK, REPORT = TASKS = ("shop.pay", "shop.ship", "shop.mail", "shop.stock", "shop.report")
 MISSING = "shop.forgotten"
 """A name that no worker has registered."""
+GIFT, PARCEL = "shop.gift", "shop.parcel"
+"""A task that is always published under a shadow name, and that name."""
 
 ALPHA, BETA, GAMMA = QUEUES = ("alpha", "beta", "gamma")
 """One worker each: alpha is consumed by a prefork pool, beta by threads, gamma by a solo pool."""
+EVERYONE = "everyone"
+"""The broadcast queue that all of them consume beside their own."""
+BROADCAST_FAILS_ON = BETA
+"""The queue whose worker fails in a broadcast task."""
 
 ACKS_LATE = frozenset({SHIP, STOCK})
 """Tasks that acknowledge when they end: only these can reject their message or be redelivered."""
@@ -39,6 +45,8 @@ class Behaviour(StrEnum):
     REPLACE_ELSEWHERE = "replace-elsewhere"
     CUSTOM_EVENT = "custom-event"
     ETA = "eta"
+    # The task's id is a UUID object, where the broker takes one.
+    UUID_OBJECT = "uuid-object"
     UNREGISTERED = "unregistered"
     REVOKED_UNSEEN = "revoked-unseen"
     EXPIRED_UNSEEN = "expired-unseen"
@@ -57,6 +65,12 @@ class Behaviour(StrEnum):
     EXPIRED_WAITING = "expired-waiting"
     # Revoked while the worker holds it until its eta.
     REVOKED_SCHEDULED = "revoked-scheduled"
+    # Published with a shadow name.
+    SHADOWED = "shadowed"
+    # Published again under the same id, on the next queue, while it runs: it fails here and succeeds there.
+    PUBLISHED_TWICE = "published-twice"
+    # Published once to a broadcast queue: every worker runs it at the same time, and on one of them it fails.
+    BROADCAST = "broadcast"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,7 @@ _EVERYWHERE: Mapping[Behaviour, int] = {
     Behaviour.ETA: 4,
     Behaviour.REVOKED_UNSEEN: 3,
     Behaviour.EXPIRED_UNSEEN: 2,
+    Behaviour.UUID_OBJECT: 3,
 }
 _NOT_PREFORK: Mapping[Behaviour, int] = {Behaviour.REPLACE: 2}
 _ACKS_LATE_ONLY: Mapping[Behaviour, int] = {Behaviour.REJECT_DROP: 5, Behaviour.REJECT_REQUEUE: 4}
@@ -121,6 +136,11 @@ _SINGLE: tuple[tuple[str, str, Behaviour, int], ...] = (
     (MAIL, ALPHA, Behaviour.REVOKED_SCHEDULED, 2),
     (SHIP, BETA, Behaviour.REVOKED_SCHEDULED, 2),
     (PAY, GAMMA, Behaviour.REVOKED_SCHEDULED, 1),
+    (GIFT, ALPHA, Behaviour.SHADOWED, 3),
+    (GIFT, BETA, Behaviour.SHADOWED, 2),
+    (MAIL, ALPHA, Behaviour.PUBLISHED_TWICE, 2),
+    (PAY, BETA, Behaviour.PUBLISHED_TWICE, 1),
+    (REPORT, EVERYONE, Behaviour.BROADCAST, 3),
 )
 
 _NAMESPACE = uuid.UUID("5b0c5a0e-6a7c-4f0b-9a55-6c1f0c1a3a11")
