@@ -19,6 +19,7 @@ from celery_metrics_exporter import logs
 from celery_metrics_exporter.cli.celery_command import loading_failure
 from celery_metrics_exporter.config.config import Config, secrets
 from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.redaction import Redaction
 from celery_metrics_exporter.web.listening import ListenError
 
 EXIT_FAILURE: Final = 1
@@ -73,7 +74,7 @@ def launch(
         check_only: say that the configuration can work, and end.
         app: the application that ``config.app`` names, if that is loaded already.
     """
-    redaction = logs.Redaction(secrets(config))
+    redaction = Redaction(secrets(config))
     # What has set up logging before us is the project of an application that is loaded already.
     logs.configure(config.log_level, config.log_format, redaction, alone=app is not None)
     for name, nearest in unknown.items():
