@@ -27,12 +27,13 @@ from celery_metrics_exporter.control.probe import reaches
 from celery_metrics_exporter.control.remote import RemoteControl
 from celery_metrics_exporter.events.delivery_monitor import DeliveryMonitor
 from celery_metrics_exporter.events.stream_state import StreamState
-from celery_metrics_exporter.logs import Redaction, fields
+from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.pipeline import Declared, Pipeline
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.queues.sampler import Sampler
 from celery_metrics_exporter.receivers.choosing import receiver_for
 from celery_metrics_exporter.receivers.watchdog import PATIENCE_SECONDS, Watchdog
+from celery_metrics_exporter.redaction import Redaction
 from celery_metrics_exporter.status_page.survey import Survey
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.health import ExporterStatus
@@ -74,7 +75,7 @@ class Exporter:
         clock = Clock()
         broker = broker_of(config, app)
         plan = plan_of(broker.app) if config.app and config.app_tasks else TaskPlan()
-        redact = Redaction(broker.secrets)
+        redact = Redaction(broker.secrets).brief
         web_config = WebConfigFile(config.web_config_file) if serve and config.web_config_file else None
 
         schedule = _schedule(config, clock)

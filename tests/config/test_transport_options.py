@@ -158,7 +158,7 @@ def test_items_are_laid_over_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "line", "reason"),
     [
-        ("a: 1\nb: [hunter22\n", 3, "the file is not valid YAML: put a text with special characters in single quotes"),
+        ("a: 1\nb: [hunter22\n", 3, "the file is not valid YAML: while parsing a flow sequence, expected"),
         ("a: 1\npassword: *hunter22\n", 2, "the file is not valid YAML"),
         ("a: 1\npassword: !hunter22\n", 2, "the file is not valid YAML"),
         ("password: %hunter22\n", 1, "the file is not valid YAML"),

@@ -19,6 +19,7 @@ from celery_metrics_exporter import logs
 from celery_metrics_exporter.cli.celery_command import loading_failure
 from celery_metrics_exporter.config.config import Config, secrets
 from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.redaction import Redaction
 from celery_metrics_exporter.web.listening import ListenError
 
 EXIT_FAILURE: Final = 1
@@ -86,7 +87,7 @@ def launch(
         app: the application that ``config.app`` names, if that is loaded already.
     """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means to read again what has not been read yet
-    redaction = logs.Redaction(secrets(config))
+    redaction = Redaction(secrets(config))
     # What has set up logging before us is the project of an application that is loaded already.
     logs.configure(config.log_level, config.log_format, redaction, alone=app is not None)
     for name, nearest in unknown.items():

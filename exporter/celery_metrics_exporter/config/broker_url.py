@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery_metrics_exporter.errors import ConfigError
-from celery_metrics_exporter.logs import MASK
+from celery_metrics_exporter.redaction import MASK, SHORT
 
 # Scheme -> family; a failover list keeps to one family, because kombu builds one transport for all of it.
 SUPPORTED: Final = {
@@ -111,13 +111,18 @@ def masked_url(url: str) -> str:
 
 
 def url_secrets(url: str) -> frozenset[str]:
-    """The passwords in a URL (or failover list), as they are written and percent-decoded."""
+    """The passwords in a URL (or failover list), as they are written and percent-decoded.
+
+    One that is too short to be recognised in Base64 comes with its user too, as HTTP's basic authentication sends it.
+    """
     found: set[str] = set()
     for part in url.split(";"):
         scheme, _, rest = part.partition("://")
         user, colon, password = rest.rpartition("@")[0].partition(":")
         # redis://word@host is a common slip for redis://:word@host
         found.add(password if colon or not scheme.startswith(("redis", "sentinel")) else user)
+        if user and 0 < len(unquote(password)) < SHORT:
+            found.add(f"{user}:{password}")
         found.update(value for name, value in parse_qsl(rest.partition("?")[2]) if is_secret_name(name))
     return frozenset(text for secret in found for text in (secret, unquote(secret)) if text)
 

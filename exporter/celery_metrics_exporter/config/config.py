@@ -189,21 +189,22 @@ class Config:
 
 def secrets(config: Config) -> frozenset[str]:
     """The texts of this configuration that no log line, error or page may show; none is empty."""
-    found = set(_secrets_in("", config.transport_options))
+    found = set(secrets_in(config.transport_options))
     for url in (config.broker_url, config.management_url):
         if url is not None:
             found |= url_secrets(url)
     return frozenset(found)
 
 
-def _secrets_in(name: str, value: object) -> Iterable[str]:
+def secrets_in(value: object, name: str = "") -> Iterable[str]:
+    """The secret texts in a setting of this name, and in what is nested in it."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             # What stands below a secret name is secret, whatever its own name.
-            yield from _secrets_in(name if is_secret_name(name) else str(key), item)
+            yield from secrets_in(item, name if is_secret_name(name) else str(key))
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _secrets_in(name, item)
+            yield from secrets_in(item, name)
     elif isinstance(value, bool) or value is None:
         return
     elif is_secret_name(name) and str(value):

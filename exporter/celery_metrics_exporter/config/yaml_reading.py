@@ -21,6 +21,7 @@ _TAG = "tag:yaml.org,2002:"
 _TRUE = frozenset(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"])
 _FALSE = frozenset(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"])
 _KINDS = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}
+_NAME_OF = re.compile(r"\b(alias|anchor|tag handle|tag) .*")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -137,7 +138,7 @@ class Entries(dict[str, Entry]):
 def read_yaml(path: str, content: bytes, *, secret: bool = False) -> Entry:
     """The whole file, in UTF-8, or UTF-16 with its mark. Raises ConfigError with file, line and reason.
 
-    ``secret``: what is no YAML may be a password, which the reason must not quote.
+    ``secret``: what looks like an alias or a tag may be a password without quotes, which the reason must not name.
     """
     here = Entry(path, "the file")
     try:
@@ -156,7 +157,7 @@ def read_yaml(path: str, content: bytes, *, secret: bool = False) -> Entry:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
         if secret:
-            reason = "put a text with special characters in single quotes"
+            reason = _NAME_OF.sub(r"\1", reason)
         raise replace(here, line=mark.line + 1 if mark else 1).refuse(
             f"the file is not valid YAML: {reason}"
         ) from None

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, masked_url
-from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, secrets
+from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, secrets, secrets_in
 from celery_metrics_exporter.connection.app_loading import checked_app, load_app
 from celery_metrics_exporter.connection.app_routes import declared_queues
 from celery_metrics_exporter.errors import ConfigError
@@ -136,7 +136,7 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     elif scheme == "amqps" and not conf.broker_use_ssl:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     queues = declared_queues(app) if config.app else ()
-    return Broker(app, url, secrets(checked), queues)
+    return Broker(app, url, secrets(checked) | frozenset(secrets_in(conf.broker_use_ssl)), queues)
 
 
 def _url_of(conf: Any) -> str:

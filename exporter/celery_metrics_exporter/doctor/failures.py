@@ -35,6 +35,7 @@ class ConnectFailure(Enum):
     NETWORK = "network"  # no connection, no answer in time, or an end without a word
     TLS = "tls"
     MASTER = "master"  # Sentinels know none
+    SENTINEL_LOGIN = "sentinel login"  # they do not tell us
     LOGIN = "login"
     NAMESPACE = "namespace"  # the virtual host, or the database of Redis
     RIGHT = "right"  # we are in, but may not do this
@@ -47,8 +48,6 @@ def failure_of(error: BaseException) -> ConnectFailure:
     causes = causes_of(error)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return ConnectFailure.TLS
-    if isinstance(error, MasterNotFoundError):
-        return ConnectFailure.MASTER
     if isinstance(error, RefusedError):
         return ConnectFailure.RIGHT
     if isinstance(error, AMQPError):
@@ -80,6 +79,11 @@ def _of_amqp(error: AMQPError) -> ConnectFailure:
 
 def _of_redis(error: RedisError) -> ConnectFailure:
     words = str(error).lower()
+    if isinstance(error, MasterNotFoundError):
+        # redis/sentinel.py, Sentinel.discover_master: the errors of all Sentinels are in the message.
+        return ConnectFailure.SENTINEL_LOGIN if "authenticationerror" in words else ConnectFailure.MASTER
+    if "'sentinel" in words:  # the command of this name
+        return ConnectFailure.SENTINEL_LOGIN
     # A transaction without the right to MULTI or EXEC ends in an error of its own.
     if isinstance(error, NoPermissionError) or "noperm" in words or "exec without multi" in words:
         return ConnectFailure.NAMESPACE if "'select'" in words else ConnectFailure.RIGHT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from celery_metrics_exporter.doctor.context import Context, LoginAttempt
@@ -73,11 +74,18 @@ def check_master(context: Context) -> Finding:
     if failure in (ConnectFailure.LOGIN, ConnectFailure.NAMESPACE, ConnectFailure.RIGHT, ConnectFailure.TLS):
         return ok("the Sentinels name one")
     name = context.broker.app.conf.broker_transport_options.get("master_name")
+    if failure is ConnectFailure.SENTINEL_LOGIN:
+        return failed(
+            f"the Sentinels refuse our login: {one_line(attempt.error)}",
+            "write the Sentinels' own user and password, which are not the master's, as sentinel_kwargs into a file of "
+            "--broker-transport-options-file, into CELERY_EXPORTER_BROKER_TRANSPORT_OPTION as JSON, or into the "
+            "application's broker_transport_options; leave them out where the Sentinels want none",
+            json.dumps({"master_name": name, "sentinel_kwargs": {"password": "PASSWORD"}}),
+        )
     if failure is ConnectFailure.MASTER:
         return failed(
             f"no Sentinel names a master {name!r}",
-            "write the name that stands in sentinel.conf (sentinel monitor NAME ...); if the Sentinels themselves want "
-            "a password, add --broker-transport-option sentinel_kwargs.password=...",
+            "write the name that stands in sentinel.conf (sentinel monitor NAME ...)",
             "--broker-transport-option master_name=NAME",
         )
     first = context.addresses[0]

@@ -9,7 +9,7 @@ import logging
 import threading
 
 from celery_metrics_exporter.errors import ConfigError
-from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.logs import fields, hide
 from celery_metrics_exporter.web.config import WebConfig, read_web_config
 from celery_metrics_exporter.web.named_files import NamedFiles
 
@@ -26,6 +26,7 @@ class WebConfigFile:
         self._files = NamedFiles()
         self._version = read_web_config(self._path, self._files)
         self._holds = True
+        _hide(self._version)
 
     def holds(self) -> bool:
         """Whether what the file says now is in force; False: its last change was refused."""
@@ -59,6 +60,7 @@ class WebConfigFile:
             )
         else:
             self._version, self._holds = version, True
+            _hide(version)
             log.info("web configuration read again", extra=fields(file=self._path))
         self._files = files
 
@@ -66,3 +68,7 @@ class WebConfigFile:
         if (version.tls is None) is not (self._version.tls is None):
             change = "TLS off" if version.tls is None else "TLS on"
             raise ConfigError(f"{self._path} turns {change}, which takes a restart of the exporter")
+
+
+def _hide(version: WebConfig) -> None:
+    hide(each.decode() for each in version.users.values())

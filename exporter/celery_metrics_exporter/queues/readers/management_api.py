@@ -25,6 +25,8 @@ from urllib.parse import quote, unquote, urlsplit
 import h11
 import msgspec
 
+from celery_metrics_exporter.redaction import Redaction
+
 #: Longest answer that is read: about half a million queues.
 LONGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024
 
@@ -35,6 +37,7 @@ _QUERY: Final = (
 _CONSUMERS: Final = "?columns=name,consumers"
 _CHUNK_BYTES: Final = 65_536
 _LONGEST_REASON: Final = 100  # characters
+_LONGEST_READ: Final = 10_000  # characters of a text of which a reason is made
 
 
 class ManagementError(Exception):
@@ -85,6 +88,7 @@ class ManagementApi:
         self._path = f"{parts.path.rstrip('/')}/api/queues/{quote(vhost, safe='')}"
         if parts.username is not None:
             credentials = (unquote(parts.username), unquote(parts.password or ""))
+        self._redact = Redaction((credentials[1], ":".join(credentials)))
         token = b64encode(":".join(credentials).encode(errors="surrogateescape")).decode()
         self._headers = {
             "Authorization": f"Basic {token}",
@@ -115,18 +119,19 @@ class ManagementApi:
             response, body = self._ask(self._path + query)
         except (h11.ProtocolError, UnicodeError) as error:
             raise ManagementError(
-                f"the management API does not answer in HTTP: {_short(str(error))}"
+                f"the management API does not answer in HTTP: {self._short(str(error))}"
             ) from error
         if response.status_code != HTTPStatus.OK:
             raise ManagementError(
-                f"the management API answers {response.status_code} {_reason(response, body)}"
+                f"the management API answers {response.status_code} {self._reason(response, body)}"
             )
         try:
             return self._decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             kind = dict(response.headers).get(b"content-type", b"text").partition(b";")[0].decode("latin1")
             raise ManagementError(
-                f"the management API answers with {_short(kind)} that is not a list of queues: {_short(str(error))}"
+                f"the management API answers with {self._short(kind)} that is not a list of queues: "
+                f"{self._short(str(error))}"
             ) from error
 
     def _ask(self, target: str) -> tuple[h11.Response, bytes]:
@@ -160,25 +165,25 @@ class ManagementApi:
                         )
         return response, bytes(body)
 
+    def _reason(self, response: h11.Response, body: bytes) -> str:
+        try:
+            detail = msgspec.json.decode(body, type=_Refusal).reason
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            detail = ""
+        reason = response.reason.decode("latin1")
+        return self._short(f"{reason} ({detail})" if detail else reason)
+
+    def _short(self, text: str) -> str:
+        """The beginning of what the server says; it may echo our request."""
+        redacted = self._redact(text[:_LONGEST_READ])  # before it is cut, perhaps within a secret
+        return "".join(character for character in redacted if character.isprintable())[:_LONGEST_REASON]
+
     def _secured(self, sock: socket.socket) -> socket.socket:
         if not self._secure:
             return sock
         if self._context is None:
             self._context = _context(self._tls)
         return self._context.wrap_socket(sock, server_hostname=self._address[0])
-
-
-def _reason(response: h11.Response, body: bytes) -> str:
-    try:
-        detail = msgspec.json.decode(body, type=_Refusal).reason
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        detail = ""
-    reason = response.reason.decode("latin1")
-    return _short(f"{reason} ({detail})" if detail else reason)
-
-
-def _short(text: str) -> str:
-    return "".join(character for character in text if character.isprintable())[:_LONGEST_REASON]
 
 
 def _context(options: object) -> ssl.SSLContext:
