@@ -65,6 +65,7 @@ class WorkerFacts:
         queues: names of all queues that it consumes.
         events_enabled: whether it sends task events from now on.
         events_were_on: whether it did so before it was asked to.
+        answered_twice: whether another answer to the same command came under the same name.
     """
 
     worker: str
@@ -73,3 +74,4 @@ class WorkerFacts:
     queues: tuple[str, ...] | None = None
     events_enabled: bool | None = None
     events_were_on: bool | None = None
+    answered_twice: bool = False
