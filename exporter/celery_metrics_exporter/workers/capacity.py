@@ -18,27 +18,37 @@ ANSWER_TTL_SECONDS: Final = 600.0
 
 @dataclass(slots=True)
 class Capacity:
-    """The last answers of one worker; None without a valid one. A prefetch limit of 0 means no limit."""
+    """The last answers of one worker; None without a valid one. A prefetch limit of 0 means no limit.
+
+    ``cut``: it consumes more queues than those of ``queues``.
+    """
 
     pool_size: int | None = None
     prefetch_limit: int | None = None
     queues: tuple[str, ...] | None = None
+    cut: bool = False
     stats_at: float = 0.0  # monotonic
     queues_at: float = 0.0
 
-    def apply(self, facts: WorkerFacts, now: float) -> None:
-        """Take an answer; what it does not contain stays as it is."""
+    @property
+    def all_queues(self) -> tuple[str, ...] | None:
+        """Every queue that it consumes; None where that is not known."""
+        return None if self.cut else self.queues
+
+    def apply(self, facts: WorkerFacts, now: float, *, room: int) -> None:
+        """Take an answer, with so many queues at most; what it does not contain stays as it is."""
         if facts.pool_size is not None or facts.prefetch_limit is not None:
             self.pool_size, self.prefetch_limit, self.stats_at = facts.pool_size, facts.prefetch_limit, now
         if facts.queues is not None:
-            self.queues, self.queues_at = tuple(dict.fromkeys(facts.queues)), now
+            queues = tuple(dict.fromkeys(facts.queues))
+            self.queues, self.queues_at, self.cut = queues[:room], now, len(queues) > room
 
     def expire(self, now: float) -> None:
         """Forget answers that are too old."""
         if now - self.stats_at > ANSWER_TTL_SECONDS:
             self.pool_size = self.prefetch_limit = None
         if now - self.queues_at > ANSWER_TTL_SECONDS:
-            self.queues = None
+            self.queues, self.cut = None, False
 
 
 @dataclass(frozen=True, slots=True)
