@@ -106,6 +106,7 @@ class WorkerFacts:
         bindings: of these queues, as far as the worker declares them.
         events_enabled: whether it sends task events from now on.
         events_were_on: whether it did so before it was asked to.
+        answered_twice: whether another answer to the same command came under the same name.
     """
 
     worker: str
@@ -115,3 +116,4 @@ class WorkerFacts:
     bindings: tuple[Binding, ...] = ()
     events_enabled: bool | None = None
     events_were_on: bool | None = None
+    answered_twice: bool = False

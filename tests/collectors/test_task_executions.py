@@ -252,7 +252,9 @@ def test_a_killed_worker_comes_back(pid: int) -> None:
 def test_a_worker_that_reconnects_goes_on_running() -> None:
     """It sends worker-online with the number of tasks that it runs."""
     bench = Bench()
-    bench.feed(worker_event("online"), sent(), *begin("w@h", 1.0), worker_event("online", 5.0, active=1))
+    bench.feed(
+        worker_event("online"), sent(), *begin("w@h", 1.0), worker_event("online", 5.0, active=1, processed=1)
+    )
     assert in_progress(bench) == 1
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,42 @@ def test_a_worker_that_comes_later_is_asked_for_task_events(
         what=lambda: f"task events that are on: {exporter.process.describe()}",
     )
     worker.kill()
+    exporter.kill()
+
+
+def test_idle_workers_that_come_later_are_all_asked(
+    broker_url: str, tmp_path: Path, start_exporter: StartExporter
+) -> None:
+    """However they race with our question, each of them sends task events soon, and none of their tasks is missed."""
+    settings = {"broker_url": broker_url}
+    exporter = start_exporter("--broker-url", broker_url, "--log.level", "debug")
+    wait_until_receiving(exporter)
+    workers = [
+        CeleryWorker(
+            tmp_path / "workers",
+            APP,
+            hostname=f"worker{number}",
+            pool="solo",
+            events=False,
+            env=environment(settings),
+        )
+        for number in range(5)
+    ]
+    try:
+        for worker in workers:
+            worker.process.start()
+        for worker in workers:
+            worker.process.wait_until(
+                lambda: exporter.value("celery_worker_task_events_enabled", worker=worker.nodename) == 1,  # noqa: B023
+                timeout=30,
+                what="task events that are on",
+            )
+            assert "enabled by remote" in worker.output
+        submit(settings, added=20, broken=0)
+        wait_until_counted(exporter, expected(added=20, broken=0))
+    finally:
+        for worker in workers:
+            worker.kill()
     exporter.kill()
 
 

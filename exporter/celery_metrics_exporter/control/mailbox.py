@@ -176,7 +176,8 @@ class Mailbox:
             raise UnreadableReplyError(f"ticket {str(ticket)[:80]!r}, {type(body).__name__}")
         try:
             if message.content_type == "application/json":  # takes a fifth of the time of kombu's json
-                return command, msgspec.json.decode(body)
+                with contextlib.suppress(msgspec.DecodeError):  # of a lone surrogate, which kombu's reads
+                    return command, msgspec.json.decode(body)
             return command, loads(body, message.content_type, message.content_encoding, accept=self._accept)
         except Exception as error:  # whatever a codec raises
             raise UnreadableReplyError(one_line(error)) from error

@@ -134,6 +134,8 @@ class WorkerOnline(WorkerHeartbeat, frozen=True, gc=False, tag="worker-online"):
 class WorkerOffline(_WorkerEvent, frozen=True, gc=False, tag="worker-offline"):
     """A worker shuts down (or has its events disabled); events of tasks that it still finishes may follow."""
 
+    processed: Number | None = None
+
 
 class UnknownEvent(Struct, frozen=True, gc=False):
     """A well-formed event of a type without a struct here: custom events, gossip, future versions."""

@@ -5,6 +5,7 @@ Liveness goes by our own clock, never by timestamps of workers.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from itertools import chain, islice
 from typing import Final
@@ -13,10 +14,15 @@ from celery_metrics_exporter.clock import BatchClock, Clock
 from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.facts import WorkerFacts
 from celery_metrics_exporter.labels import OTHER, SeriesLimit, clean
+from celery_metrics_exporter.logs import ThrottledLog
 from celery_metrics_exporter.workers.bindings import Bindings
 from celery_metrics_exporter.workers.capacity import Consumption, consumption
 from celery_metrics_exporter.workers.worker import Presence, Worker
 
+log = logging.getLogger(__name__)
+
+_CONSUMED: Final = "celery_worker_queue_info"
+_SHARED: Final = "several workers share one name: give each its own (-n NAME@%h), for their metrics mix"
 #: A worker that sent worker-offline is shown for this long.
 OFFLINE_RETENTION_SECONDS: Final = 120.0
 
@@ -40,7 +46,7 @@ class Roster:
 
     def __init__(
         self,
-        subscription: StreamState,
+        stream: StreamState,
         clock: Clock,
         now: BatchClock,
         *,
@@ -49,19 +55,22 @@ class Roster:
         limit: SeriesLimit,
     ) -> None:
         """Args:
-        subscription: tells for how long events could have come.
+        stream: tells for how long events could have come.
         clock: the time of a scrape.
         now: times of receipt.
         timeout: seconds of silence after which a worker is lost.
         retention: seconds for which a lost worker is shown.
-        limit: of workers; further ones share one record under the name ``other``.
+        limit: of workers; further ones share one record under the name ``other``. Also of the queues that all
+            workers together consume; further ones are left out.
         """
-        self._subscription = subscription
+        self._stream = stream
         self._monotonic = clock.monotonic
         self._now = now
         self._timeout = timeout
         self._retention = retention
         self._limit = limit
+        self._queues = 0  # of all workers together
+        self._log = ThrottledLog(log, lambda: now.monotonic)
         self._workers = _Workers(self._find)
         self._bindings: Bindings | None = Bindings()
         #: The record of a worker, by its nodename.
@@ -78,7 +87,9 @@ class Roster:
             label = OTHER
             worker = self._workers.get(label)
         if worker is None:
-            worker = self._workers[label] = Worker(label, self._now.monotonic, self._now.wall)
+            worker = self._workers[label] = Worker(
+                label, self._now.monotonic, self._now.wall, self._stream.silence
+            )
         return worker
 
     def touch(self, name: str) -> Worker:
@@ -99,10 +110,16 @@ class Roster:
         worker = self.touch(facts.worker)
         if facts.queues is not None and facts.bindings != worker.capacity.bindings:
             self._bindings = None
-        worker.capacity.apply(facts, worker.heard)
+        before = len(worker.capacity.queues or ())
+        room = max(0, self._limit.maximum - (self._queues - before))
+        surplus = worker.capacity.apply(facts, worker.heard, room=room)
+        self._queues += len(worker.capacity.queues or ()) - before
+        for _ in range(surplus):
+            self._limit.admits(_CONSUMED, self._limit.maximum)
+        if facts.answered_twice:
+            worker.share_name()
         if facts.events_enabled is not None:
-            worker.events_enabled = facts.events_enabled
-            worker.unreported_work = False
+            worker.note_events(enabled=facts.events_enabled)
         if facts.events_were_on is False:
             worker.switched_on = True
 
@@ -114,7 +131,7 @@ class Roster:
     def may_consume(self, name: str | None, queue: str) -> bool:
         """Whether this worker may have a task from this queue: false if it is known not to consume it."""
         worker = self._workers.get(name or "")
-        queues = None if worker is None else worker.capacity.queues
+        queues = None if worker is None else worker.capacity.all_queues
         return queues is None or queue in queues
 
     @property
@@ -132,7 +149,9 @@ class Roster:
         ``Consumer.on_close``); then it sends worker-online, as a new process does.
         """
         worker = self._workers.get(name)
-        return worker is not None and worker.online_at <= received and self.is_alive(worker)
+        if worker is None or not self.is_alive(worker):
+            return False
+        return worker.online_at <= received or worker.shares_its_name
 
     def consumption(self) -> dict[str, Consumption]:
         """By queue, the workers that are up and consume it."""
@@ -145,18 +164,26 @@ class Roster:
 
     def all_told_queues(self) -> bool:
         """Whether every worker that is up has told what it consumes, so that a queue of none has no workers."""
-        return all(worker.capacity.queues is not None for worker in self._alive())
+        return all(worker.capacity.all_queues is not None for worker in self._alive())
 
     def all_send_events(self) -> bool:
         """Whether no worker that is up is known to send no task events."""
         return all(worker.events_enabled is not False for worker in self._alive())
+
+    def takes_question(self) -> bool:
+        """Whether some worker that is up is to be asked for task events now; true once, until the next time."""
+        now = self._now.monotonic
+        due = [worker for worker in self._workers.values() if worker.ask_at <= now and self.is_alive(worker)]
+        for worker in due:
+            worker.asked(now)
+        return bool(due)
 
     def _alive(self) -> list[Worker]:
         return [worker for worker in tuple(self._workers.values()) if self.is_alive(worker)]
 
     def is_alive(self, worker: Worker) -> bool:
         """Whether it is up and gave a sign of life in time; time without a subscription does not count."""
-        return worker.presence is Presence.UP and self._subscription.silence(worker.heard) <= self._timeout
+        return worker.presence is Presence.UP and self._stream.silence(worker.heard) <= self._timeout
 
     def shown(self) -> list[Worker]:
         """All but those that went offline a while ago, which are remembered longer: their last tasks may yet end."""
@@ -174,8 +201,13 @@ class Roster:
         """
         now = self._now.monotonic
         lost, forgotten = [], []
+        self._queues = 0
         for name, worker in tuple(self._workers.items()):
             worker.capacity.expire(now)
+            self._queues += len(worker.capacity.queues or ())
+            if worker.shares_its_name and not worker.told_shared:
+                worker.told_shared = True
+                self._log.log(logging.WARNING, _SHARED, worker=name)
             if worker.presence is Presence.UP:
                 if not self.is_alive(worker):
                     worker.presence = Presence.LOST
