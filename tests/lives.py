@@ -166,7 +166,10 @@ def lives(draw: st.DrawFn, *, most: int = 6) -> list[Life]:
         worker = draw(_one_of(("w@h", "x@h")))
         delivered = 1 if ending == "hard time limit" else 1 + draw(_up_to(1))
         # Each has workers of its own: two outcomes on one cannot be told apart when their starts are missing.
-        also = tuple(f"{name}{retries}{letter}@h" for letter in draw(_one_of(("", "", "y", "yz"))))
+        also = tuple(
+            f"{name}{retries}{letter}@h"
+            for letter in draw(_one_of(("", "", "y", "yz" if not retries else "y")))
+        )
         return Attempt(name, queue, retries, worker, delivered, ending, also if ending in SPREAD else ())
 
     made = []

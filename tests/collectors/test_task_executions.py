@@ -182,6 +182,18 @@ def test_an_id_is_published_again(worker: str, state: str) -> None:
     assert bench.value(QUEUE_WAIT + "_sum", **LABELS) == 10.5 + 6.5
 
 
+def test_an_id_is_published_again_and_delivered_before_its_task_sent() -> None:
+    """What looked like a redelivery has the queue wait of its own publication, and no third task is awaited."""
+    bench = Bench()
+    bench.feed(sent(), *begin("w0@h", 10.0), received(at=20.0, worker="w1@h"), sent(at=20.1))
+    bench.feed(task("started", at=21.1, worker="w1@h"), succeed("w0@h", 22.0), succeed("w1@h", 22.0))
+    assert bench.counts() == {"sent": 2, "received": 2, "started": 2, "succeeded": 2}
+    assert bench.value(QUEUE_WAIT + "_sum", **LABELS) == pytest.approx(10.5 + 1.0)
+    bench.wait(1)
+    bench.wait(61)
+    assert bench.value("celery_exporter_in_flight_tasks") == 0
+
+
 @pytest.mark.parametrize("workers", [50, 300])
 def test_a_broadcast(workers: int) -> None:
     """Every worker runs it, and nothing of it stays in progress or in the table."""

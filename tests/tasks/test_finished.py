@@ -120,6 +120,18 @@ def test_finished_tasks_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
 
 
+def test_few_finished_tasks_are_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not so many that each sweep would look at them; the daily check finds the others."""
+    monkeypatch.setattr(finished, "MAX_FINISHED", 10)
+    table = Table()
+    for uuid in range(20):
+        table.receive(uuid=f"u{uuid}", worker="x")
+        table.end(uuid=f"u{uuid}")
+    table.wait(1)
+    assert len(table._finished.latest) < 10
+    assert len(table) == 20
+
+
 def test_a_full_table_evicts_the_oldest() -> None:
     """It counts those that were not over, and what it evicts does not run for ever."""
     table, running = Table(max_tasks=3), Running()

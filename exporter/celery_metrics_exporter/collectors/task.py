@@ -40,7 +40,7 @@ STARTED: Final = _COUNTED.counter(
 SUCCEEDED: Final = _COUNTED.counter("celery_task_succeeded_total", "Successes, one per task-succeeded event.")
 FAILED: Final = _COUNTED.counter(
     "celery_task_failed_total",
-    "Failures, one per attempt even if several task-failed events tell of it.",
+    "Failures, one per execution even if several task-failed events tell of it.",
 )
 RETRIED: Final = _COUNTED.counter(
     "celery_task_retried_total", "Attempts that end in a retry, one per task-retried event."

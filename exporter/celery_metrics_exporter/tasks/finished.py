@@ -31,6 +31,11 @@ class FinishedTasks:
         self._batches: deque[tuple[float, list[str]]] = deque()  # (monotonic expiry, uuids), one per call
         self._number = 0  # uuids in them
 
+    def look_again(self, uuid: str) -> None:
+        """Keep a uuid that expired for as long again, as far as there is room."""
+        if self._number + len(self.latest) < MAX_FINISHED // 2:
+            self.latest.append(uuid)
+
     def expire(self, now: float) -> list[str]:
         """Remove and return the uuids that were kept long enough, or that are too many."""
         batches = self._batches

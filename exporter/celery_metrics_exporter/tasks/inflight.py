@@ -102,7 +102,7 @@ class Inflight:
             attempt = published(head, event)
         if attempt is None:
             attempt = self._open_published(event, head)
-        also = siblings(self._heads[uuid], attempt) if attempt.worker is not None else ()
+        also = () if attempt.worker is None or attempt.sent else siblings(self._heads[uuid], attempt)
         for one in (attempt, *also):
             one.stamp("sent", event.timestamp)
             self._identify(one, event)
@@ -255,7 +255,7 @@ class Inflight:
         for uuid in self._finished.expire(now):
             head = self._heads.get(uuid)
             if head is not None and goes_on(head, may_hold):
-                self._finished.latest.append(uuid)  # look again: the worker that has it may be lost by then
+                self._finished.look_again(uuid)  # the worker that has it may be lost by then
             elif head is not None:
                 self._forget(uuid)
         if now >= self._next_check:

@@ -24,6 +24,9 @@ MAX_CHAIN = 8
 #: ... but executions that workers have, and those of the newest publication, up to this number.
 MAX_EXECUTIONS = 1000
 
+#: A client sends task-sent after the task: a delivery so much before it may be of the same publication.
+SENT_LATE_SECONDS = 1.0
+
 
 def is_republished(event: TaskSent | TaskReceived) -> bool:
     """Whether it tells of a retry or of a replacement."""
@@ -135,16 +138,22 @@ def is_published_twice(head: Attempt, event: TaskSent) -> bool:
 
 
 def published(head: Attempt, event: TaskSent) -> Attempt | None:
-    """The attempt that a worker told of before its task-sent came."""
+    """The attempt that a worker told of before its task-sent came, even if it was taken for a redelivery."""
     republished = is_republished(event)
+    fitting = [attempt for attempt in head.chain() if attempt.is_of(event.retries, republished=republished)]
     unsent = [
         attempt
-        for attempt in head.chain()
+        for attempt in fitting
         if not attempt.sent
-        and attempt.is_of(event.retries, republished=republished)
         and not (republished and attempt.will_retry and attempt.retries is None)  # rather the one before
     ]
-    return _find_best(unsent, event.name, event.retries)
+    if unsent or not fitting:
+        return _find_best(unsent, event.name, event.retries)
+    last = max(fitting, key=lambda attempt: attempt.received)
+    follows = last.received > event.timestamp - SENT_LATE_SECONDS and any(
+        other.sent == last.sent and 0 < other.received < last.received for other in fitting
+    )
+    return last if follows else None
 
 
 def siblings(head: Attempt, attempt: Attempt) -> list[Attempt]:
