@@ -33,17 +33,19 @@ _WHOLE_URL = re.compile(r"https?://([^/?]+)([^?]*)\??(.*)", re.IGNORECASE)
 class Limits:
     """What clients may take. Times in seconds.
 
-    ``connections``: of all addresses together, and fewer where the process may open few files. Where more come, the one
-    that has waited longest for a request is cut, once it had ``chance`` to send one. ``answers``: those that are being
-    sent; where there are more, the oldest is cut. ``idle``: between requests, and before the first; longer than usual
+    ``connections``: of all addresses together, and fewer where the process may open few files. Where more come, those
+    that have waited longest for a request are cut, ``turnover`` a second, and fewer where each would have less than
+    ``chance`` to send one. ``unsent``: bytes of the pages that are being sent, each page counted once; where there are
+    more, the oldest are cut, but for the newest. ``idle``: between requests, and before the first; longer than usual
     scrape intervals, so that Prometheus keeps its connection. ``head``: from a request's first byte to its last, and
     for a TLS handshake. ``answer``: from there until the client has taken its answer. ``stall``: for each 64 KiB of the
     answer. No page has a use for a body; one of up to ``body_bytes`` is read and forgotten.
     """
 
     connections: int = 1024
-    chance: float = 1.0
-    answers: int = 12
+    turnover: int = 1000
+    chance: float = 0.1
+    unsent: int = 100_000_000
     header_bytes: int = 16_384
     body_bytes: int = 16_384
     idle: float = 120.0
