@@ -177,8 +177,8 @@ def _why_not(scheme: str) -> str:
     why = "is not supported"
     if scheme.partition("+")[0] in _WITHOUT_EVENTS:
         why = (
-            "cannot work: with it the events of Celery's workers do not reach other processes, and metrics "
-            "from the workers themselves, which need no events, are not supported yet"
+            "cannot work: metrics from the workers themselves, which need no events, are not supported yet, and "
+            "with it the events of Celery's workers do not reach other processes"
         )
     return f"a broker at {scheme}:// {why}; write one of {', '.join(f'{name}://' for name in SUPPORTED)}"
 
