@@ -86,6 +86,7 @@ def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         "<a.B object at 0x7f{:010x}>",
         "queue celeryev.5c0ad0b5-8a3c-4a4f-9a5d-{:012x}",
         "<A(<b.C(x=<d at 0x{:x}>)>)>",
+        "id: {:024x}",
     ],
 )
 def test_what_is_new_each_time_is_no_reason(caplog: pytest.LogCaptureFixture, new: str) -> None:

@@ -26,7 +26,8 @@ _OWN: Final = "celery_metrics_exporter"
 THROTTLE_SECONDS: Final = 60.0
 #: ... and the longest text of a stranger that they show.
 MAX_SHOWN: Final = 200
-_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+#: A UUID, or an id of MongoDB's client.
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{24}\b")
 _BARE: Final = re.compile(r"[^\s\"=\\]+")
 
 

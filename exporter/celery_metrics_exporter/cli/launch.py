@@ -112,9 +112,9 @@ def launch(
             fail(program, redaction(str(error)), code)
         except ConfigError as error:
             code = fail(program, redaction(str(error)), EXIT_USAGE)
-    # A project may have started threads that the interpreter would wait for.
+    # A project, or a client library, may have started threads that the interpreter would wait for.
     alive = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
-    if config.app is not None and not all(thread.daemon for thread in alive):
+    if not all(thread.daemon for thread in alive):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

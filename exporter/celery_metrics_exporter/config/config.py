@@ -15,6 +15,7 @@ from typing import Final
 
 from celery_metrics_exporter.config.broker_url import (
     LOCAL,
+    UNIVERSAL,
     check_broker_url,
     check_management_url,
     family,
@@ -177,9 +178,10 @@ class Config:
             return
         check_broker_url(self.broker_url)
         transport = family(self.broker_url)
-        if self.tls is not None and transport in LOCAL:
+        if self.tls is not None and transport in LOCAL | UNIVERSAL:
             raise ConfigError(
-                "--broker-tls-... needs a broker on the network: write a rediss:// or amqps:// URL"
+                "--broker-tls-... works with Redis and RabbitMQ: write a rediss:// or amqps:// URL (for MongoDB add "
+                "?tls=true&tlsCAFile=FILE to the URL)"
             )
         if transport == "sentinel" and self.app is None and "master_name" not in self.transport_options:
             raise ConfigError(

@@ -93,7 +93,9 @@ class Mailbox:
             kind = connection.transport.driver_type
             if kind == "amqp" or not self._queue:
                 # The exclusive queue of a dead connection stays until the broker sees that the connection is dead.
-                self._queue = f"{uuid()}.reply.celery-exporter.pidbox"
+                # A name of PGMQ has at most 47 characters.
+                name = uuid() if kind in ("amqp", "redis") else uuid()[:8]
+                self._queue = f"{name}.reply.celery-exporter.pidbox"
             if kind == "redis":
                 self._transport = RedisTransport(connection, self._queue)
             elif kind == "amqp":

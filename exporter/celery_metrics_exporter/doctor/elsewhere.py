@@ -21,7 +21,7 @@ MOST: Final = 64
 def check_elsewhere(context: Context) -> Finding:
     """Celery is here, not somewhere else on the same broker."""
     if context.local:
-        return skipped("there is nothing else: this broker has no server")
+        return skipped(context.local)
     if listen(context).workers.up:
         return ok(
             f"workers are in this {'database' if context.is_redis else 'virtual host'} ({context.vhost})"

@@ -14,14 +14,13 @@ from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, 
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.status_page.findings import Finding
 
-_NO_SERVER: Final = "this broker has no server: there is nothing to connect to"
 _DEFAULT_PASSWORD: Final = "guest"  # noqa: S105 - RabbitMQ's own, which works from the same machine only
 
 
 def check_names(context: Context) -> Finding:
     """Each host has an address."""
     if context.local:
-        return skipped(_NO_SERVER)
+        return skipped(context.local)
     hosts = list(dict.fromkeys(address.host for address in context.addresses if address.host))
     if not hosts:
         return skipped("a Unix socket has no name to look up")
@@ -45,7 +44,7 @@ def check_names(context: Context) -> Finding:
 def check_ports(context: Context) -> Finding:
     """Something listens at each address."""
     if context.local:
-        return skipped(_NO_SERVER)
+        return skipped(context.local)
     bad = []
     with doing(f"connecting to {listed(context.addresses)}"):
         for address in context.addresses:
@@ -100,7 +99,7 @@ def check_master(context: Context) -> Finding:
 def check_login(context: Context) -> Finding:
     """The broker knows user and password."""
     if context.local:
-        return skipped(_NO_SERVER)
+        return skipped(context.local)
     bad: list[str] = []
     good: list[str] = []
     remedy = ""
@@ -136,7 +135,7 @@ def _login_remedy(context: Context, attempt: LoginAttempt) -> str:
 def check_namespace(context: Context) -> Finding:
     """The virtual host, or the database, is there for us."""
     if context.local:
-        return skipped(_NO_SERVER)
+        return skipped(context.local)
     what = "database" if context.is_redis else "virtual host"
     attempts = context.login_attempts()
     good = [

@@ -87,7 +87,10 @@ def _not_subscribed(context: Context, error: Exception, exchange: str) -> Findin
             )
         case _:
             return failed(
-                words, _FOLDERS if context.local else "see the broker's log: it ended the connection"
+                words,
+                _FOLDERS
+                if context.family == "filesystem"
+                else "see the broker's log: it ended the connection",
             )
 
 
@@ -118,7 +121,7 @@ def check_read(context: Context) -> Finding:
                 "http://USER:PASSWORD@HOST:15672); the user needs the tag management, and rights in the virtual host",
                 f"rabbitmqctl set_user_tags {context.user} management",
             )
-        return failed(one_line(error), _FOLDERS if context.local else "see the broker's log")
+        return failed(one_line(error), _FOLDERS if context.family == "filesystem" else "see the broker's log")
     if facts.forbidden:
         return failed(
             f"RabbitMQ refuses passive declares of {count(len(facts.forbidden), 'queue')} (403), so that lengths and "

@@ -15,6 +15,7 @@ from amqp import ConnectionForced, InternalError
 from celery.events.receiver import EventReceiver
 from celery.utils import uuid
 
+from celery_metrics_exporter.config.broker_url import family
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.receivers import RefusedQueueError, SilentError, Sink
 from celery_metrics_exporter.receivers.amqp_limits import limit_messages
@@ -25,6 +26,8 @@ from celery_metrics_exporter.receivers.sockets import shut_down
 TICK_SECONDS: Final = 1.0
 #: Longest time that Redis may take to confirm a subscription.
 CONFIRM_SECONDS: Final = 5.0
+#: Families with transports that do not delete a queue whose consumer has gone (``auto_delete``).
+_LASTING: Final = frozenset({"mongodb", "pgmq"})
 #: The name of a durable event queue, the same after a restart.
 DURABLE_NODE: Final = "celery-exporter"
 
@@ -39,6 +42,7 @@ class KombuSubscription:
         self._bodies = Bodies(sink, broker.app.conf.event_serializer)
         self._connection: Any = None
         self._transport: Any = None  # the library's connection below kombu's, such as an ``amqp.Connection``
+        self._queue: Any = None
         self._consumer: Any = None
         self._redis: Any = None
         self._reconnected = False
@@ -60,6 +64,7 @@ class KombuSubscription:
             routing_key=self._routing_key,
             node_id=DURABLE_NODE if app.conf.event_queue_durable else uuid(),
         )
+        self._queue = receiver.queue
         try:
             self._consumer = connection.Consumer(  # declares the event queue
                 receiver.queue,
@@ -92,6 +97,8 @@ class KombuSubscription:
             return
         if clean:
             self._consumer.cancel()
+            if family(self._broker.url) in _LASTING:
+                self._queue(self._connection.default_channel).delete()
             self._connection.release()
         else:
             self._connection.collect()  # a clean close could wait for a broker that is gone
