@@ -193,7 +193,7 @@ def test_a_queue_that_a_worker_consumes(
         PidboxNode(rabbitmq_vhost.url, name="node@localhost"),
     ):
         url = rabbitmq_user.replace(str(rabbitmq.port), str(newer.port))
-        found = examine(url, wait=2.0, until=shows("queues", "failed"), sample_interval=0.5)
+        found = examine(url, wait=2.0, until=shows("queues", "failed"))
         found.says("read", "ok")
         found.says("queues", "failed", "does not let the exporter look at 1 queue", "letters")
         assert found.code == 1

@@ -22,7 +22,7 @@ from amqp.exceptions import error_for_code
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.queues.readers import amqp_frames as frames
-from celery_metrics_exporter.queues.readers.amqp_rights import ForbiddenQueues
+from celery_metrics_exporter.queues.readers.amqp_rights import PAUSE, ForbiddenQueues
 
 #: Queues that are declared in one round trip.
 BATCH: Final = 2_000
@@ -67,8 +67,12 @@ class AmqpSession:
         forbidden: queues that we lack the right to look at.
     """
 
-    def __init__(self, broker: Broker, timeout: float) -> None:
-        """``timeout``: seconds for connecting (see ``Broker.connect``), and again for each :meth:`ask`."""
+    def __init__(self, broker: Broker, timeout: float, *, pause: int = PAUSE) -> None:
+        """Args:
+        broker: a RabbitMQ.
+        timeout: seconds for connecting (see ``Broker.connect``), and again for each :meth:`ask`.
+        pause: calls of :meth:`ask` until some forbidden queues are declared again.
+        """
         self._broker = broker
         self._timeout = timeout
         self._deadline = 0.0
@@ -78,7 +82,7 @@ class AmqpSession:
         self._width = 0
         self._open: set[int] = set()
         self._buffer = bytearray()
-        self.forbidden = ForbiddenQueues()
+        self.forbidden = ForbiddenQueues(pause)
 
     def ask(self, existing: Iterable[str], uncertain: Iterable[str] = ()) -> Answers:
         """Declare queues passively; all names must be valid (``amqp_frames.is_queue_name``).

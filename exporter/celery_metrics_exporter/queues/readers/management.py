@@ -27,6 +27,9 @@ _DELAYED: Final = re.compile(r"(?:.+_)?celery_delayed_\d+", re.DOTALL)
 #: User and password of a URL that has none, in kombu and RabbitMQ.
 _GUEST: Final = "guest"
 _TASK_QUEUES: Final = frozenset({"classic", "quorum"})
+#: Readings until queues that we may not declare are tried again: an hour at the default interval, for the API tells of
+#: them, and RabbitMQ logs an error each time.
+_PAUSE: Final = 720
 _MISSING: Final = QueueFacts(exists=False, ready=0, unacked=0, consumers=0)
 
 
@@ -54,7 +57,7 @@ class ManagementReader:
         """
         self._accepts = accepts
         self._max_queues = max_queues
-        self._session = AmqpSession(broker, timeout)
+        self._session = AmqpSession(broker, timeout, pause=_PAUSE)
         settings: Any = broker.app.connection_for_read(url=broker.url)  # not connected, only read
         password = settings.password
         self._api = ManagementApi(
