@@ -22,7 +22,7 @@ _SCRAPE: Final = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 _COLUMNS: Final = {"after": "", "RSS MB": ",.0f", "more than before, MB": ",.0f"}
 
 
-def measure(_: Settings) -> Result:
+def measure(_settings: Settings) -> Result:
     """Scrape one registry again and again; between two scrapes it changes."""
     with (
         ChildProcess.started("benchmarks.scrapes.server", f"--series={SERIES}") as server,
