@@ -74,10 +74,12 @@ class AttemptTable:
             self._forget(uuid)
 
     def _forget(self, uuid: str) -> None:
-        attempt: Attempt | None = self.heads.pop(uuid)
-        while attempt is not None:
+        attempt = self.heads.pop(uuid)
+        attempt.stop_running()
+        while attempt.details.older is not None:  # unlinked one by one: to free a long chain at once recurses
+            newer, attempt = attempt, attempt.details.older
+            newer.older = None
             attempt.stop_running()
-            attempt = attempt.details.older
 
     def sweep(self, may_hold: MayHold) -> None:
         """Forget tasks that finished a while ago, and evict those that never did."""
