@@ -1,5 +1,6 @@
 """Whatever is sent, what is kept has a limit, and finding room stays cheap."""
 
+import threading
 import tracemalloc
 from itertools import count
 from typing import Any
@@ -65,6 +66,18 @@ def test_a_redelivered_message_takes_no_time() -> None:
     bench.feed([task("started", at=n / 1000, worker=f"w{n}@h") for n in range(3 * MAX_EXECUTIONS)])
     assert len(attempts(bench)["u"]) == MAX_EXECUTIONS
     assert len(bench.pipeline.sources.tasks.running()) == MAX_EXECUTIONS
+
+
+def test_a_task_that_many_workers_had_is_freed_in_any_thread() -> None:
+    """The stack of a thread may be small (128 kB with musl)."""
+    bench = Bench(max_in_flight=1)
+    bench.feed([task("started", at=n / 1000, worker=f"w{n}@h") for n in range(MAX_EXECUTIONS)])
+    before = threading.stack_size(128 * 1024)
+    thread = threading.Thread(target=bench.feed, args=(sent("another"),))
+    thread.start()
+    threading.stack_size(before)
+    thread.join()
+    assert list(attempts(bench)) == ["another"]
 
 
 def test_attempts_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -462,3 +462,24 @@ def test_clients_with_queues_of_their_own_share_a_label() -> None:
     assert bench.counts(queue="*.dq2") == {"sent": 300}
     assert bench.counts("ordinary") == {"sent": 1, "received": 1, "started": 1, "succeeded": 1}
     assert bench.pipeline.wanted() == ("q", "celery")
+
+
+def test_a_task_whose_eta_is_days_ahead() -> None:
+    """Held by its worker all the time, it keeps name, queue and waits; so does its retry, days later."""
+    bench = Bench(worker_timeout=1e9)
+    eta, again = "2023-11-17T22:13:20+00:00", "2023-11-20T22:13:20+00:00"
+    days = 24 * 3600.0
+    bench.feed(worker_event("online"), sent(eta=eta), received(eta=eta))
+    for _ in range(72):
+        bench.wait(3600)
+    retry: dict[str, Any] = {"retries": 1, "parent_id": "u", "eta": again}
+    bench.feed(task("started", at=3 * days + 1), sent(at=3 * days + 2, **retry))
+    bench.feed(task("retried", at=3 * days + 2, **RETRY))
+    for _ in range(72):
+        bench.wait(3600)
+    bench.feed(received(at=6 * days, **retry), task("started", at=6 * days + 3))
+    bench.feed(task("succeeded", at=6 * days + 4, runtime=1.0))
+    assert bench.counts() == {"sent": 2, "received": 2, "started": 2, "retried": 1, "succeeded": 1}
+    for wait in (QUEUE_WAIT, PREFETCH_WAIT):
+        assert bench.value(wait + "_sum", task="t", queue="q") == 1.0 + 3.0
+    assert bench.value("celery_exporter_in_flight_evicted_total", reason="expired") == 0

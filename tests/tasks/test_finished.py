@@ -9,9 +9,9 @@ import pytest
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.tasks import finished
 from celery_metrics_exporter.tasks.finished import FINISHED_TTL_SECONDS
-from celery_metrics_exporter.tasks.inflight import ATTEMPT_TTL_SECONDS
 from celery_metrics_exporter.tasks.matching import MAX_CHAIN
 from celery_metrics_exporter.tasks.running import Running
+from celery_metrics_exporter.tasks.table import ATTEMPT_TTL_SECONDS
 from tests.pipeline import T0
 from tests.tasks.table import Table
 

@@ -1,6 +1,4 @@
-"""The bounded table uuid -> attempts, which joins the events of one task.
-
-It decides which attempt an event belongs to, which events are repetitions, and how long records are kept.
+"""Joins the events of one task: which attempt an event belongs to, and which events are repetitions.
 
 A uuid has one :class:`Attempt` for each time it was published, and one more for each further worker that has the same
 publication: a retry keeps the uuid and has ``retries`` one higher, ``Task.replace`` keeps it under a new name
@@ -11,18 +9,14 @@ matched by worker and by the state of the attempts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
 from celery_metrics_exporter.tasks.attempt import PLAIN, Attempt, parse_eta
-from celery_metrics_exporter.tasks.counts import Kind, labelled
-from celery_metrics_exporter.tasks.finished import FinishedTasks, MayHold, goes_on, is_awaited
-from celery_metrics_exporter.tasks.interning import Interner
+from celery_metrics_exporter.tasks.finished import MayHold
 from celery_metrics_exporter.tasks.matching import (
     delivered,
     elsewhere,
-    end_before,
     endable,
     is_published_twice,
     is_republished,
@@ -31,19 +25,10 @@ from celery_metrics_exporter.tasks.matching import (
     returnable,
     siblings,
     startable,
-    supersede,
-    supersede_instead,
     trim,
 )
-
-#: A full table evicts one task in this many at once.
-EVICTED_AT_ONCE = 1000
-#: An attempt that is this old, and is not awaited any more, is evicted ...
-ATTEMPT_TTL_SECONDS = 24 * 3600.0
-#: ... by a check at this interval.
-CHECK_SECONDS = 60.0
-#: Pairs of name and queue, and nodenames, that all attempts share; each attempt keeps what exceeds this.
-MAX_INTERNED = 10_000
+from celery_metrics_exporter.tasks.replacing import end_before, supersede, supersede_instead
+from celery_metrics_exporter.tasks.table import AttemptTable
 
 
 class Inflight:
@@ -61,12 +46,13 @@ class Inflight:
     def __init__(self, now: BatchClock, *, max_tasks: int) -> None:
         self._now = now
         self._max_tasks = max_tasks
-        self._heads: dict[str, Attempt] = {}
-        self._kinds: Interner[Kind] = Interner(MAX_INTERNED, labelled)
-        self._workers: Interner[str] = Interner(MAX_INTERNED)
-        self._finished = FinishedTasks()
-        self._next_check = now.monotonic
-        self.evicted = {"capacity": 0, "expired": 0}
+        self._table = table = AttemptTable(now, max_tasks=max_tasks)
+        self._heads = table.heads
+        self._kinds = table.kinds
+        self._workers = table.workers
+        self._finished = table.finished
+        #: How many tasks were forgotten before their end, by reason.
+        self.evicted = table.evicted
         #: Called with (published name, reported name) where these differ: a ``shadow``.
         self.on_renamed: Callable[[str, str], None] = lambda _published, _reported: None
 
@@ -87,7 +73,7 @@ class Inflight:
             details = PLAIN.get(event.retries)
             if details is not None:
                 if len(self._heads) >= self._max_tasks:
-                    self._make_room()
+                    self._table.make_room()
                 first = self._heads[uuid] = Attempt(
                     self._now.monotonic,
                     self._kinds[event.name, event.queue],
@@ -144,7 +130,7 @@ class Inflight:
             self._identify(attempt, event)
             return attempt
         if attempt.open or attempt.worker not in (None, event.hostname):
-            attempt = self._open_sibling(event.uuid, attempt, event.hostname)
+            attempt = self._table.open_sibling(event.uuid, attempt, event.hostname)
             is_first = False
         attempt.worker = self._workers[event.hostname]
         attempt.stamp("received", event.timestamp)
@@ -171,16 +157,16 @@ class Inflight:
             head.reserved = False
             head.open = True
             return head
-        head = head or self._open(event.uuid, None)
+        head = head or self._table.open(event.uuid, None)
         if repeats(head, "started", event.hostname, event.timestamp):
             return None
         attempt = startable(head, event.hostname)
         if attempt.will_retry and not attempt.reserved:
-            attempt = self._open(
+            attempt = self._table.open(
                 event.uuid, head, attempt.name, event.hostname
             )  # its task-received was missed
         elif attempt.open or attempt.worker not in (None, event.hostname):
-            attempt = self._open_sibling(event.uuid, attempt, event.hostname)
+            attempt = self._table.open_sibling(event.uuid, attempt, event.hostname)
         attempt.worker = self._workers[event.hostname]
         attempt.stamp("started", event.timestamp)
         attempt.reserved = False
@@ -210,7 +196,7 @@ class Inflight:
                 head.stop_running()
             self._finished.latest.append(uuid)
             return head
-        head = head or self._open(uuid, None)
+        head = head or self._table.open(uuid, None)
         if repeats(head, "ended", event.hostname, event.timestamp):
             return None
         attempt = endable(head, event.hostname, final=final)
@@ -237,12 +223,12 @@ class Inflight:
                 ``Reject`` of Celery 5.7), so each is counted by itself.
             final: the message will not be delivered again.
         """
-        head = self._heads.get(event.uuid) or self._open(event.uuid, None)
+        head = self._heads.get(event.uuid) or self._table.open(event.uuid, None)
         if repeats(head, "returned", event.hostname, event.timestamp):
             return None
         attempt = returnable(head, event.hostname)
         if attempt.worker not in (None, event.hostname):
-            attempt = self._open_sibling(event.uuid, attempt, event.hostname)
+            attempt = self._table.open_sibling(event.uuid, attempt, event.hostname)
         attempt.stamp("returned", event.timestamp)
         attempt.release(self._workers[event.hostname])
         if final:
@@ -251,32 +237,7 @@ class Inflight:
 
     def sweep(self, may_hold: MayHold) -> None:
         """Forget tasks that finished a while ago, and evict those that never did."""
-        now = self._now.monotonic
-        for uuid in self._finished.expire(now):
-            head = self._heads.get(uuid)
-            if head is not None and goes_on(head, may_hold):
-                self._finished.look_again(uuid)  # the worker that has it may be lost by then
-            elif head is not None:
-                self._forget(uuid)
-        if now >= self._next_check:
-            self._next_check = now + CHECK_SECONDS
-            self._expire_unfinished(now, may_hold)
-
-    def _expire_unfinished(self, now: float, may_hold: MayHold) -> None:
-        """Evict what is too old; the table is in the order of ``seen``."""
-        heads = self._heads
-        old = []
-        for uuid, head in heads.items():  # in one pass: next(iter(heads)) is slow after many removals
-            if now - head.seen < ATTEMPT_TTL_SECONDS:
-                break
-            old.append((uuid, head))
-        for uuid, head in old:
-            if is_awaited(head, self._now.wall, may_hold):  # look again after the same time
-                head.seen = now
-                heads[uuid] = heads.pop(uuid)
-            else:
-                self._forget(uuid)
-                self.evicted["expired"] += 1
+        self._table.sweep(may_hold)
 
     def _open_published(self, event: TaskSent | TaskReceived, head: Attempt | None) -> Attempt:
         """Open an attempt for a publication that none of the known ones is.
@@ -290,13 +251,9 @@ class Inflight:
             oldest.older = attempt = Attempt(oldest.seen)
             trim(head)
             return attempt
-        attempt = self._open(event.uuid, head)
+        attempt = self._table.open(event.uuid, head)
         attempt.is_republished = republished
         return attempt
-
-    def _open_sibling(self, uuid: str, attempt: Attempt, worker: str) -> Attempt:
-        """Open an attempt of the same publication."""
-        return self._put_first(uuid, self._heads[uuid], attempt.make_sibling(self._now.monotonic), worker)
 
     def _open_ended(self, uuid: str, head: Attempt, worker: str, *, final: bool) -> Attempt:
         """Open an attempt of which nothing but its outcome came."""
@@ -306,26 +263,8 @@ class Inflight:
             trim(head)
             return attempt
         if newest.will_retry:
-            return self._open(uuid, head, newest.name, worker)
-        return self._open_sibling(uuid, newest, worker)
-
-    def _open(
-        self, uuid: str, head: Attempt | None, name: str | None = None, worker: str | None = None
-    ) -> Attempt:
-        if head is None and len(self._heads) >= self._max_tasks:
-            self._make_room()
-        return self._put_first(uuid, head, Attempt(self._now.monotonic, self._kinds[name, None]), worker)
-
-    def _put_first(self, uuid: str, head: Attempt | None, attempt: Attempt, worker: str | None) -> Attempt:
-        """Make this the newest attempt of its uuid."""
-        if worker is not None:
-            attempt.worker = self._workers[worker]
-        if head is not None:
-            del self._heads[uuid]  # the table stays in the order of ``seen``
-            attempt.older = head
-            trim(attempt)
-        self._heads[uuid] = attempt
-        return attempt
+            return self._table.open(uuid, head, newest.name, worker)
+        return self._table.open_sibling(uuid, newest, worker)
 
     def _identify(self, attempt: Attempt, event: TaskSent | TaskReceived) -> None:
         """Take over what a publication or delivery tells of itself; of several queues the latest is right."""
@@ -347,15 +286,3 @@ class Inflight:
         if attempt.retries is None:
             attempt.retries = event.retries
         attempt.is_republished = attempt.is_republished or is_republished(event)
-
-    def _make_room(self) -> None:
-        """Evict the oldest tasks, some at once: next(iter(heads)) is slow after many removals."""
-        for uuid in list(islice(self._heads, 1 + self._max_tasks // EVICTED_AT_ONCE)):
-            self.evicted["capacity"] += not all(attempt.is_over for attempt in self._heads[uuid].chain())
-            self._forget(uuid)
-
-    def _forget(self, uuid: str) -> None:
-        attempt: Attempt | None = self._heads.pop(uuid)
-        while attempt is not None:
-            attempt.stop_running()
-            attempt = attempt.details.older
