@@ -51,7 +51,9 @@ class Rig:
         attempt = attempt or Attempt(0.0)
         attempt.kind = (name, queue)
         attempt.sent = T0
-        self.attribution.published(attempt, by_exchange=by_exchange)
+        if by_exchange:
+            self.attribution.published_by_exchange(attempt)
+        self.attribution.published(attempt)
         return attempt
 
     def meet(self, name: str | None = "t", worker: str = "w", attempt: Attempt | None = None) -> Attempt:

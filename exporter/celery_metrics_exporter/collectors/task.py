@@ -140,6 +140,7 @@ class TaskCollector:
         self._label_sets = LabelSets(_COUNTED.places(buckets), limit, expected=expected)
         self._naming = Naming(consumers=roster, routes=expected, limit=limit)
         self._attribution = Attribution(self._label_sets, now, self._naming, sent=SENT, limit=limit)
+        self._counts_for = self._attribution.counts_for_worker_event
         inflight.on_renamed = self._attribution.renamed
         self._roster = roster
         self._on_published = on_published
@@ -161,14 +162,15 @@ class TaskCollector:
 
     def on_sent(self, event: events.TaskSent) -> None:
         """Count it soon, and the waits of starts that came before it."""
-        by_exchange = False
-        if event.exchange or (event.exchange is not None and event.routing_key != event.queue):
-            by_exchange = bool(event.exchange)
+        exchange = event.exchange
+        if exchange or (exchange is not None and event.routing_key != event.queue):
             event = routed(event, self._roster.bindings)
         attempt = self._inflight.sent(event)
         if attempt is None:
             return
-        self._attribution.published(attempt, by_exchange=by_exchange)
+        if exchange:
+            self._attribution.published_by_exchange(attempt)
+        self._attribution.published(attempt)
         queue = attempt.kind[1]
         if queue is not None:
             self._on_published(queue, event.timestamp)
@@ -184,7 +186,7 @@ class TaskCollector:
         attempt = self._inflight.received(event)
         if attempt is None:
             return
-        counts = self._attribution.counts_for_worker_event(attempt)  # its name and its worker may be news
+        counts = self._counts_for(attempt)  # its name and its worker may be news
         counts.totals[RECEIVED] += 1
         if (
             attempt.started and not attempt.past
@@ -196,7 +198,7 @@ class TaskCollector:
         attempt = self._inflight.started(event)
         if attempt is None:
             return
-        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts = attempt.counts or self._counts_for(attempt)
         counts.totals[STARTED] += 1
         started = event.timestamp
         if attempt.sent:
@@ -214,7 +216,7 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is None:
             return
-        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts = attempt.counts or self._counts_for(attempt)
         counts.totals[SUCCEEDED] += 1
         if event.runtime is not None:
             counts.observe(RUNTIME_SUCCEEDED, event.runtime)
@@ -228,7 +230,7 @@ class TaskCollector:
             return
         if attempt.kind[0] is None:
             attempt.kind = unregistered_task(event.exception, event.traceback), attempt.kind[1]
-        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts = attempt.counts or self._counts_for(attempt)
         counts.totals[FAILED] += 1
         counts.count_exception(exception_class(event.exception, event.traceback), "failed")
         if attempt.started:
@@ -241,7 +243,7 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=False)
         if attempt is None:
             return
-        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts = attempt.counts or self._counts_for(attempt)
         counts.totals[RETRIED] += 1
         counts.count_exception(exception_class(event.exception, event.traceback), "retried")
         if attempt.started:
@@ -252,7 +254,7 @@ class TaskCollector:
         """Count it, whether or not the attempt has an outcome too."""
         attempt = self._inflight.returned(event, final=not event.requeue)
         if attempt is not None:
-            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts = attempt.counts or self._counts_for(attempt)
             counts.totals[_REJECTED["true" if event.requeue else "false"]] += 1
 
     def on_revoked(self, event: events.TaskRevoked) -> None:
@@ -260,14 +262,14 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is not None:
             reason = "expired" if event.expired else "terminated" if event.terminated else "revoked"
-            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts = attempt.counts or self._counts_for(attempt)
             counts.totals[_REVOKED[reason]] += 1
 
     def on_cancelled(self, event: events.TaskCancelled) -> None:
         """Count it; the broker will deliver the message again."""
         attempt = self._inflight.returned(event, final=False)
         if attempt is not None:
-            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts = attempt.counts or self._counts_for(attempt)
             counts.totals[_CANCELLED] += 1
 
     def _past(self, timestamp: float) -> float:

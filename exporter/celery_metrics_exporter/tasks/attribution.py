@@ -64,21 +64,12 @@ class Attribution:
         self._last_sent: float | None = None
         self._sent_is_off = False  # not known at first: so the first tasks wait, and are right
 
-    def published(self, attempt: Attempt, *, by_exchange: bool = False) -> Counts | None:
+    def published(self, attempt: Attempt) -> Counts | None:
         """Count the task-sent of an attempt, at once or later.
-
-        Args:
-            attempt: knows name and queue of the publication.
-            by_exchange: the client published to an exchange, so that a worker knows the queue better.
 
         Returns:
             The counts of the attempt; None if the task-sent is the first that is known of it, and waits.
         """
-        self._last_sent = self._now.monotonic
-        self._sent_is_off = False
-        if by_exchange:
-            self._naming.note_exchange(attempt.kind)
-            self._final.pop(attempt.kind, None)
         counts = attempt.counts
         if counts is None:
             attempt.counts = self._one_sent
@@ -86,8 +77,11 @@ class Attribution:
             if new and len(new) < self._room:  # nearly always
                 new.append(attempt)
             else:
+                self._sent_is_off = False
                 self._wait(attempt)
             return None
+        self._last_sent = self._now.monotonic
+        self._sent_is_off = False
         if counts is self._one_sent:  # published again before a worker told of it
             counts = attempt.counts = self._label_sets.make_unlabelled()
             counts.totals[self._sent] = 1
@@ -95,6 +89,11 @@ class Attribution:
             counts = self._settle(attempt)
         counts.totals[self._sent] += 1
         return counts
+
+    def published_by_exchange(self, attempt: Attempt) -> None:
+        """Take note that the client published to an exchange, so that a worker knows the queue better."""
+        self._naming.note_exchange(attempt.kind)
+        self._final.pop(attempt.kind, None)
 
     def renamed(self, published: str, reported: str) -> None:
         """Take note that workers report a task that was published under one name under another one, its ``shadow``."""
@@ -139,6 +138,8 @@ class Attribution:
         now = self._now.monotonic
         waiting = self._waiting
         if self._new:
+            if any(attempt.sent for attempt in self._new):
+                self._last_sent = self._new_since
             waiting.append((self._new_since + WAIT_SECONDS, self._new))
             self._room -= len(self._new)
             self._new = []
