@@ -131,6 +131,7 @@ class Worker:
         is_other_pid = self.newest not in record.processes
         if online and is_other_pid:
             seen = seen._replace(began=True, over=seen.over if processed else timestamp)
+            process.began = self.heard if processed == 0 else process.began
         if seen.began:
             seen = self._begin(process, seen)
         elif seen.shared or is_other_pid:
@@ -156,7 +157,6 @@ class Worker:
     def _begin(self, process: Process, seen: Heartbeat) -> Heartbeat:
         """Forget what holds for one process only: that task events are on, and its answers."""
         if self.newest is not None:
-            process.began = self.heard
             if self.shares_its_name:
                 seen = seen._replace(over=None)
             self.capacity = Capacity()
