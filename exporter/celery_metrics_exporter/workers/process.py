@@ -82,13 +82,6 @@ class Pid:
     doubts: int = 0  # how many they are
     doubtful: int = 0  # by how much they grew, if it was the older one
 
-    def start(self, timestamp: float) -> None:
-        """Take a task-started event."""
-        if timestamp <= self.beat_at:
-            self.starts += 1
-        else:
-            self.newer_starts += 1
-
     def heartbeat(
         self,
         processed: int,

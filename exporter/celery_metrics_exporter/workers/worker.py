@@ -79,8 +79,12 @@ class Worker:
     def start(self, pid: int | None, timestamp: float) -> None:
         """Take a task-started event."""
         record = self.pids.get(pid or 0) or self.meet(pid)
-        if record is not None:
-            record.start(timestamp)
+        if record is None:
+            return
+        if timestamp <= record.beat_at:
+            record.starts += 1
+        else:
+            record.newer_starts += 1
 
     def meet(self, pid: int | None) -> Pid | None:
         """The record of a pid, a new one where there is none; None if there are too many."""
