@@ -92,6 +92,7 @@ def test_restarts_in_a_container(
     exporter.kill()
 
 
+# On RabbitMQ, Celery 5.7 does not let the second one start: its control queue is exclusive.
 @pytest.mark.parametrize("contained", [True, False], ids=["pid-1", "pids"])
 def test_two_workers_of_one_name(
     valkey: Valkey,
@@ -134,3 +135,11 @@ def test_two_workers_of_one_name(
     found = examine(valkey.url, until=shows("workers", "warning"))
     found.says("workers", "warning", "same name", NODE)
     exporter.kill()
+
+
+def test_idle_workers_that_only_answer(valkey: Valkey, start_exporter: StartExporter) -> None:
+    """Two answers to one command under one name are those of two workers, before either sends an event."""
+    with PidboxNode(valkey.url, name=NODE), PidboxNode(valkey.url, name=NODE):
+        exporter = start_exporter("--broker-url", valkey.url)
+        wait_for(lambda: _is_shared(exporter), timeout=15, what="a shared name")
+        exporter.kill()

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -80,38 +79,33 @@ def test_a_worker_that_comes_later_is_asked_for_task_events(
 
 
 def test_idle_workers_that_come_later_are_all_asked(
-    broker_url: str, tmp_path: Path, start_exporter: StartExporter
+    broker_url: str, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:
-    """However they race with our question, each of them sends task events soon, and none of their tasks is missed."""
+    """A worker says that it is up before it listens to questions; it sends task events soon nevertheless."""
     settings = {"broker_url": broker_url}
-    exporter = start_exporter("--broker-url", broker_url, "--log.level", "debug")
+    exporter = start_exporter("--broker-url", broker_url)
     wait_until_receiving(exporter)
-    workers = [
-        CeleryWorker(
-            tmp_path / "workers",
+    workers = []
+    for number in range(4):  # gossip and mingle make the moment longer
+        worker = start_worker(
             APP,
             hostname=f"worker{number}",
-            pool="solo",
+            concurrency=1,
             events=False,
             env=environment(settings),
+            arguments=(),
         )
-        for number in range(5)
-    ]
-    try:
-        for worker in workers:
-            worker.process.start()
-        for worker in workers:
-            worker.process.wait_until(
-                lambda: exporter.value("celery_worker_task_events_enabled", worker=worker.nodename) == 1,  # noqa: B023
-                timeout=30,
-                what="task events that are on",
-            )
-            assert "enabled by remote" in worker.output
-        submit(settings, added=20, broken=0)
-        wait_until_counted(exporter, expected(added=20, broken=0))
-    finally:
-        for worker in workers:
-            worker.kill()
+        wait_for(
+            lambda: exporter.value("celery_worker_task_events_enabled", worker=worker.nodename) == 1,  # noqa: B023
+            timeout=5,
+            what=lambda: f"task events that are on: {worker.process.describe()}",  # noqa: B023
+        )
+        assert "enabled by remote" in worker.output
+        workers.append(worker)
+    submit(settings, added=20, broken=0)
+    wait_until_counted(exporter, expected(added=20, broken=0))
+    for worker in workers:
+        worker.kill()
     exporter.kill()
 
 

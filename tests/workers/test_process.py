@@ -73,7 +73,7 @@ def test_restarts_under_one_pid(works: tuple[int, ...], *, seen: bool, farewell:
         process.online()
         process.beat()
         process.work(number, seen=seen)
-        process.beat(4 if len(works) == 2 else 35)
+        process.beat(4)
         if farewell:
             process.offline()
     process = Twin(bench)

@@ -97,7 +97,12 @@ def _stats(worker: str, value: Any) -> WorkerFacts:
     if pool is not None:
         # For prefork max-concurrency is the initial size; autoscaling and pool_grow change the number of processes.
         pool_size = len(_valid(pool.processes, list[int]) or ()) or _valid(pool.size, _Number)
-    return WorkerFacts(worker, pool_size=pool_size, prefetch_limit=_valid(stats.prefetch_count, _Number))
+    limit = _valid(stats.prefetch_count, _Number)
+    if pool_size is limit is None and any(
+        each not in (None, "N/A") for each in (stats.pool, stats.prefetch_count)
+    ):
+        raise msgspec.ValidationError("neither a pool nor a prefetch limit")
+    return WorkerFacts(worker, pool_size=pool_size, prefetch_limit=limit)
 
 
 def _active_queues(worker: str, value: Any) -> WorkerFacts:

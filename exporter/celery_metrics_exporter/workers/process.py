@@ -30,6 +30,9 @@ class Process:
     idle_since: float | None = None  # timestamp of its latest heartbeat, if that told of no active task
     ended: bool = False  # it sent worker-offline
     lives_on: bool = False  # it was heard for certain since a newer one began
+    alone_since: float = (
+        math.inf
+    )  # monotonic time of its first heartbeat since another one of its pid was heard
 
 
 class Heartbeat(NamedTuple):
@@ -79,13 +82,6 @@ class Pid:
     doubts: int = 0  # how many they are
     doubtful: int = 0  # by how much they grew, if it was the older one
 
-    def start(self, timestamp: float) -> None:
-        """Take a task-started event."""
-        if timestamp <= self.beat_at:
-            self.starts += 1
-        else:
-            self.newer_starts += 1
-
     def heartbeat(
         self,
         processed: int,
@@ -123,6 +119,9 @@ class Pid:
             is_new = starting or _were_of_one(
                 before, above=processed, before=timestamp - (_ALONE - 1) * interval
             )
+            newest = self.processes[-1] if self.processes else None
+            if starting and newest and newest.heard - newest.alone_since >= (_ALONE - 1) * interval:
+                self.processes = [newest]  # those before it had ended
             seen = self._begin(processed, now, over=timestamp if starting else self.beat_at, is_new=is_new)
             in_doubt = bool(before) and not is_new
             if not before:
@@ -130,9 +129,8 @@ class Pid:
         # Heartbeats of several at the exporter's start look like work that nobody saw, until one falls.
         quickest = interval / 2 if self.met else 0.0
         missed = self._settle(seen, timestamp, quickest=quickest, in_doubt=in_doubt)
-        if (
-            starting and self.settled is not None
-        ):  # what an old process started after its last heartbeat, none counts
+        if starting and self.settled is not None:
+            # No heartbeat counts what an old process started after its last one.
             self.starts = min(self.starts, self.total - self.settled)
         if seen.process is not None:
             seen.process.starts = self.starts
@@ -144,7 +142,7 @@ class Pid:
         return not self.recent or self.recent[-1][0] > 0 or starts > self.processes[-1].starts
 
     def _begin(self, processed: int, now: float, *, over: float, is_new: bool) -> Heartbeat:
-        process = Process(processed, began=now if self.processes or is_new else -math.inf, heard=now)
+        process = Process(processed, began=now if is_new else -math.inf, heard=now)
         self.processes = [*(each for each in self.processes if not each.ended), process]
         for each in self.processes:
             each.lives_on = False
@@ -177,16 +175,21 @@ class Pid:
         starts = self.starts + self.newer_starts - newest.starts
         are_of_older = 0 < starts < self.doubtful + missing / 2
         is_too_early = starts < self.doubtful + missing and (self.doubts < _ALONE or are_of_older)
-        if is_too_early or self._has_several_older:
+        if is_too_early or newest.began == -math.inf or self._has_several_older:
             return self._advance(older, processed, now)
         grown = processed - older.processed + missing
         older.processed = self.undoubted
         self._end_doubt()
+        newest.alone_since = -math.inf
         return self._advance(newest, processed, now)._replace(grown=grown)
 
     def _advance(self, process: Process, processed: int, now: float) -> Heartbeat:
         grown = processed - process.processed
         process.processed, process.heard, process.ended = processed, now, False
+        process.alone_since = min(process.alone_since, now)
+        for each in self.processes:
+            if each is not process:
+                each.alone_since = math.inf
         return Heartbeat(process, grown)
 
     @property

@@ -80,8 +80,12 @@ class Worker:
     def start(self, pid: int | None, timestamp: float) -> None:
         """Take a task-started event."""
         record = self.pids.get(pid or 0) or self.meet(pid)
-        if record is not None:
-            record.start(timestamp)
+        if record is None:
+            return
+        if timestamp <= record.beat_at:
+            record.starts += 1
+        else:
+            record.newer_starts += 1
 
     def meet(self, pid: int | None) -> Pid | None:
         """The record of a pid, a new one where there is none; None if there are too many."""
@@ -132,6 +136,7 @@ class Worker:
         is_other_pid = self.newest not in record.processes
         if online and is_other_pid:
             seen = seen._replace(began=True, over=seen.over if processed else timestamp)
+            process.began = self.heard if processed == 0 else process.began
         if seen.began:
             seen = self._begin(process, seen)
         elif seen.shared or is_other_pid:
@@ -157,7 +162,6 @@ class Worker:
     def _begin(self, process: Process, seen: Heartbeat) -> Heartbeat:
         """Forget what holds for one process only: that task events are on, and its answers."""
         if self.newest is not None:
-            process.began = self.heard
             if self.shares_its_name:
                 seen = seen._replace(over=None)
             self.capacity = Capacity()
