@@ -69,6 +69,7 @@ def test_clients_beyond_few_descriptors_delay_nobody(
         wait_for(lambda: flood.sent >= count, timeout=TIMEOUT_S, what=lambda: f"the flood: {flood.sent}")
         for path in ("/-/healthy", "/metrics"):
             assert statistics.median(seconds_for(exporter.url, path, None) for _ in range(5)) < 2
+        assert (exporter.value("celery_exporter_web_connections_cut_total", reason="waiting") or 0) > 100
 
 
 def test_connections_beyond_all_descriptors_do_not_end_the_port(tmp_path: Path) -> None:
