@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import linear_regression
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MEGABYTE: Final = 1e6
-#: Memory is flat when it grows by less than so many megabytes a minute over the second half.
-FLAT_MB_A_MINUTE: Final = 1.0
+#: Memory is flat when its floor rises by no more than so many megabytes a minute ...
+FLAT_MB_A_MINUTE: Final = 0.5
+#: ... or by so many altogether, which is the difference between two runs of the allocator.
+NOISE_MB: Final = 2.0
 STOP_SECONDS: Final = 5.0
 
 
@@ -127,12 +128,20 @@ class Shutdown:
     tracebacks: int
 
 
-def megabytes_a_minute(readings: Sequence[Reading]) -> float:
-    """The slope of the straight line that fits the memory best (least squares)."""
-    if len(readings) == 1:
-        return 0.0
-    moments = [reading.at for reading in readings]
-    return linear_regression(moments, [reading.rss for reading in readings]).slope * 60 / MEGABYTE
+def _quarters(figures: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+    """The second quarter, after the warm-up, and the last one."""
+    quarter = max(1, len(figures) // 4)
+    return figures[quarter : 2 * quarter] or figures[:1], figures[-quarter:]
+
+
+def floors(readings: Sequence[Reading]) -> tuple[float, float, float]:
+    """The lowest memory in megabytes in the second quarter and in the last one, and the minutes in between.
+
+    Pages and bursts lift the memory for a moment, by more than a leak adds in minutes; but a leak lifts the floor.
+    """
+    second, last = _quarters([reading.rss for reading in readings])
+    minutes = (readings[-1].at - readings[0].at) / 60
+    return min(second) / MEGABYTE, min(last) / MEGABYTE, minutes / 2
 
 
 def grows(figures: Sequence[int]) -> bool:
@@ -141,19 +150,20 @@ def grows(figures: Sequence[int]) -> bool:
     What comes and goes, such as the files of a connection during a reconnect, does not count as growth; one file or
     thread that leaks every two minutes of ten does.
     """
-    quarter = max(1, len(figures) // 4)
-    return min(figures[-quarter:]) > max(figures[quarter : 2 * quarter] or figures[:1])
+    second, last = _quarters(figures)
+    return min(last) > max(second)
 
 
 def judge(readings: Sequence[Reading], shutdown: Shutdown) -> list[Finding]:
     """Say what held and what did not."""
-    half = readings[len(readings) // 2 :]
-    slope, last = megabytes_a_minute(half), readings[-1]
+    last = readings[-1]
+    before, after, minutes = floors(readings)
+    highest = max(reading.rss for reading in readings) / MEGABYTE
     findings = [
         Finding(
-            slope < FLAT_MB_A_MINUTE,
-            f"memory: {slope:+.2f} MB a minute over the second half ({half[0].rss / MEGABYTE:.1f} to "
-            f"{last.rss / MEGABYTE:.1f} MB; highest {max(reading.rss for reading in readings) / MEGABYTE:.1f} MB)",
+            after - before <= max(NOISE_MB, FLAT_MB_A_MINUTE * minutes),
+            f"memory: {after - before:+.1f} MB in {minutes:.1f} minutes between the floors of the second and the last "
+            f"quarter ({before:.1f} and {after:.1f} MB; highest {highest:.1f} MB)",
         )
     ]
     for name, figures in (

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from benchmarks.soak.pods import Cluster
-from benchmarks.soak.readings import COLUMNS, Reading, Shutdown, grows, judge, megabytes_a_minute
+from benchmarks.soak.readings import COLUMNS, Reading, Shutdown, floors, grows, judge
 from benchmarks.soak.watch import page_figures
 from celery_metrics_exporter.events.decode import decode
 from celery_metrics_exporter.events.types import WIRE_NAMES, AnyEvent, Event, Undecodable
@@ -60,7 +61,7 @@ def test_calm_run_is_good() -> None:
 @pytest.mark.parametrize(
     ("figure", "step", "words"),
     [
-        ("rss", 100_000, "memory: +1.20 MB a minute"),
+        ("rss", 1_000_000 // 12, "memory: +5.1 MB in 5.0 minutes"),
         ("threads", 1, "threads: 50 to 140 after warm-up"),
         ("files", 1, "file descriptors: "),
         ("leftovers", 1, "keys or queues on the broker: "),
@@ -89,11 +90,28 @@ def test_bad_end_is_found(changes: dict[str, object], words: str) -> None:
     assert complaint.startswith(words)
 
 
-def test_memory_that_slowly_falls_or_stands_still_is_flat() -> None:
-    """The slope is that of the line, in megabytes a minute."""
-    assert megabytes_a_minute(minutes(rss=-10_000)) == pytest.approx(-0.12)
-    assert megabytes_a_minute(minutes()) == 0
-    assert megabytes_a_minute([CALM]) == 0
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("leak", [0, 1_000_000 // 12])
+def test_memory_is_judged_by_its_floor(seed: int, leak: int) -> None:
+    """Peaks of 30 MB at any time, and a floor that is never the same, hide no leak of 1 MB a minute, and are none."""
+    random = Random(seed)
+    readings = [
+        replace(
+            each,
+            rss=each.rss
+            + random.randrange(1_000_000)
+            + (random.random() < 0.7) * random.randrange(30_000_000),
+        )
+        for each in minutes(rss=leak)
+    ]
+    assert [complaint.partition(":")[0] for complaint in complaints(readings)] == ["memory"] * bool(leak)
+
+
+def test_memory_that_warms_up_or_falls_is_flat() -> None:
+    """What happens before the second quarter does not count, and one reading tells nothing."""
+    warm = minutes(rss=-10_000)
+    assert complaints([replace(warm[0], rss=0), *warm[1:]]) == []
+    assert floors([CALM]) == (80.0, 80.0, 0.0)
 
 
 def test_what_comes_and_goes_does_not_grow() -> None:
