@@ -107,6 +107,7 @@ def test_port_outlives_a_lack_of_descriptors(caplog: pytest.LogCaptureFixture) -
         for client in clients:
             client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             assert read_until_closed(client).endswith(b"all threads work\n")
+        assert server._server._count["descriptors"] > 0
     (record,) = caplog.records
     assert record.getMessage() == "connections cannot be accepted"
     assert getattr(record, "fields", {})["error"] == "Too many open files"
