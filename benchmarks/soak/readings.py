@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MEGABYTE: Final = 1e6
-#: Memory is flat when its floor rises by no more than so many megabytes a minute ...
+#: Memory is flat when it grows by less than so many megabytes a minute ...
 FLAT_MB_A_MINUTE: Final = 0.5
-#: ... or by so many altogether, which is the difference between two runs of the allocator.
-NOISE_MB: Final = 2.0
+#: ... from one to the next of so many plateaus, each longer than the time between two cuts of the connections.
+PLATEAUS: Final = 6
 STOP_SECONDS: Final = 5.0
 
 
@@ -128,20 +130,21 @@ class Shutdown:
     tracebacks: int
 
 
-def _quarters(figures: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-    """The second quarter, after the warm-up, and the last one."""
-    quarter = max(1, len(figures) // 4)
-    return figures[quarter : 2 * quarter] or figures[:1], figures[-quarter:]
+def megabytes_a_minute(readings: Sequence[Reading]) -> float:
+    """How fast the memory grows most of the time after the warm-up, which is the first quarter.
 
-
-def floors(readings: Sequence[Reading]) -> tuple[float, float, float]:
-    """The lowest memory in megabytes in the second quarter and in the last one, and the minutes in between.
-
-    Pages and bursts lift the memory for a moment, by more than a leak adds in minutes; but a leak lifts the floor.
+    It is the median of the steps between the lowest readings of one plateau and of the next: pages lift the memory for
+    a moment, and a table that is made anew lifts it once, but a leak lifts every plateau.
     """
-    second, last = _quarters([reading.rss for reading in readings])
-    minutes = (readings[-1].at - readings[0].at) / 60
-    return min(second) / MEGABYTE, min(last) / MEGABYTE, minutes / 2
+    warm = readings[len(readings) // 4 :]
+    size = len(warm) // PLATEAUS
+    if not size:
+        return 0.0
+    floors = [
+        min(each.rss for each in warm[start : start + size]) for start in range(0, PLATEAUS * size, size)
+    ]
+    minutes = (warm[-1].at - warm[0].at) / 60 / PLATEAUS
+    return median(after - before for before, after in pairwise(floors)) / MEGABYTE / minutes
 
 
 def grows(figures: Sequence[int]) -> bool:
@@ -150,20 +153,20 @@ def grows(figures: Sequence[int]) -> bool:
     What comes and goes, such as the files of a connection during a reconnect, does not count as growth; one file or
     thread that leaks every two minutes of ten does.
     """
-    second, last = _quarters(figures)
-    return min(last) > max(second)
+    quarter = max(1, len(figures) // 4)
+    return min(figures[-quarter:]) > max(figures[quarter : 2 * quarter] or figures[:1])
 
 
 def judge(readings: Sequence[Reading], shutdown: Shutdown) -> list[Finding]:
     """Say what held and what did not."""
     last = readings[-1]
-    before, after, minutes = floors(readings)
-    highest = max(reading.rss for reading in readings) / MEGABYTE
+    warm = [reading.rss / MEGABYTE for reading in readings[len(readings) // 4 :]]
+    slope = megabytes_a_minute(readings)
     findings = [
         Finding(
-            after - before <= max(NOISE_MB, FLAT_MB_A_MINUTE * minutes),
-            f"memory: {after - before:+.1f} MB in {minutes:.1f} minutes between the floors of the second and the last "
-            f"quarter ({before:.1f} and {after:.1f} MB; highest {highest:.1f} MB)",
+            slope < FLAT_MB_A_MINUTE,
+            f"memory: {slope:+.2f} MB a minute from plateau to plateau ({min(warm):.1f} to {max(warm):.1f} MB after "
+            f"warm-up, {warm[-1]:.1f} MB at last)",
         )
     ]
     for name, figures in (
