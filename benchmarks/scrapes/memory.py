@@ -45,7 +45,7 @@ def measure(_settings: Settings) -> Result:
                 page = fetch(port, {"Accept-Encoding": coding})[1]
                 if number in {1, SCRAPES // 2, SCRAPES}:
                     note(f"{number} scrapes, {coding}")
-        for _ in range(CLIENTS):
+        for _client in range(CLIENTS):
             client = clients.enter_context(create_connection((HOST, port), timeout=_SECONDS))
             client.setsockopt(SOL_SOCKET, SO_RCVBUF, 4096)
             client.sendall(_SCRAPE)

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
@@ -80,6 +81,7 @@ class Exporter:
 
         schedule = _schedule(config, clock)
         stream = StreamState(clock, redact=redact, on_connected=schedule.wake)
+        connections_cut: Counter[str] = Counter()
         pipeline = Pipeline(
             config,
             stream,
@@ -88,6 +90,7 @@ class Exporter:
             libraries={"celery": str(celery.__version__), "kombu": str(kombu.__version__)},
             declared=_declared(broker, plan),
             web_config_holds=None if web_config is None else web_config.holds,
+            connections_cut=connections_cut,
         )
 
         receiver = _receiver(config, broker, stream, pipeline)
@@ -143,7 +146,12 @@ class Exporter:
         if serve:
             status = ExporterStatus(stream, (*self._threads, self._sweeping), survey.look)
             self._web = WebServer(
-                config.listen, self.registry, status, telemetry_path=path, config_file=web_config
+                config.listen,
+                self.registry,
+                status,
+                telemetry_path=path,
+                config_file=web_config,
+                cut=connections_cut,
             )
 
     @property

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -71,6 +72,7 @@ class Pipeline:
         libraries: Mapping[str, str],
         declared: Declared,
         web_config_holds: Callable[[], bool] | None = None,
+        connections_cut: Counter[str] | None = None,
     ) -> None:
         """Args:
         config: what users set.
@@ -80,6 +82,7 @@ class Pipeline:
         libraries: versions of celery and kombu, for ``celery_exporter_build_info``.
         declared: what is known before the first event.
         web_config_holds: whether the current content of --web.config.file is in force; None without a file.
+        connections_cut: numbers of those that the port cut, by reason.
         """
         # A series with the time of creation for each counter would double the lines; Prometheus 2 does not read it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
@@ -132,7 +135,9 @@ class Pipeline:
         handlers.on_sweep(known.sweep)
         self.dispatcher = Dispatcher(handlers, exporter, now)
         self.registry = CollectorRegistry()
-        serving = ServingCollector(web_config_holds)
+        serving = ServingCollector(
+            web_config_holds, Counter() if connections_cut is None else connections_cut
+        )
         self.registry.register(Guard((tasks, workers, queue, exporter, serving), clock))
         self.sources = Sources(
             subscription=stream,

@@ -69,6 +69,7 @@ def test_clients_beyond_few_descriptors_delay_nobody(
         wait_for(lambda: flood.sent >= count, timeout=TIMEOUT_S, what=lambda: f"the flood: {flood.sent}")
         for path in ("/-/healthy", "/metrics"):
             assert statistics.median(seconds_for(exporter.url, path, None) for _ in range(5)) < 2
+        assert (exporter.value("celery_exporter_web_connections_cut_total", reason="waiting") or 0) > 100
 
 
 def test_connections_beyond_all_descriptors_do_not_end_the_port(tmp_path: Path) -> None:
@@ -106,6 +107,7 @@ def test_port_outlives_a_lack_of_descriptors(caplog: pytest.LogCaptureFixture) -
         for client in clients:
             client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             assert read_until_closed(client).endswith(b"all threads work\n")
+        assert server._server._count["descriptors"] > 0
     (record,) = caplog.records
     assert record.getMessage() == "connections cannot be accepted"
     assert getattr(record, "fields", {})["error"] == "Too many open files"

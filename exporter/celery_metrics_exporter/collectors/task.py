@@ -176,7 +176,7 @@ class TaskCollector:
             self._on_published(queue, event.timestamp)
         if attempt.worker is not None:  # it came late
             for each in (attempt, *self._inflight.siblings(event.uuid, attempt)):
-                counts = self._attribution.counts_for_worker_event(each)
+                counts = self._counts_for(each)
                 for started in each.unpaired:
                     counts.observe(QUEUE_WAIT, max(0.0, started - each.due))
                 each.unpaired = ()

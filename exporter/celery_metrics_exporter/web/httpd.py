@@ -9,6 +9,7 @@ import logging
 import resource
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -34,8 +35,15 @@ _LATE_SECONDS = 0.01  # by which cuts are made up for: a loop sleeps for whole m
 class HttpServer:
     """Serves one page function, in one loop, whose thread alone may call it."""
 
-    def __init__(self, page: Page, limits: Limits, handshakes: Handshakes | None = None) -> None:
-        """``handshakes`` makes TLS of every connection; None: plain HTTP."""
+    def __init__(
+        self,
+        page: Page,
+        limits: Limits,
+        handshakes: Handshakes | None = None,
+        cut: Counter[str] | None = None,
+    ) -> None:
+        """``handshakes`` makes TLS of every connection; None: plain HTTP. ``cut`` counts connections by reason."""
+        self._count = Counter[str]() if cut is None else cut
         self._page = page
         self._limits = limits
         self._handshakes = handshakes
@@ -79,6 +87,7 @@ class HttpServer:
                 await until_ready(listening)
                 continue
             except OSError as error:
+                self._count["descriptors"] += 1
                 self._tell_no_room(error=error.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 await self._make_room()
@@ -98,9 +107,10 @@ class HttpServer:
             await asyncio.sleep(wait)
             return
         self._next_cut += self._pace + max(0.0, -wait - _LATE_SECONDS)
-        self._cut(next(iter(self._waiting)))
+        self._cut(next(iter(self._waiting)), "waiting")
 
-    def _cut(self, stream: ClientStream) -> None:
+    def _cut(self, stream: ClientStream, reason: str) -> None:
+        self._count[reason] += 1
         self._open.pop(stream).cancel()
         self._waiting.pop(stream, None)
         self._sending.pop(stream, None)
@@ -147,7 +157,7 @@ class HttpServer:
         ):  # clients may share one
             if sum(pages.values()) <= self._limits.unsent:
                 break
-            self._cut(next(iter(self._sending)))
+            self._cut(next(iter(self._sending)), "sending")
 
     async def _answer(self, request: Request) -> Answer:
         try:
