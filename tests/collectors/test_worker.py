@@ -125,7 +125,7 @@ def test_odd_names_in_answers() -> None:
 
 
 def test_queues_of_workers_are_capped() -> None:
-    """Workers that tell of thousands of queues make no more series than one family may have."""
+    """Workers that tell of thousands of queues make no more series than one family may have; more of them are known."""
     bench = Bench(max_series=50)
     for number in range(5):
         bench.answer(f"w{number}@h", queues=("shared", *(f"q{number}-{n}" for n in range(29))))
@@ -133,8 +133,9 @@ def test_queues_of_workers_are_capped() -> None:
     overflowed = "celery_exporter_series_overflowed_total"
     assert bench.value(overflowed, family="celery_worker_queue_info") == 100
     roster = bench.pipeline.sources.roster
-    assert not roster.all_told_queues()
-    assert [roster.may_consume(f"w{number}@h", "nowhere") for number in range(5)] == [False, *[True] * 4]
+    assert roster.all_told_queues()
+    assert roster.consumption()["shared"].workers == 5
+    assert not any(roster.may_consume(f"w{number}@h", "nowhere") for number in range(5))
     bench.answer("w0@h", queues=("shared",))
     bench.answer("w4@h", queues=("late",))
     assert len(bench.samples("celery_worker_queue_info")) == 22
@@ -142,3 +143,13 @@ def test_queues_of_workers_are_capped() -> None:
     bench.wait(601)
     bench.answer("w5@h", queues=tuple(map(str, range(60))))
     assert len(bench.samples("celery_worker_queue_info")) == 50
+
+
+def test_queues_that_are_known_are_capped() -> None:
+    """A worker of whose queues some are not known may have tasks of any, and has no only queue."""
+    bench = Bench(max_series=6)
+    for number in range(6):
+        bench.answer(f"w{number}@h", queues=tuple(f"q{number}-{n}" for n in range(11)))
+    roster = bench.pipeline.sources.roster
+    assert not roster.all_told_queues()
+    assert [roster.may_consume(f"w{number}@h", "nowhere") for number in range(6)] == [*[False] * 5, True]

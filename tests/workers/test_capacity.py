@@ -56,9 +56,9 @@ def test_a_new_process_has_answered_nothing() -> None:
 def test_answers_come_and_expire_one_by_one() -> None:
     """One that does not speak of something leaves it as it was, for as long as it is valid."""
     capacity = Capacity()
-    capacity.apply(WorkerFacts("w@h", queues=("a", "b", "a")), 100.0, room=9)
-    capacity.apply(WorkerFacts("w@h", pool_size=4, prefetch_limit=0), 200.0, room=9)
-    capacity.apply(WorkerFacts("w@h", events_enabled=True), 300.0, room=9)
+    capacity.apply(WorkerFacts("w@h", queues=("a", "b", "a")), 100.0, room=9, series=9)
+    capacity.apply(WorkerFacts("w@h", pool_size=4, prefetch_limit=0), 200.0, room=9, series=9)
+    capacity.apply(WorkerFacts("w@h", events_enabled=True), 300.0, room=9, series=9)
     capacity.expire(100.0 + ANSWER_TTL_SECONDS)
     assert (capacity.pool_size, capacity.prefetch_limit, capacity.queues) == (4, 0, ("a", "b"))
     capacity.expire(200.0 + ANSWER_TTL_SECONDS)
@@ -119,5 +119,5 @@ def test_the_only_queue_of_a_worker() -> None:
         ((f"{BCAST}a", "w@h.dq2"), None),
         ((), None),
     ):
-        capacity.apply(WorkerFacts("w@h", queues=queues), 0.0, room=10)
+        capacity.apply(WorkerFacts("w@h", queues=queues), 0.0, room=10, series=10)
         assert capacity.only_queue == only

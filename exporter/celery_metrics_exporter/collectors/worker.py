@@ -250,7 +250,7 @@ class WorkerCollector:
             for family, value in values.items():
                 if value is not None:
                     made[family].add_metric((worker.name,), float(value))
-            for queue in dict.fromkeys(map(clean, capacity.queues or ())):
+            for queue in dict.fromkeys(map(clean, (capacity.queues or ())[: capacity.shown])):
                 if self._shows_queue(queue):
                     made[_QUEUE_INFO].add_metric((worker.name, queue), 1)
             if worker.version:

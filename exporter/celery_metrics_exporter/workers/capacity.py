@@ -25,6 +25,7 @@ class Capacity:
         pool_size: tasks that it can run at once.
         prefetch_limit: messages that it may hold; 0 means no limit.
         queues: labels of the queues that it consumes.
+        shown: how many of them, the first ones, ``celery_worker_queue_info`` has room for.
         cut: it consumes more queues than those of ``queues``.
         own_queues: names of those among them that it has for itself, which share a label with those of other workers.
         bindings: of its queues.
@@ -33,6 +34,7 @@ class Capacity:
     pool_size: int | None = None
     prefetch_limit: int | None = None
     queues: tuple[str, ...] | None = None
+    shown: int = 0
     cut: bool = False
     own_queues: tuple[str, ...] = ()
     bindings: tuple[Binding, ...] = ()
@@ -44,25 +46,27 @@ class Capacity:
         """Every queue that it consumes; None where that is not known."""
         return None if self.cut else self.queues
 
-    def apply(self, facts: WorkerFacts, now: float, *, room: int) -> int:
+    def apply(self, facts: WorkerFacts, now: float, *, room: int, series: int) -> int:
         """Take an answer; what it does not contain stays as it is.
 
         Args:
             facts: the answer.
             now: monotonic.
             room: most queues that are kept.
+            series: most of them that are shown.
 
         Returns:
-            The number of queues that found no room.
+            The number of queues that are not shown for lack of room.
         """
         if facts.pool_size is not None or facts.prefetch_limit is not None:
             self.pool_size, self.prefetch_limit, self.stats_at = facts.pool_size, facts.prefetch_limit, now
         if facts.queues is not None:
             queues = tuple(dict.fromkeys(map(queue_label, facts.queues)))
             self.queues, self.queues_at, self.cut = queues[:room], now, len(queues) > room
+            self.shown = min(len(self.queues), series)
             self.bindings = facts.bindings
             self.own_queues = tuple(name for name in facts.queues if has_shared_label(name))
-            return len(queues[room:])
+            return len(queues) - self.shown
         return 0
 
     def expire(self, now: float) -> None:
@@ -70,7 +74,7 @@ class Capacity:
         if now - self.stats_at > ANSWER_TTL_SECONDS:
             self.pool_size = self.prefetch_limit = None
         if now - self.queues_at > ANSWER_TTL_SECONDS:
-            self.queues, self.cut = None, False
+            self.queues, self.shown, self.cut = None, 0, False
             self.own_queues = ()
             self.bindings = ()
 

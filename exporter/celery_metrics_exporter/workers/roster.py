@@ -22,6 +22,8 @@ from celery_metrics_exporter.workers.worker import Presence, Worker
 log = logging.getLogger(__name__)
 
 _CONSUMED: Final = "celery_worker_queue_info"
+#: Queues that workers consume are known beyond those that are shown, so that what is derived from them stays true.
+KNOWN_FOR_EACH_SHOWN: Final = 10
 _SHARED: Final = "several workers share one name: give each its own (-n NAME@%h), for their metrics mix"
 #: A worker that sent worker-offline is shown for this long.
 OFFLINE_RETENTION_SECONDS: Final = 120.0
@@ -69,7 +71,7 @@ class Roster:
         self._timeout = timeout
         self._retention = retention
         self._limit = limit
-        self._queues = 0  # of all workers together
+        self._queues = self._shown = 0  # of all workers together
         self._log = ThrottledLog(log, lambda: now.monotonic)
         self._workers = _Workers(self._find)
         self._bindings: Bindings | None = Bindings()
@@ -110,10 +112,15 @@ class Roster:
         worker = self.touch(facts.worker)
         if facts.queues is not None and facts.bindings != worker.capacity.bindings:
             self._bindings = None
-        before = len(worker.capacity.queues or ())
-        room = max(0, self._limit.maximum - (self._queues - before))
-        surplus = worker.capacity.apply(facts, worker.heard, room=room)
-        self._queues += len(worker.capacity.queues or ()) - before
+        capacity, maximum = worker.capacity, self._limit.maximum
+        others = self._queues - len(capacity.queues or ()), self._shown - capacity.shown
+        surplus = capacity.apply(
+            facts,
+            worker.heard,
+            room=max(0, KNOWN_FOR_EACH_SHOWN * maximum - others[0]),
+            series=max(0, maximum - others[1]),
+        )
+        self._queues, self._shown = others[0] + len(capacity.queues or ()), others[1] + capacity.shown
         for _ in range(surplus):
             self._limit.admits(_CONSUMED, self._limit.maximum)
         if facts.answered_twice:
@@ -201,10 +208,11 @@ class Roster:
         """
         now = self._now.monotonic
         lost, forgotten = [], []
-        self._queues = 0
+        self._queues = self._shown = 0
         for name, worker in tuple(self._workers.items()):
             worker.capacity.expire(now)
             self._queues += len(worker.capacity.queues or ())
+            self._shown += worker.capacity.shown
             if worker.shares_its_name and not worker.told_shared:
                 worker.told_shared = True
                 self._log.log(logging.WARNING, _SHARED, worker=name)
