@@ -87,10 +87,8 @@ class Pipeline:
         # A series with the time of creation for each counter would double the lines; Prometheus 2 does not read it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
         now = BatchClock(clock)
-        inflight = Inflight(now, max_tasks=config.max_in_flight)
         versions = {"version": __version__, "python": platform.python_version(), **libraries}
         limit = SeriesLimit(config.max_series)
-        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions)
         self._roster = roster = Roster(
             stream,
             clock,
@@ -99,6 +97,8 @@ class Pipeline:
             retention=config.worker_retention,
             limit=limit,
         )
+        inflight = Inflight(now, max_tasks=config.max_in_flight, may_consume=roster.may_consume)
+        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions)
         self._known = known = KnownQueues(
             clock,
             configured=(*config.queues, *declared.queues),

@@ -306,3 +306,19 @@ def test_an_eta_task_that_several_workers_hold() -> None:
     bench.feed(task("started", at=due + 3, worker="w1@h"), succeed("w1@h", due + 4))
     assert bench.counts() == {"sent": 1, "received": 3, "started": 2, "succeeded": 2}
     assert bench.value(QUEUE_WAIT + "_sum", **LABELS) == 1 + 3
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_an_id_published_to_two_queues(first: str) -> None:
+    """Each publication is the one that a worker of its queue receives, whichever receives first."""
+    bench = Bench()
+    bench.time.elapsed = 100
+    for queue in "ab":
+        bench.answer(f"{queue}@h", queues=(queue,))
+    second = "b" if first == "a" else "a"
+    bench.feed(sent(queue="a"), sent(at=0.1, queue="b"))
+    bench.feed(*begin(f"{first}@h", 1.0), *begin(f"{second}@h", 1.0))
+    bench.feed(fail("a@h", 10.0), succeed("b@h", 10.0))
+    began = {"sent": 1, "received": 1, "started": 1}
+    assert bench.counts(queue="a") == {**began, "failed": 1}
+    assert bench.counts(queue="b") == {**began, "succeeded": 1}

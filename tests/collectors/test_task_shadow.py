@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from celery_metrics_exporter.tasks.attribution import WAIT_SECONDS
 from tests.pipeline import Bench, received, sent, task
 
 SHADOW = {"task": "shadow", "queue": "q"}
@@ -91,3 +92,27 @@ def test_two_publications_under_one_id_and_two_shadows() -> None:
     for name in ("one", "two"):
         assert of_workers(bench, name) == {"received": 1, "started": 1, "succeeded": 1}
         assert bench.value(QUEUE_WAIT + "_sum", task=name, queue="q") == 2.0
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))), ids=str)
+def test_one_name_throughout(order: tuple[int, ...]) -> None:
+    """Whatever comes first, the task-sent counts under the name that workers report."""
+    bench = Bench()
+    life = [sent(name="real"), *runs()]
+    bench.feed(*(life[place] for place in order))
+    bench.wait(WAIT_SECONDS)
+    assert bench.counts("shadow")["received"] == 1
+    if order.index(1) < min(order.index(2), order.index(3)):  # no earlier event of a worker names it
+        assert bench.counts("shadow") == {"sent": 1, "received": 1, "started": 1, "succeeded": 1}
+        assert bench.counts("real") == {}
+
+
+def test_a_shadow_that_waits_for_long() -> None:
+    """Its task-sent counts under the real name, until workers have been seen to report the shadow."""
+    bench = Bench()
+    for uuid in ("first", "second"):
+        bench.feed(sent(uuid, name="real"))
+        bench.wait(WAIT_SECONDS)
+        bench.feed(received(uuid, 1.0, name="shadow"), task("started", uuid, 2.0))
+    assert bench.counts("real") == {"sent": 1}
+    assert bench.counts("shadow") == {"sent": 1, "received": 2, "started": 2}

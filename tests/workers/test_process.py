@@ -208,6 +208,18 @@ def test_workers_that_share_a_name_missed_nothing(number: int, seed: int) -> Non
     assert value(bench, PROCESSED) == pytest.approx(sum(twin.processed for twin in twins), abs=4 * number)
 
 
+@pytest.mark.parametrize("number", [3, 4, 6])
+def test_workers_in_the_order_of_their_counts_missed_nothing(number: int) -> None:
+    """The first heartbeats of several workers can look like one whose work nobody saw; the first count may be 0."""
+    bench = Bench()
+    twins = [Twin(bench, processed=1000 * each) for each in range(number)]
+    for _ in range(3):
+        for twin in twins:
+            bench.wait(2 / number)
+            twin.beat_now()
+    assert value(bench, MISSED) == 0
+
+
 @pytest.mark.parametrize("pid", [1, 2])
 def test_one_that_joins(pid: int) -> None:
     """A worker that starts under the name of another, which has worked: neither is counted twice."""

@@ -15,6 +15,7 @@ from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskSta
 from celery_metrics_exporter.tasks.attempt import PLAIN, Attempt, parse_eta
 from celery_metrics_exporter.tasks.finished import MayHold
 from celery_metrics_exporter.tasks.matching import (
+    MayConsume,
     delivered,
     elsewhere,
     endable,
@@ -43,8 +44,16 @@ class Inflight:
     steps as possible; ``matching`` has the rules for all others.
     """
 
-    def __init__(self, now: BatchClock, *, max_tasks: int) -> None:
+    def __init__(
+        self, now: BatchClock, *, max_tasks: int, may_consume: MayConsume = lambda _worker, _queue: True
+    ) -> None:
+        """Args:
+        now: the receipt time of the current batch.
+        max_tasks: most tasks that are kept.
+        may_consume: tells which of several publications of an id a worker may have received.
+        """
         self._now = now
+        self._may_consume = may_consume
         self._max_tasks = max_tasks
         self._table = table = AttemptTable(now, max_tasks=max_tasks)
         self._heads = table.heads
@@ -119,7 +128,7 @@ class Inflight:
         if head is not None:
             if repeats(head, "received", event.hostname, event.timestamp):
                 return None
-            attempt = delivered(head, event)
+            attempt = delivered(head, event, self._may_consume)
         if attempt is None:
             attempt = self._open_published(event, head)
         is_first = not attempt.received

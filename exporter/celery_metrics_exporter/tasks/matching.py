@@ -14,9 +14,15 @@ parent). Names tell less: task-sent has the task's, task-received the one of ``s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from celery_metrics_exporter.events.types import TaskReceived, TaskSent
 from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.replacing import leads_to
+
+#: Whether a worker may have a task from a queue: false if it is known not to consume it.
+MayConsume: TypeAlias = Callable[[str, str], bool]
 
 #: Attempts of one uuid that are remembered: a task that is retried for days stays small ...
 MAX_CHAIN = 8
@@ -108,8 +114,13 @@ def siblings(head: Attempt, attempt: Attempt) -> list[Attempt]:
     ]
 
 
-def delivered(head: Attempt, event: TaskReceived) -> Attempt | None:
-    """The attempt that this worker received: an undelivered one, else one that is delivered again."""
+def delivered(
+    head: Attempt, event: TaskReceived, may_consume: MayConsume = lambda _worker, _queue: True
+) -> Attempt | None:
+    """The attempt that this worker received: an undelivered one, else one that is delivered again.
+
+    Of several undelivered ones it is the oldest on a queue that the worker may consume.
+    """
     republished = is_republished(event)
     mine, unassigned = _of(head, event.hostname)
     mine = [attempt for attempt in mine if attempt.is_of(event.retries, republished=republished)]
@@ -119,11 +130,14 @@ def delivered(head: Attempt, event: TaskReceived) -> Attempt | None:
         if not attempt.received and (attempt.ended <= 0 or event.timestamp <= attempt.ended)
     ]
     waiting = [attempt for attempt in unassigned if attempt.is_of(event.retries, republished=republished)]
+    near = [
+        attempt for attempt in waiting if attempt.queue is None or may_consume(event.hostname, attempt.queue)
+    ]
     again = [attempt for attempt in mine if attempt.received and attempt.name in (None, event.name)]
     again.sort(key=lambda attempt: attempt.open)
     found = (
         _find_best(late, event.name, event.retries)
-        or _find_best(waiting[::-1], event.name, event.retries)
+        or _find_best((near or waiting)[::-1], event.name, event.retries)
         or _find_best(again, event.name, event.retries)
     )
     if found is not None:

@@ -68,7 +68,6 @@ class Pid:
     heard: float
     processes: list[Process] = field(default_factory=list)  # the newest is the last
     recent: tuple[tuple[int, float], ...] = ()  # ``processed`` and timestamp of the latest heartbeats
-    met: bool = False  # its first heartbeat told of work done before
     beat_at: float = -math.inf
     total: int = 0  # processed by all of them
     starts: int = 0  # up to beat_at
@@ -124,11 +123,8 @@ class Pid:
                 self.processes = [newest]  # those before it had ended
             seen = self._begin(processed, now, over=timestamp if starting else self.beat_at, is_new=is_new)
             in_doubt = bool(before) and not is_new
-            if not before:
-                self.met = processed > 0 and not is_new
         # Heartbeats of several at the exporter's start look like work that nobody saw, until one falls.
-        quickest = interval / 2 if self.met else 0.0
-        missed = self._settle(seen, timestamp, quickest=quickest, in_doubt=in_doubt)
+        missed = self._settle(seen, timestamp, quickest=interval / 2, in_doubt=in_doubt)
         if starting and self.settled is not None:
             # No heartbeat counts what an old process started after its last one.
             self.starts = min(self.starts, self.total - self.settled)
