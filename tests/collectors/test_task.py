@@ -233,8 +233,12 @@ def test_attempts_overlap_on_two_workers() -> None:
 def test_replace_goes_on_under_a_new_name() -> None:
     """Task.replace: the same uuid under another name and queue; the replaced task ends without outcome."""
     bench = Bench()
-    bench.feed(*life()[:3], sent(at=3.0, name="t2", queue="q2"))
-    bench.feed(received(at=4.0, name="t2"), task("started", at=5.0), task("succeeded", at=6.0, runtime=1.0))
+    bench.feed(*life()[:3], sent(at=3.0, name="t2", queue="q2", parent_id="u"))
+    bench.feed(
+        received(at=4.0, name="t2", parent_id="u"),
+        task("started", at=5.0),
+        task("succeeded", at=6.0, runtime=1.0),
+    )
     assert bench.counts() == {"sent": 1, "received": 1, "started": 1}
     assert bench.counts("t2", "q2") == {"sent": 1, "received": 1, "started": 1, "succeeded": 1}
     assert bench.value("celery_task_in_progress", task="t", queue="q") == 0

@@ -335,3 +335,38 @@ def test_an_id_published_again_while_it_runs() -> None:
     began = {"sent": 1, "received": 1, "started": 1}
     assert bench.counts(queue="a") == {**began, "failed": 1}
     assert bench.counts(queue="b") == {**began, "succeeded": 1}
+
+
+@pytest.mark.parametrize("first", ["a", "b"])
+def test_two_tasks_under_one_id_on_one_worker(first: str) -> None:
+    """Neither replaces the other, whichever ends first: each has its outcome."""
+    bench = Bench()
+    bench.time.elapsed = 100
+    for number, name in enumerate("ab"):
+        at = float(number)
+        bench.feed(sent(at=at, name=name), received(at=at + 0.1, name=name), task("started", at=at + 0.2))
+    ends = {"a": fail("w@h", 10.0), "b": succeed("w@h", 11.0)}
+    bench.feed(ends.pop(first), *ends.values())
+    assert outcomes(bench, "w@h") == {"succeeded": 1, "failed": 1}
+    assert sum(bench.value("celery_task_in_progress", task=name, queue="q") or 0 for name in "ab") == 0
+
+
+def test_a_start_that_comes_after_its_outcome() -> None:
+    """It is counted, and nothing runs."""
+    bench = Bench()
+    bench.feed(sent(), received(at=1.0), succeed("w@h", 3.0), task("started", at=2.0))
+    assert bench.counts() == {"sent": 1, "received": 1, "started": 1, "succeeded": 1}
+    assert in_progress(bench) == 0
+    assert bench.value(QUEUE_WAIT + "_sum", **LABELS) == 2.0
+
+
+def test_two_receipts_before_two_starts() -> None:
+    """Each start ends the prefetch wait of one receipt."""
+    bench = Bench()
+    receipts, starts = (
+        [received(at=1.0), received(at=2.0)],
+        [task("started", at=4.0), task("started", at=5.0)],
+    )
+    bench.feed(sent(), *receipts, *starts)
+    assert bench.value("celery_task_prefetch_wait_seconds_count", **LABELS) == 2
+    assert bench.value("celery_task_prefetch_wait_seconds_sum", **LABELS) == 4.0 + 5.0 - 1.0 - 2.0

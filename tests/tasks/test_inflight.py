@@ -194,7 +194,7 @@ def test_a_first_publication_that_is_told_last() -> None:
     assert table.chain() == [third, second, first]
 
 
-@pytest.mark.parametrize("later", [{"retries": 1}, {"name": "t2"}])
+@pytest.mark.parametrize("later", [{"retries": 1}, {"name": "t2", "parent_id": "u"}])
 def test_after_a_final_outcome_nothing_before_it_runs_there(later: dict[str, Any]) -> None:
     """Of an attempt before it, on the same worker, the end was missed; elsewhere it is another execution."""
     table, running = Table(), Running()

@@ -64,7 +64,7 @@ def test_another_publication_supersedes_nothing(name: str) -> None:
 
 
 def test_what_came_before_an_outcome_runs_no_more() -> None:
-    """On the same worker, with a lower retry count or another name, and without an outcome of its own."""
+    """On the same worker, with a lower retry count, and without an outcome of its own."""
     latest, *others = chain(
         make_attempt("t", worker="w", retries=1),
         make_attempt("t", worker="w", retries=0, open=True),
@@ -73,4 +73,15 @@ def test_what_came_before_an_outcome_runs_no_more() -> None:
         make_attempt("t", worker="x", retries=0, open=True),
     )
     end_before(latest, latest)
-    assert [other.open for other in others] == [False, False, True, True]
+    assert [other.open for other in others] == [False, True, True, True]
+
+
+def test_what_was_replaced_runs_no_more() -> None:
+    """A publication of the id under another name replaces it, if its parent is that id."""
+    for republished in (True, False):
+        latest, other = chain(
+            make_attempt("t", worker="w", is_republished=republished),
+            make_attempt("s", worker="w", open=True),
+        )
+        end_before(latest, latest)
+        assert other.open is not republished

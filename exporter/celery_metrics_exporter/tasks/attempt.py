@@ -205,6 +205,14 @@ class Attempt(Struct, eq=False, gc=False):
     def _remember(self, field: str, before: float) -> None:
         self.past = (*self.past[1 - MAX_PAST :], (field, before))
 
+    def give_received(self) -> float:
+        """Hand over an earlier receipt, to a second start on the same worker; 0.0 if there is none."""
+        for event in self.past:
+            if event[0] == "received":
+                self.past = tuple(each for each in self.past if each is not event)
+                return event[1]
+        return 0.0
+
     def wait_for_sent(self, started: float) -> None:
         """Keep a start whose queue wait is observed when its task-sent comes."""
         self.unpaired = (*self.unpaired[1 - MAX_PAST :], started)

@@ -19,6 +19,7 @@ from celery_metrics_exporter.tasks.matching import (
     delivered,
     elsewhere,
     endable,
+    ended_unstarted,
     is_published_twice,
     is_republished,
     published,
@@ -169,13 +170,19 @@ class Inflight:
         head = head or self._table.open(event.uuid, None)
         if repeats(head, "started", event.hostname, event.timestamp):
             return None
+        late = ended_unstarted(head, event)
+        if late is not None:
+            late.stamp("started", event.timestamp)
+            return late
         attempt = startable(head, event.hostname)
         if attempt.will_retry and not attempt.reserved:
             attempt = self._table.open(
                 event.uuid, head, attempt.name, event.hostname
             )  # its task-received was missed
         elif attempt.open or attempt.worker not in (None, event.hostname):
-            attempt = self._table.open_sibling(event.uuid, attempt, event.hostname)
+            before, attempt = attempt, self._table.open_sibling(event.uuid, attempt, event.hostname)
+            if before.worker == event.hostname:
+                attempt.received = before.give_received()
         attempt.worker = self._workers[event.hostname]
         attempt.stamp("started", event.timestamp)
         attempt.reserved = False

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from celery_metrics_exporter.events.types import TaskReceived, TaskSent
+from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted
 from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.replacing import leads_to
 
@@ -157,6 +157,14 @@ def delivered(
 def _find_best(attempts: list[Attempt], name: str | None, retries: int | None) -> Attempt | None:
     """The first of exactly this name and retry count, else of this name, else of this count, else the first."""
     return max(attempts, key=lambda attempt: (attempt.name == name, attempt.retries == retries), default=None)
+
+
+def ended_unstarted(head: Attempt, event: TaskStarted) -> Attempt | None:
+    """An attempt whose outcome came before this, its task-started."""
+    for attempt in head.chain():
+        if attempt.worker == event.hostname and not attempt.started and attempt.ended >= event.timestamp:
+            return attempt
+    return None
 
 
 def startable(head: Attempt, worker: str) -> Attempt:

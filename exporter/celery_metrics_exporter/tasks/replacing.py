@@ -53,10 +53,10 @@ def end_before(attempt: Attempt, head: Attempt) -> None:
 
 
 def leads_to(attempt: Attempt, later: Attempt, head: Attempt) -> bool:
-    """Whether it has a lower retry count, or another name, and no other execution of it is known to have led there."""
-    if (attempt.retries or 0) >= (later.retries or 0) and (
-        attempt.name == later.name or None in (attempt.name, later.name)
-    ):
+    """Whether the later one is a retry or the replacement of the attempt, and of no other execution of it."""
+    is_retry = (attempt.retries or 0) < (later.retries or 0)
+    has_another_name = None not in (attempt.name, later.name) and attempt.name != later.name
+    if not (is_retry or (has_another_name and later.is_republished)):
         return False
     return not any(
         (other.will_retry or other.is_superseded)
