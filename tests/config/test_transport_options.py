@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from celery_metrics_exporter.config.config import Config, secrets
-from celery_metrics_exporter.config.transport_options import lay_over, transport_options
+from celery_metrics_exporter.config.transport_options import check_types, lay_over, transport_options
 from celery_metrics_exporter.config.transport_options_file import options_in
 from celery_metrics_exporter.errors import ConfigError
 
@@ -212,3 +212,19 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, text: str) -> N
     except ConfigError as error:
         refusal = str(error)
     assert refusal.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ("sentinel_kwargs=x", "sentinel_kwargs must be a mapping"),
+        ('sentinel_kwargs={"password":"x}', "sentinel_kwargs must be a mapping"),
+        ("global_keyprefix=7", "global_keyprefix must be a text"),
+        ("socket_timeout=abc", "socket_timeout must be a number"),
+        ("priority_steps=x", "priority_steps must be a list"),
+    ],
+)
+def test_option_of_a_wrong_type_is_refused(item: str, words: str) -> None:
+    """With its name, before anything connects; not by a library's error that does not name it."""
+    with pytest.raises(ConfigError, match=words):
+        check_types(transport_options([item]))

@@ -108,7 +108,7 @@ def test_rabbitmq_line() -> None:
         "rabbitmqctl set_permissions -p 'my shop' u "
         r"'^(ev\.shop|q(\..*)?)$' '^(ev\.shop|q(\..*)?)$' '^(ev\.shop|q(\..*)?)$'"
     )
-    assert rabbitmq_line(context, reads=True).endswith(r" '^(ev\.shop|q(\..*)?|mail\.a|b)$'")
+    assert rabbitmq_line(context, reads=True).endswith(r" '^(ev\.shop|q(\..*)?|mail\.a|b|celery)$'")
 
 
 @pytest.mark.parametrize(

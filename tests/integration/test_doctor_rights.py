@@ -11,7 +11,7 @@ from tests.integration.asking import PidboxNode
 from tests.integration.conftest import Vhost
 from tests.integration.doctoring import Examination, examine, shows
 from tests.integration.newer_rabbitmq import NewerRabbitMQ
-from tests.integration.servers import HOST, RabbitMQ, Valkey
+from tests.integration.servers import HOST, RabbitMQ, Valkey, free_port
 from tests.integration.test_least_privilege import rabbitmq_rights, redis_rights
 from tests.waiting import wait_for
 
@@ -160,6 +160,19 @@ def test_the_management_api(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_
     line = found.says("read", "failed", "401")["command"]
     rabbitmq.ctl(*shlex.split(line)[1:])
     examine(rabbitmq_user, wait=WAIT_S, management_url=url).says("read", "ok")
+    rabbitmq.add_user("viewer", PASSWORD)
+    url = f"http://viewer:{PASSWORD}@{HOST}:{rabbitmq.management_port}"
+    line = examine(rabbitmq_user, wait=WAIT_S, management_url=url).says("read", "failed", "401")["command"]
+    assert line == "rabbitmqctl set_user_tags viewer management"
+
+
+def test_an_api_that_is_not_there(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_user: str) -> None:
+    """The finding names its address, and what to check."""
+    rabbitmq.set_permissions(rabbitmq_vhost.name, USER)
+    url = f"http://{HOST}:{free_port()}"
+    found = examine(rabbitmq_user, wait=WAIT_S, management_url=url).says("read", "failed", url)
+    assert "--management-url" in found["remedy"]
+    assert found.get("command") is None
 
 
 def test_newer_rabbitmq(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_user: str) -> None:

@@ -10,7 +10,7 @@ from celery_metrics_exporter.queues.readers.management import ManagementReader
 from celery_metrics_exporter.queues.readers.management_api import ManagementError
 from tests.integration.amqp_queues import AmqpQueues, broker, error_of, ignoring_unclosed_sockets
 from tests.integration.conftest import Vhost
-from tests.integration.servers import RabbitMQ
+from tests.integration.servers import HOST, RabbitMQ, free_port
 from tests.waiting import wait_for
 
 QUORUM: dict[str, object] = {"x-queue-type": "quorum"}
@@ -172,4 +172,13 @@ def test_failing_amqp(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, queues: AmqpQue
     with closing(make(url, rabbitmq.management_url)) as reader:
         error = error_of(lambda: reader.read(()))
     assert error.startswith("AccessRefused: ")
+    assert "known-to-nobody" not in error
+
+
+def test_nobody_at_the_api(rabbitmq_vhost: Vhost) -> None:
+    """The address of the API is named, not only what the system says."""
+    port = free_port()
+    with closing(make(rabbitmq_vhost.url, f"http://u:known-to-nobody@{HOST}:{port}")) as reader:
+        error = error_of(lambda: reader.read(()))
+    assert f"no answer from the management API at http://{HOST}:{port}: ConnectionRefusedError" in error
     assert "known-to-nobody" not in error

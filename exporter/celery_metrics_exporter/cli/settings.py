@@ -19,7 +19,7 @@ from click.shell_completion import CompletionItem
 
 from celery_metrics_exporter.config import parse
 from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue
-from celery_metrics_exporter.config.transport_options import lay_over, transport_options
+from celery_metrics_exporter.config.transport_options import check_types, lay_over, transport_options
 from celery_metrics_exporter.errors import ConfigError
 
 ENV_PREFIX: Final = "CELERY_EXPORTER_"
@@ -154,6 +154,7 @@ def _transport_options(given: Mapping[str, Any]) -> dict[str, object]:
 
         options = options_in(file)
     lay_over(options, transport_options(given.get("transport_options", ())))
+    check_types(options)
     return options
 
 

@@ -16,6 +16,17 @@ from celery_metrics_exporter.errors import ConfigError
 
 KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _EXAMPLE: Final = "write for example visibility_timeout=3600"
+#: What these options must be, and how one writes that; a library's error would not name the option.
+_TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
+    "sentinel_kwargs": (dict, "a mapping: write for example sentinel_kwargs.password=..."),
+    "global_keyprefix": (str, 'a text: write for example global_keyprefix="7"'),
+    "sep": (str, "a text"),
+    "master_name": (str, "a text"),
+    "priority_steps": (list, "a list of numbers: write for example priority_steps=[0,3,6,9]"),
+    "socket_timeout": ((int, float), "a number of seconds"),
+    "socket_connect_timeout": ((int, float), "a number of seconds"),
+    "visibility_timeout": ((int, float), "a number of seconds"),
+}
 
 
 def transport_options(items: Iterable[str]) -> dict[str, object]:
@@ -104,6 +115,14 @@ def nested(path: Sequence[str], name: str, value: object) -> dict[str, object]:
     for step in reversed(path):
         options = {step: options}
     return options
+
+
+def check_types(options: Mapping[str, object]) -> None:
+    """Raise ConfigError for an option of a type with which kombu would fail later."""
+    for name, (wanted, words) in _TYPES.items():
+        value = options.get(name)
+        if value is not None and not isinstance(value, wanted):
+            raise ConfigError(f"transport option {name} must be {words}")
 
 
 def lay_over(options: dict[str, object], over: Mapping[str, object]) -> None:

@@ -83,7 +83,10 @@ def rabbitmq_line(context: Context, *, reads: bool = False) -> str:
     answers = f"|{_ANSWERS}" if asks else ""
     asking = rf"|{control}\.pidbox" if asks else ""
     wanted = version_of(context.version) >= _READ_QUEUES and context.config.management_url is None
-    queues = "".join(f"|{_escaped(name)}" for name in context.queues) if reads or wanted else ""
+    names = dict.fromkeys(
+        (*context.queues, str(conf.task_default_queue))
+    )  # the exporter asks for that one too
+    queues = "".join(f"|{_escaped(name)}" for name in names) if reads or wanted else ""
     patterns = (f"^({own}{answers})$", f"^({own}{asking})$", f"^({own}{answers}{queues})$")
     words = " ".join(f"'{pattern}'" for pattern in patterns)
     return f"rabbitmqctl set_permissions -p {shlex.quote(context.vhost)} {shlex.quote(context.user)} {words}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 from redis.exceptions import RedisError
 
@@ -115,12 +117,7 @@ def check_read(context: Context) -> Finding:
             facts = reader.read(context.queues)
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         if context.config.management_url is not None:
-            return failed(
-                one_line(error),
-                "write the management API's URL with user and password (--management-url "
-                "http://USER:PASSWORD@HOST:15672); the user needs the tag management, and rights in the virtual host",
-                f"rabbitmqctl set_user_tags {context.user} management",
-            )
+            return _unread_api(context, error)
         return failed(one_line(error), _FOLDERS if context.family == "filesystem" else "see the broker's log")
     if facts.forbidden:
         return failed(
@@ -132,6 +129,21 @@ def check_read(context: Context) -> Finding:
             rabbitmq_line(context, reads=True),
         )
     return ok(f"{count(len(facts.queues), 'queue')} read in {facts.round_trip * 1000:.1f} ms")
+
+
+def _unread_api(context: Context, error: Exception) -> Finding:
+    if isinstance(error, OSError):
+        return failed(
+            str(error), "check scheme, host and port of --management-url: http has port 15672, https 15671"
+        )
+    user = unquote(urlsplit(context.config.management_url or "").username or context.user)
+    return failed(
+        one_line(error),
+        "write the management API's URL with user and password (--management-url http://USER:PASSWORD@HOST:15672); "
+        "the user needs the tag management, and rights in the virtual host, if only empty ones (set_permissions -p "
+        f"{shlex.quote(context.vhost)} {shlex.quote(user)} '' '' ''). The line replaces all tags that the user has",
+        f"rabbitmqctl set_user_tags {shlex.quote(user)} management",
+    )
 
 
 def _check_redis_reading(context: Context, queue: str) -> Finding:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.labels import has_shared_label
 from celery_metrics_exporter.queues.internal import is_internal
@@ -83,7 +84,12 @@ class ManagementReader:
             amqp.exceptions.AMQPError: the broker closed or refused the connection.
         """
         began = time.monotonic()
-        listed = {queue.name: queue for queue in self._api.queues()}
+        try:
+            listed = {queue.name: queue for queue in self._api.queues()}
+        except OSError as error:
+            raise OSError(
+                f"no answer from the management API at {self._api.url}: {one_line(error)}"
+            ) from error
         round_trip = time.monotonic() - began
         tasks = {name: queue for name, queue in listed.items() if queue.type in _TASK_QUEUES}
         names = [name for name in wanted if name in tasks]

@@ -70,7 +70,11 @@ class _Refusal(msgspec.Struct, frozen=True, gc=False):
 
 
 class ManagementApi:
-    """The API of one server. Each request opens a new connection: the server closes idle ones."""
+    """The API of one server. Each request opens a new connection: the server closes idle ones.
+
+    Attributes:
+        url: of the server, without user and password.
+    """
 
     def __init__(
         self, url: str, vhost: str, *, credentials: tuple[str, str], tls: object, timeout: float
@@ -96,6 +100,7 @@ class ManagementApi:
             "Connection": "close",
         }
         self._secure = parts.scheme == "https"
+        self.url = f"{parts.scheme}://{self._host}"
         self._tls = tls
         self._context: ssl.SSLContext | None = None
         self._timeout = timeout
