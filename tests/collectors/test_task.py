@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from celery_metrics_exporter.collectors import TaskCollector
+from celery_metrics_exporter.facts import Binding
 from celery_metrics_exporter.tasks.attribution import WAIT_SECONDS
 from tests.pipeline import T0, Bench, received, sent, task, worker_event
 
@@ -114,6 +115,39 @@ def test_the_only_queue_of_a_task_is_assumed() -> None:
     bench.feed(sent("third", queue="other"), *life("fourth")[1:])
     bench.wait(2.1)
     assert bench.counts("t", "unknown") == {"received": 1, "started": 1, "succeeded": 1}
+
+
+@pytest.mark.parametrize("kind", ["topic", "fanout"])
+@pytest.mark.parametrize("with_received", [True, False])
+def test_a_publication_that_reaches_several_queues(kind: str, with_received: bool) -> None:
+    """Each worker has it from the one of these queues that it consumes, if it is one."""
+    bench = Bench()
+    for queues in (("a", "x"), ("b", "y"), ("a", "b"), ("x", "y")):
+        bound = tuple(Binding(queue, "shop", kind, "video.#") for queue in queues if queue in "ab")
+        bench.answer("".join(queues), queues=queues, bindings=bound)
+    bench.feed(sent(queue="celery", exchange="shop", routing_key="video.x"))
+    for number, worker in enumerate(("ax", "by", "ab", "xy")):
+        if with_received:
+            bench.feed(received(at=1.0 + number, worker=worker))
+        bench.feed(task("started", at=1.5 + number, worker=worker))
+    bench.wait(3)
+    found = {queue: bench.counts("t", queue).get("started") for queue in ("a", "b", "unknown", "celery")}
+    assert found == {"a": 1, "b": 1, "unknown": 2, "celery": None}
+
+
+def test_a_publication_to_an_exchange_without_its_default_queue() -> None:
+    """The queue of task-sent is known not to be behind the exchange: the worker's only queue is, else none is known."""
+    bench = Bench()
+    default = Binding("celery", "celery", "direct", "celery")
+    bench.answer("both", queues=("celery", "z"), bindings=(default,))
+    bench.answer("one", queues=("z",))
+    bench.feed(*life("before", queue="celery"))
+    for worker in ("both", "one"):
+        bench.feed(sent(worker, queue="celery", exchange="shop", routing_key="k"))
+        bench.feed(received(worker, worker=worker), task("started", worker, worker=worker))
+    bench.wait(3)
+    found = {queue: bench.counts("t", queue).get("started") for queue in ("celery", "z", "unknown")}
+    assert found == {"celery": 1, "z": 1, "unknown": 1}
 
 
 def test_a_task_sent_after_the_wait_still_tells() -> None:

@@ -324,7 +324,7 @@ def test_a_wait_that_was_not_in_vain_shows_nothing() -> None:
 
 def test_the_queue_by_its_best_source() -> None:
     """Take away the best source, and the next one tells: own queue, worker, older attempt, habit, route, nothing."""
-    rig = Rig(Consumed(one=("only",), two=("a", "b", "route")), t="route", u="route")
+    rig = Rig(Consumed(one=("only",), two=("a", "b", "older", "usual", "route")), t="route", u="route")
     rig.publish("t", "usual")
     older = Attempt(0.0, ("t", "older"))
 
@@ -361,6 +361,23 @@ def test_a_route_that_the_worker_contradicts() -> None:
     rig.wait()
     assert [queue_of(attempt) for attempt in attempts] == ["unknown", "a", "unknown"]
     assert rig.naming.routed == 1
+
+
+def test_habits_that_the_worker_contradicts() -> None:
+    """It has the task neither from the usual queue nor from that of an earlier attempt, if it consumes neither."""
+    rig = Rig(Consumed(w=("a", "b")), t="a")
+    rig.publish("t", "usual")
+    rig.publish("u", "a")
+    attempts = [Attempt(0.0, (name, None), worker="w") for name in ("t", "t", "u")]
+    for attempt in attempts[1:]:
+        attempt.older = Attempt(0.0, (attempt.name, "older"))
+    for attempt in attempts:
+        rig.meet(attempt=attempt)
+    rig.wait()
+    assert [queue_of(attempt) for attempt in attempts] == ["unknown", "unknown", "a"]
+    elsewhere = rig.meet("t", worker="untold")
+    rig.wait()
+    assert queue_of(elsewhere) == "usual"
 
 
 def test_usual_queues_of_a_limited_number_of_tasks() -> None:

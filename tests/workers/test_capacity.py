@@ -1,8 +1,8 @@
 """How long the answers of workers are valid, and what they say of queues."""
 
-from celery_metrics_exporter.facts import WorkerFacts
+from celery_metrics_exporter.facts import Binding, WorkerFacts
 from celery_metrics_exporter.workers.capacity import ANSWER_TTL_SECONDS, Capacity, Consumption, consumption
-from tests.pipeline import Bench, worker_event
+from tests.pipeline import Bench, received, worker_event
 
 
 def up(bench: Bench, worker: str = "w@h") -> float | None:
@@ -120,4 +120,85 @@ def test_the_only_queue_of_a_worker() -> None:
         ((), None),
     ):
         capacity.apply(WorkerFacts("w@h", queues=queues), 0.0, room=10, series=10)
-        assert capacity.only_queue == only
+        assert capacity.only_queue() == only
+
+
+SHARED = ("celery_worker_queue_info", "celery_queue_workers", "celery_queue_pool_size")
+
+
+def _twins(*queues: tuple[str, ...]) -> Bench:
+    """Workers of one name and pid, each of which has answered once."""
+    bench = Bench(queues=("nobody",))
+    bench.feed(worker_event("heartbeat"))
+    _answer_in_turn(bench, *queues)
+    return bench
+
+
+def _answer_in_turn(bench: Bench, *queues: tuple[str, ...]) -> None:
+    bench.answer(pool_size=4)
+    for number, each in enumerate(queues):
+        bench.answer(queues=each, answered_twice=number > 0)
+
+
+def test_workers_of_one_name_and_different_queues() -> None:
+    """Each queue has a consumer, whoever answers last; no task is on the only queue of one of them."""
+    bench = _twins(("a",), ("b",))
+    for order in ((("b",), ("a",)), (("a",), ("b",)), (("a",), ("b",))):
+        bench.feed(received(f"u{order}", name=f"t{order}"))
+        bench.wait(60)
+        bench.feed(worker_event("heartbeat", bench.time.elapsed))
+        assert bench.counts(f"t{order}", "unknown") == {"received": 1}
+        assert bench.samples(*SHARED) == {
+            **{f'celery_worker_queue_info{{queue="{queue}",worker="w@h"}}': 1 for queue in "ab"},
+            **{f'celery_queue_workers{{queue="{queue}"}}': 1 for queue in "ab"},
+            **{f'celery_queue_pool_size{{queue="{queue}"}}': 4 for queue in "ab"},
+            'celery_queue_workers{queue="nobody"}': 0,
+            'celery_queue_pool_size{queue="nobody"}': 0,
+        }
+        _answer_in_turn(bench, *order)
+
+
+def test_workers_of_one_name_and_one_queue() -> None:
+    """Their answers agree: their tasks are from this queue."""
+    bench = _twins(("a",), ("a",))
+    bench.feed(received())
+    bench.wait(3)
+    assert bench.counts("t", "a") == {"received": 1}
+
+
+def test_one_of_several_workers_of_a_name_has_not_answered() -> None:
+    """Of a name that heartbeats show to be shared, one answer does not tell what all consume."""
+    bench = Bench(queues=("nobody",))
+    for pid in (1, 2, 1, 2):
+        bench.feed(worker_event("heartbeat", bench.time.elapsed, pid=pid))
+        bench.wait(1)
+    bench.answer(queues=("a",))
+    bench.feed(received())
+    bench.wait(3)
+    assert bench.counts("t", "unknown") == {"received": 1}
+    assert bench.samples("celery_queue_workers") == {'celery_queue_workers{queue="a"}': 1}
+
+
+def test_queues_of_a_worker_that_shared_its_name_are_forgotten() -> None:
+    """Ten minutes after both answered last, the one that is left is alone."""
+    bench = _twins(("a",), ("b",))
+    for _ in range(11):
+        bench.wait(60)
+        bench.feed(worker_event("heartbeat", bench.time.elapsed))
+        bench.answer(queues=("b",))
+    bench.feed(received())
+    bench.wait(3)
+    assert bench.counts("t", "b") == {"received": 1}
+    assert bench.samples("celery_worker_queue_info") == {
+        'celery_worker_queue_info{queue="b",worker="w@h"}': 1
+    }
+
+
+def test_bindings_of_workers_of_one_name() -> None:
+    """Those of each are known, whoever answers last, and a bounded number."""
+    capacity = Capacity()
+    told = [Binding(queue, "shop", "topic", f"{queue}.#") for queue in "ab"]
+    for now, (binding, twice) in enumerate([(told[0], False), (told[1], True), (told[0], False)]):
+        facts = WorkerFacts("w@h", queues=(binding.queue,), bindings=(binding,), answered_twice=twice)
+        capacity.apply(facts, float(now), room=9, series=9)
+    assert capacity.bindings == tuple(told)

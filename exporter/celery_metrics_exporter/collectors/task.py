@@ -22,6 +22,7 @@ from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.attribution import Attribution
 from celery_metrics_exporter.tasks.counts import Counts, LabelSets
 from celery_metrics_exporter.tasks.inflight import Inflight
+from celery_metrics_exporter.tasks.interning import Interner
 from celery_metrics_exporter.tasks.naming import Naming
 from celery_metrics_exporter.tasks.publication import routed
 from celery_metrics_exporter.tasks.running import Running
@@ -143,6 +144,7 @@ class TaskCollector:
         self._counts_for = self._attribution.counts_for_worker_event
         inflight.on_renamed = self._attribution.renamed
         self._roster = roster
+        self._fitting = Interner[frozenset[str] | None](limit.maximum)
         self._on_published = on_published
         self._on_outcome = roster.count_outcome
         self._may_hold = roster.may_hold
@@ -162,13 +164,14 @@ class TaskCollector:
 
     def on_sent(self, event: events.TaskSent) -> None:
         """Count it soon, and the waits of starts that came before it."""
-        exchange = event.exchange
+        exchange, fitting = event.exchange, None
         if exchange or (exchange is not None and event.routing_key != event.queue):
-            event = routed(event, self._roster.bindings)
+            event, fitting = routed(event, self._roster.bindings)
         attempt = self._inflight.sent(event)
         if attempt is None:
             return
         if exchange:
+            attempt.fitting = self._fitting[fitting]
             self._attribution.published_by_exchange(attempt)
         self._attribution.published(attempt)
         queue = attempt.kind[1]

@@ -41,6 +41,7 @@ class Details(Struct, frozen=True, eq=False, gc=False):
     will_retry: bool = False
     past: tuple[tuple[str, float], ...] = ()
     unpaired: tuple[float, ...] = ()
+    fitting: frozenset[str] | None = None
     older: Attempt | None = None
 
 
@@ -106,6 +107,8 @@ class Attempt(Struct, eq=False, gc=False):
         will_retry: it ended in a retry, the next attempt follows.
         past: (kind, timestamp) of the latest earlier events.
         unpaired: the latest starts that came before the task-sent, which tells their queue wait.
+        fitting: the queues that its publication to an exchange may have reached, if there are several; empty if no
+            known one may have it, or too many; else None.
         older: the attempt before it under the same uuid.
     """
 
@@ -130,6 +133,7 @@ class Attempt(Struct, eq=False, gc=False):
     will_retry = _Detail[bool]()
     past = _Detail[tuple[tuple[str, float], ...]]()
     unpaired = _Detail[tuple[float, ...]]()
+    fitting = _Detail[frozenset[str] | None]()
     older = _Detail["Attempt | None"]()
 
     @property
@@ -225,8 +229,11 @@ class Attempt(Struct, eq=False, gc=False):
 
     def make_sibling(self, seen: float) -> Attempt:
         """Make an attempt of the same publication, for another worker or another start."""
-        labelled = self.counts if self.counts is not None and self.counts.labels else None
-        details = Details(retries=self.retries, is_republished=self.is_republished, eta=self.eta)
+        is_alike = self.counts is not None and self.counts.labels and self.fitting is None
+        labelled = self.counts if is_alike else None  # of several queues each worker may have its own
+        details = Details(
+            retries=self.retries, is_republished=self.is_republished, eta=self.eta, fitting=self.fitting
+        )
         return Attempt(seen, self.kind, counts=labelled, sent=self.sent, details=details)
 
     def reopen(self) -> None:

@@ -7,9 +7,10 @@ The queue, best source first:
 
 1. the task-sent of a publication to a queue: the broker obeyed it;
 2. the task-sent of a publication to an exchange, with the queue that ``publication`` made of it, unless the worker that
-   has the task is known not to consume that queue: then the only queue that this worker consumes, else none;
+   has the task is known not to consume that queue: then the only one of the queues behind the exchange that this worker
+   consumes, else the only queue that it consumes at all, else none;
 3. without task-sent: the only queue that the worker consumes, an earlier attempt, the only queue that the task is known
-   to use, the route of the application.
+   to use, the route of the application; none of these if the worker is known not to consume it.
 """
 
 from __future__ import annotations
@@ -103,16 +104,21 @@ class Naming:
             attempt.kind not in self._by_exchange or self._consumers.may_consume(worker, queue)
         ):
             return queue
+        fitting = attempt.fitting
+        consumed = [each for each in fitting or () if self._consumers.may_consume(worker, each)]
+        if len(consumed) == 1:
+            return consumed[0]
         only = self._consumers.only_queue(worker)
-        if only is not None or queue is not None:
+        if only is not None or queue is not None or fitting is not None:
             return only or UNKNOWN
         for older in attempt.chain():
-            if older.queue is not None and older.name == attempt.name:
-                return older.queue
+            earlier = older.queue if older.name == attempt.name else None
+            if earlier is not None and self._consumers.may_consume(worker, earlier):
+                return earlier
         usual = self._queue_of.get(attempt.name or UNKNOWN)
-        if usual is not None:
-            return usual if isinstance(usual, str) else UNKNOWN
-        return self._route(attempt)
+        if usual is None:
+            return self._route(attempt)
+        return usual if isinstance(usual, str) and self._consumers.may_consume(worker, usual) else UNKNOWN
 
     def _route(self, attempt: Attempt) -> str:
         """The queue that the application intends for the task, unless its worker is known not to consume that.

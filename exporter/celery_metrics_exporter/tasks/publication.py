@@ -20,6 +20,9 @@ from celery_metrics_exporter.labels import queue_label
 #: ``kombu/transport/native_delayed_delivery.py`` (``calculate_routing_key``): 28 bits, then the key of the queue.
 _DELAYED: Final = re.compile(r"(?:[01]\.){28}(.+)", re.DOTALL)
 
+#: Queues of one publication among which its worker decides.
+MAX_FITTING: Final = 100
+
 
 class Bindings(Protocol):
     """To which queues, by their labels, exchanges deliver."""
@@ -30,22 +33,32 @@ class Bindings(Protocol):
     def delayed_queues(self, key: str) -> AbstractSet[str]:
         """The queues to which a delayed message goes whose routing key was this before its delay."""
 
-
-def routed(event: TaskSent, bindings: Bindings) -> TaskSent:
-    """The event with the queue to which its message went, null if that cannot be told."""
-    queue = _queue(event, bindings)
-    return event if queue == event.queue else replace(event, queue=queue)
+    def are_known_without(self, queue: str, exchange: str) -> bool:
+        """Whether the bindings of this queue are known, and none is to this exchange."""
 
 
-def _queue(event: TaskSent, bindings: Bindings) -> str | None:
+def routed(event: TaskSent, bindings: Bindings) -> tuple[TaskSent, frozenset[str] | None]:
+    """The event with the queue to which its message went, null if that cannot be told.
+
+    Returns:
+        The event, and the queues to which the message may have gone, if there are several: for ``Attempt.fitting``.
+    """
+    queue, fitting = _queue(event, bindings)
+    return event if queue == event.queue else replace(event, queue=queue), fitting
+
+
+def _queue(event: TaskSent, bindings: Bindings) -> tuple[str | None, frozenset[str] | None]:
     key = event.routing_key or ""
     claimed = None if event.queue is None else queue_label(event.queue)
     if not event.exchange:  # the default exchange delivers to the queue of this name
-        return key or claimed
+        return key or claimed, None
     delayed = _DELAYED.fullmatch(key)
     found = bindings.queues(event.exchange, key) if delayed is None else bindings.delayed_queues(delayed[1])
     if delayed is not None and (not found or delayed[1] in found):
-        return delayed[1]  # by Celery's default the key of a queue is its name
-    if claimed in found or not found:
-        return claimed
-    return next(iter(found)) if len(found) == 1 else None
+        return delayed[1], None  # by Celery's default the key of a queue is its name
+    if not found:
+        cannot = claimed is not None and bindings.are_known_without(claimed, event.exchange)
+        return (None, frozenset()) if cannot else (claimed, None)
+    if len(found) == 1:
+        return next(iter(found)), None
+    return claimed if claimed in found else None, frozenset(found if len(found) <= MAX_FITTING else ())

@@ -26,11 +26,13 @@ class Bindings:
         self._patterns: dict[str, dict[tuple[str, ...], set[str]]] = {}
         self._topic_keys: dict[str, set[str]] = {}  # of all topic exchanges together
         self._all: dict[str, set[str]] = {}
+        self._exchanges: dict[str, set[str]] = {}  # by queue
         for binding in bindings:
             self._add(binding)
 
     def _add(self, binding: Binding) -> None:
         exchange, key, queue = binding.exchange, binding.key, queue_label(binding.queue)
+        self._exchanges.setdefault(queue, set()).add(exchange)
         if binding.kind == "fanout":
             self._all.setdefault(exchange, set()).add(queue)
         elif binding.kind != "topic":
@@ -51,6 +53,11 @@ class Bindings:
             if _fits(pattern, key):
                 found |= queues
         return found
+
+    def are_known_without(self, queue: str, exchange: str) -> bool:
+        """Whether the bindings of this queue are known, and none is to this exchange."""
+        exchanges = self._exchanges.get(queue)
+        return exchanges is not None and exchange not in exchanges
 
     def delayed_queues(self, key: str) -> set[str]:
         """The queues to which a delayed message goes whose routing key was this before its delay."""

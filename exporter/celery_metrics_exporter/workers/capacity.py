@@ -6,8 +6,9 @@ that is busy (solo pool) or stopped answers late or never; its last answers stay
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from celery_metrics_exporter.facts import Binding, WorkerFacts
@@ -15,11 +16,15 @@ from celery_metrics_exporter.labels import has_shared_label, is_shared_label, qu
 
 #: Answers are valid this long.
 ANSWER_TTL_SECONDS: Final = 600.0
+#: Most bindings that are kept of workers that share a name.
+MAX_BINDINGS: Final = 10_000
 
 
 @dataclass(slots=True)
 class Capacity:
     """The last answers of one worker; None without a valid one.
+
+    Answers do not tell which of several workers of one name they are from. So the queues of all of them are kept.
 
     Attributes:
         pool_size: tasks that it can run at once.
@@ -29,6 +34,8 @@ class Capacity:
         cut: it consumes more queues than those of ``queues``.
         own_queues: names of those among them that it has for itself, which share a label with those of other workers.
         bindings: of its queues.
+        told_twice_at: when two workers of this name last told of their queues.
+        differed_at: when their queues last differed.
     """
 
     pool_size: int | None = None
@@ -40,13 +47,19 @@ class Capacity:
     bindings: tuple[Binding, ...] = ()
     stats_at: float = 0.0  # monotonic
     queues_at: float = 0.0
+    told_twice_at: float = -math.inf
+    differed_at: float = -math.inf
+    _told_at: dict[str, float] = field(default_factory=dict)  # by queue
 
-    @property
-    def all_queues(self) -> tuple[str, ...] | None:
-        """Every queue that it consumes; None where that is not known."""
-        return None if self.cut else self.queues
+    def told_by_all(self, *, shared: bool) -> bool:
+        """Whether every worker of its name, which several may share, has told what it consumes, as far as is known."""
+        return self.queues is not None and not self.cut and (not shared or self.told_twice_at > -math.inf)
 
-    def apply(self, facts: WorkerFacts, now: float, *, room: int, series: int) -> int:
+    def certain_queues(self, *, shared: bool) -> tuple[str, ...] | None:
+        """The queues that every worker of its name consumes; None if that is not known, or if they differ."""
+        return self.queues if self.told_by_all(shared=shared) and self.differed_at == -math.inf else None
+
+    def apply(self, facts: WorkerFacts, now: float, *, room: int, series: int, shared: bool = False) -> int:
         """Take an answer; what it does not contain stays as it is.
 
         Args:
@@ -54,6 +67,7 @@ class Capacity:
             now: monotonic.
             room: most queues that are kept.
             series: most of them that are shown.
+            shared: several workers have its name.
 
         Returns:
             The number of queues that are not shown for lack of room.
@@ -61,29 +75,51 @@ class Capacity:
         if facts.pool_size is not None or facts.prefetch_limit is not None:
             self.pool_size, self.prefetch_limit, self.stats_at = facts.pool_size, facts.prefetch_limit, now
         if facts.queues is not None:
-            queues = tuple(dict.fromkeys(map(queue_label, facts.queues)))
+            own = tuple(name for name in facts.queues if has_shared_label(name))
+            told = dict.fromkeys(map(queue_label, facts.queues), now)
+            if facts.answered_twice:
+                self.told_twice_at = now
+            if shared or self.told_twice_at > -math.inf:
+                kept = {queue: at for queue, at in self._told_at.items() if _is_valid(at, now)}
+                if kept and kept.keys() != told.keys():
+                    self.differed_at = now
+                told = kept | told
+                own = tuple(dict.fromkeys((*self.own_queues, *own)))[:room]
+                self.bindings = tuple(dict.fromkeys((*self.bindings, *facts.bindings)))[:MAX_BINDINGS]
+            else:
+                self.differed_at = -math.inf
+                self.bindings = facts.bindings
+            queues = tuple(told)
             self.queues, self.queues_at, self.cut = queues[:room], now, len(queues) > room
+            self._told_at = {queue: told[queue] for queue in self.queues}
             self.shown = min(len(self.queues), series)
-            self.bindings = facts.bindings
-            self.own_queues = tuple(name for name in facts.queues if has_shared_label(name))
+            self.own_queues = own
             return len(queues) - self.shown
         return 0
 
     def expire(self, now: float) -> None:
         """Forget answers that are too old."""
-        if now - self.stats_at > ANSWER_TTL_SECONDS:
+        if not _is_valid(self.stats_at, now):
             self.pool_size = self.prefetch_limit = None
-        if now - self.queues_at > ANSWER_TTL_SECONDS:
+        if not _is_valid(self.told_twice_at, now):
+            self.told_twice_at = -math.inf
+        if not _is_valid(self.differed_at, now):
+            self.differed_at = -math.inf
+        if not _is_valid(self.queues_at, now):
             self.queues, self.shown, self.cut = None, 0, False
             self.own_queues = ()
             self.bindings = ()
+            self._told_at = {}
 
-    @property
-    def only_queue(self) -> str | None:
+    def only_queue(self, *, shared: bool = False) -> str | None:
         """The queue that it consumes, if it is exactly one; one that it has for itself does not count beside others."""
-        queues = self.all_queues or ()
+        queues = self.certain_queues(shared=shared) or ()
         named = [queue for queue in queues if not is_shared_label(queue)] or queues
         return named[0] if len(named) == 1 else None
+
+
+def _is_valid(at: float, now: float) -> bool:
+    return now - at <= ANSWER_TTL_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,21 +110,23 @@ class Roster:
     def apply_inspection(self, facts: WorkerFacts) -> None:
         """Take what a worker answered, which is a sign of life too."""
         worker = self.touch(facts.worker)
-        if facts.queues is not None and facts.bindings != worker.capacity.bindings:
-            self._bindings = None
+        if facts.answered_twice:
+            worker.share_name()
         capacity, maximum = worker.capacity, self._limit.maximum
+        bindings = capacity.bindings
         others = self._queues - len(capacity.queues or ()), self._shown - capacity.shown
         surplus = capacity.apply(
             facts,
             worker.heard,
             room=max(0, KNOWN_FOR_EACH_SHOWN * maximum - others[0]),
             series=max(0, maximum - others[1]),
+            shared=worker.shares_its_name,
         )
+        if capacity.bindings != bindings:
+            self._bindings = None
         self._queues, self._shown = others[0] + len(capacity.queues or ()), others[1] + capacity.shown
         for _ in range(surplus):
             self._limit.admits(_CONSUMED, self._limit.maximum)
-        if facts.answered_twice:
-            worker.share_name()
         if facts.events_enabled is not None:
             worker.note_events(enabled=facts.events_enabled)
         if facts.events_were_on is False:
@@ -133,12 +135,12 @@ class Roster:
     def only_queue(self, name: str | None) -> str | None:
         """The queue that this worker consumes, if it is known to consume exactly one."""
         worker = self._workers.get(name or "")
-        return None if worker is None else worker.capacity.only_queue
+        return None if worker is None else worker.capacity.only_queue(shared=worker.shares_its_name)
 
     def may_consume(self, name: str | None, queue: str) -> bool:
         """Whether this worker may have a task from this queue: false if it is known not to consume it."""
         worker = self._workers.get(name or "")
-        queues = None if worker is None else worker.capacity.all_queues
+        queues = None if worker is None else worker.capacity.certain_queues(shared=worker.shares_its_name)
         return queues is None or queue in queues
 
     @property
@@ -171,7 +173,7 @@ class Roster:
 
     def all_told_queues(self) -> bool:
         """Whether every worker that is up has told what it consumes, so that a queue of none has no workers."""
-        return all(worker.capacity.all_queues is not None for worker in self._alive())
+        return all(worker.capacity.told_by_all(shared=worker.shares_its_name) for worker in self._alive())
 
     def all_send_events(self) -> bool:
         """Whether no worker that is up is known to send no task events."""
