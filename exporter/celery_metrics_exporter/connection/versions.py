@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import kombu
 import redis
-from celery.bin import base
 from celery.events.event import get_exchange
 from celery.signals import user_preload_options
 from kombu import Queue
@@ -37,6 +36,8 @@ def deliver_preload_options(app: Any, given: Mapping[str, Any]) -> None:
     Since 5.7 it does (celery/bin/base.py, ``consume_preload_options``); before, each of its commands sends the signal
     by itself (``handle_preload_options`` there).
     """
+    from celery.bin import base  # noqa: PLC0415 - 2 MB that only Celery's command line has loaded already
+
     names = [option.name for option in app.user_options.get("preload", ())]
     if names and not hasattr(base, "consume_preload_options"):
         options = {name: given[name] for name in names}
