@@ -20,6 +20,7 @@ from benchmarks.load import scraped, sustained
 from benchmarks.render import section
 from benchmarks.results import Result, write
 from benchmarks.scrapes import measure as scrapes
+from benchmarks.scrapes import memory
 from benchmarks.settings import Settings
 from tests.integration.servers import why_missing
 
@@ -32,6 +33,7 @@ BENCHMARKS: Final[Mapping[str, tuple[Callable[[Settings], Result], tuple[str, ..
     **{f"sustained-{size}": (partial(sustained.measure, size), ("valkey",)) for size in (24, 3)},
     "scraped": (scraped.measure, ("valkey",)),
     **{f"scrapes-{series}": (partial(scrapes.measure, series), ()) for series in scrapes.SIZES},
+    "scrape-memory": (memory.measure, ()),
     "in-flight": (in_flight.measure, ()),
     "sampling": (sampling.measure, ("valkey", "rabbitmq")),
 }

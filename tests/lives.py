@@ -26,6 +26,9 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "revoked": ("revoked",),
     "ignored": (),
 }
+#: The endings of attempts that may run on other workers too; a replacement ends one of several executions, and nothing
+#: tells which.
+SPREAD = ("succeeded", "failed", "hard time limit", "retried", "terminated")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Attempt:
     worker: str
     delivered: int  # deliveries, all but the last given back with Reject(requeue=True)
     ending: str  # of ENDINGS, or "retried"
+    also: tuple[str, ...] = ()  # workers that run the message too, and succeed
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,9 @@ class Told:
     sender: str
     event: dict[str, Any]
     counts: tuple[tuple[str, str, str], ...]  # (counter, task, queue)
-    outcome_of: tuple[str, int] | None = None  # of several outcomes of an attempt only the first counts
+    outcome_of: tuple[str, int, str] | None = (
+        None  # of several outcomes of an execution only the first counts
+    )
     waits: dict[str, float] = field(default_factory=dict)  # histogram -> seconds, where its start is observed
     after: Told | None = None  # what always arrives before it
 
@@ -91,35 +97,46 @@ def _tell_attempt(life: Life, number: int, clock: count[int]) -> Iterable[Told]:
         event = task(
             "revoked", life.uuid, next(clock), worker=attempt.worker, terminated=False, expired=False
         )
-        yield Told(attempt.worker, event, (("revoked revoked", *labels),), (life.uuid, number))
+        yield Told(
+            attempt.worker, event, (("revoked revoked", *labels),), (life.uuid, number, attempt.worker)
+        )
         return
-    for delivery in range(attempt.delivered):
+
+    def start(worker: str) -> Iterable[Told]:
         fetched = next(clock)
-        event = received(life.uuid, fetched, worker=attempt.worker, **identity)
-        yield Told(attempt.worker, event, (("received", *labels),))
+        event = received(life.uuid, fetched, worker=worker, **identity)
+        yield Told(worker, event, (("received", *labels),))
         started = next(clock)
         waits = {"queue_wait": float(started - published), "prefetch_wait": float(started - fetched)}
-        event = task("started", life.uuid, started, worker=attempt.worker)
-        yield Told(attempt.worker, event, (("started", *labels),), waits=waits)
+        yield Told(
+            worker, task("started", life.uuid, started, worker=worker), (("started", *labels),), waits=waits
+        )
+
+    for delivery in range(attempt.delivered):
+        yield from start(attempt.worker)
         if delivery < attempt.delivered - 1:
             event = task("rejected", life.uuid, next(clock), worker=attempt.worker, requeue=True)
             yield Told(attempt.worker, event, (("rejected true", *labels),))
+    for worker in attempt.also:
+        yield from start(worker)
     kinds = ("retried",) if attempt.ending == "retried" else ENDINGS[attempt.ending]
     for kind in kinds:
-        yield _outcome(life.uuid, number, attempt, kind, next(clock))
+        yield _outcome(life.uuid, number, attempt, attempt.worker, kind, next(clock))
+    for worker in attempt.also:
+        yield _outcome(life.uuid, number, attempt, worker, "succeeded", next(clock))
 
 
-def _outcome(uuid: str, number: int, attempt: Attempt, kind: str, at: int) -> Told:
+def _outcome(uuid: str, number: int, attempt: Attempt, worker: str, kind: str, at: int) -> Told:
     labels = (attempt.name, attempt.queue)
     if kind == "rejected":
-        event = task(kind, uuid, at, worker=attempt.worker, requeue=False)
-        return Told(attempt.worker, event, (("rejected false", *labels),))
+        event = task(kind, uuid, at, worker=worker, requeue=False)
+        return Told(worker, event, (("rejected false", *labels),))
     more: dict[str, Any] = {"runtime": 1.0} if kind == "succeeded" else {}
     counter = kind
     if kind == "revoked":
         more, counter = {"terminated": True}, "revoked terminated"
-    event = task(kind, uuid, at, worker=attempt.worker, **more)
-    return Told(attempt.worker, event, ((counter, *labels),), (uuid, number))
+    event = task(kind, uuid, at, worker=worker, **more)
+    return Told(worker, event, ((counter, *labels),), (uuid, number, worker))
 
 
 def expected_counts(told: Iterable[Told]) -> Counter[tuple[str, str, str]]:
@@ -148,7 +165,12 @@ def lives(draw: st.DrawFn, *, most: int = 6) -> list[Life]:
         queue = draw(_one_of(("fast", "slow")))
         worker = draw(_one_of(("w@h", "x@h")))
         delivered = 1 if ending == "hard time limit" else 1 + draw(_up_to(1))
-        return Attempt(name, queue, retries, worker, delivered, ending)
+        # Each has workers of its own: two outcomes on one cannot be told apart when their starts are missing.
+        also = tuple(
+            f"{name}{retries}{letter}@h"
+            for letter in draw(_one_of(("", "", "y", "yz" if not retries else "y")))
+        )
+        return Attempt(name, queue, retries, worker, delivered, ending, also if ending in SPREAD else ())
 
     made = []
     for number in range(1 + draw(_up_to(most - 1))):
@@ -158,7 +180,7 @@ def lives(draw: st.DrawFn, *, most: int = 6) -> list[Life]:
         endings = sorted(ENDINGS.keys() - ({"hard time limit"} if attempts else set()))
         attempts.append(attempt(name, len(attempts), draw(_one_of(tuple(endings)))))
         if attempts[-1].ending == "ignored" and draw(_up_to(1)):  # Task.replace
-            attempts.append(attempt("replacement", attempts[-1].retries, "succeeded"))
+            attempts.append(attempt("replacement", 0, "succeeded"))
         made.append(Life(f"uuid-{number}", tuple(attempts)))
     return made
 

@@ -1,5 +1,6 @@
 """Whatever is sent, what is kept has a limit, and finding room stays cheap."""
 
+import threading
 import tracemalloc
 from itertools import count
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from celery_metrics_exporter.tasks import attribution
 from celery_metrics_exporter.tasks.attempt import MAX_PAST
-from celery_metrics_exporter.tasks.matching import MAX_CHAIN
+from celery_metrics_exporter.tasks.matching import MAX_CHAIN, MAX_EXECUTIONS
 from tests.pipeline import Bench, received, sent, task, worker_event
 
 
@@ -52,24 +53,39 @@ def test_one_uuid_with_any_attempts() -> None:
         bench.feed(sent(at=next(at), retries=turn, parent_id="u" if turn % 2 else None))
     bench.wait(3)
     chain = attempts(bench)["u"]
-    assert len(chain) <= MAX_CHAIN
+    assert len(chain) <= 6 * MAX_CHAIN  # for each of the workers, and for what is only published
     running = set(bench.pipeline._tasks._running.snapshot())
     assert running <= set(chain)
 
 
 def test_a_redelivered_message_takes_no_time() -> None:
-    """Thousands of starts of one task in one message are no reason to stand still."""
+    """Thousands of starts of one task in one message are no reason to stand still, nor are thousands of workers."""
     bench = Bench()
     bench.feed([task("started", at=n / 1000) for n in range(20_000)])
-    assert len(attempts(bench)["u"][0].past) == MAX_PAST
+    assert len(attempts(bench)["u"]) == MAX_CHAIN
+    bench.feed([task("started", at=n / 1000, worker=f"w{n}@h") for n in range(3 * MAX_EXECUTIONS)])
+    assert len(attempts(bench)["u"]) == MAX_EXECUTIONS
+    assert len(bench.pipeline.sources.tasks.running()) == MAX_EXECUTIONS
+
+
+def test_a_task_that_many_workers_had_is_freed_in_any_thread() -> None:
+    """The stack of a thread may be small (128 kB with musl)."""
+    bench = Bench(max_in_flight=1)
+    bench.feed([task("started", at=n / 1000, worker=f"w{n}@h") for n in range(MAX_EXECUTIONS)])
+    before = threading.stack_size(128 * 1024)
+    thread = threading.Thread(target=bench.feed, args=(sent("another"),))
+    thread.start()
+    threading.stack_size(before)
+    thread.join()
+    assert list(attempts(bench)) == ["another"]
 
 
 def test_attempts_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond the limit the oldest of them are counted at once, without a loss."""
+    """Beyond the limit all of them are counted at once, without a loss."""
     monkeypatch.setattr(attribution, "MAX_WAITING", 5)
     bench = Bench()
     bench.feed(*(received(f"v{n}") for n in range(9)))
-    assert bench.counts(queue="unknown") == {"received": 4}
+    assert bench.counts(queue="unknown") == {"received": 5}
     bench.wait(3)
     assert bench.counts(queue="unknown") == {"received": 9}
 

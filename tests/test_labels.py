@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celery_metrics_exporter.labels import MAX_LENGTH, SeriesLimit, clean, exception_class
+from celery_metrics_exporter.labels import (
+    MAX_LENGTH,
+    SeriesLimit,
+    clean,
+    exception_class,
+    is_shared_label,
+    queue_label,
+)
 
 FRAMES = ['  File "/a.py", line 1, in f', "    g()", '  File "/b.py", line 2, in g', "    x"]
 TRACEBACK = "\n".join(["Traceback (most recent call last):", *FRAMES, ""])
@@ -58,6 +65,8 @@ def test_every_name_can_be_encoded(name: str) -> None:
         ),
         ("None", TRACEBACK + "celery.exceptions.Retry: Retry in 3s", "Retry"),
         ("Retry(Retry(...), ConnectionError('no'), 2.0)", None, "ConnectionError"),
+        ("Retry(OSError('n'), 0)", None, "OSError"),
+        ("Retry('later')", TRACEBACK + "celery.exceptions.Retry: later", "Retry"),
         ("Retry(Retry(...), None, 0)", TRACEBACK + "celery.exceptions.Retry: Retry in 0s", "Retry"),
         ("reject requeue=False: no", TRACEBACK + "celery.exceptions.Reject: ('no', False)", "Reject"),
         ("odd: one", TRACEBACK + "shop.OddError: one", "OddError"),
@@ -74,6 +83,48 @@ def test_every_name_can_be_encoded(name: str) -> None:
 def test_exception_class(exception: str | None, traceback: str | None, expected: str | None) -> None:
     """The class comes from the repr, else from the line after the last frame, never with a message."""
     assert exception_class(exception, traceback) == (expected or "TimeLimitExceeded")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Retry in 0s: OSError('n')", "OSError"),
+        ("Retry in 2.5s: shop.errors.OutOfStock('Retry in 3s: x')", "OutOfStock"),
+        ("Retry at 2026-01-31 12:00:00.123456+00:00: KeyError('a: b')", "KeyError"),
+        ("Retry at 2026-01-31 12:00:00: KeyError", "KeyError"),
+        ("Retry in 0s", "Retry"),
+        ("Retry in 0s: <no class>", "Retry"),
+        ("later, please", "Retry"),
+    ],
+)
+@pytest.mark.parametrize("module", ["", "celery.exceptions."])
+@pytest.mark.parametrize("exception", ["None", "Retry", "Retry()", None])
+def test_the_text_of_a_retry_names_the_class(
+    exception: str | None, module: str, text: str, expected: str
+) -> None:
+    """Celery 4.4 and 5.0 name the exception nowhere else."""
+    assert exception_class(exception, f"{TRACEBACK}{module}Retry: {text}") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("bcast.0f8fad5b-d9cb-469f-a165-70867728950e", "bcast.*"),
+        ("news.0f8fad5b-d9cb-469f-a165-70867728950e", "news.*"),
+        ("a.b.0f8fad5b-d9cb-469f-a165-70867728950e", "a.b.*"),
+        ("celery@host.dq2", "*.dq2"),
+        ("celery", "celery"),
+        ("bcast", "bcast"),
+        ("0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e"),
+        ("bcast.0f8fad5b-d9cb-469f-a165-70867728950e.x", "bcast.0f8fad5b-d9cb-469f-a165-70867728950e.x"),
+        ("dq2", "dq2"),
+    ],
+)
+def test_queues_of_one_process_share_a_label(name: str, label: str) -> None:
+    """Those of Broadcast and worker_direct, and no other; the label of a label is itself."""
+    assert queue_label(name) == label
+    assert queue_label(label) == label
+    assert is_shared_label(label) == (name != label)
 
 
 @given(st.text(), st.text())

@@ -3,6 +3,8 @@
 import logging
 
 import pytest
+import redis
+from redis.sentinel import MasterNotFoundError
 
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.logs import OutageLog, ThrottledLog
@@ -76,6 +78,39 @@ def test_an_outage_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
         ("INFO", "can read again", {"broker": "b"}),
         ("WARNING", "cannot read", {"broker": "b", "error": "OSError: 3"}),
     ]
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "<a.B object at 0x7f{:010x}>",
+        "queue celeryev.5c0ad0b5-8a3c-4a4f-9a5d-{:012x}",
+        "<A(<b.C(x=<d at 0x{:x}>)>)>",
+        "id: {:024x}",
+    ],
+)
+def test_what_is_new_each_time_is_no_reason(caplog: pytest.LogCaptureFixture, new: str) -> None:
+    """Addresses of objects and ids of queues do not make a line of each attempt; the words around them do."""
+    caplog.set_level(logging.INFO, log.name)
+    outage = OutageLog(log, "cannot read")
+    for number in range(20):
+        outage.fail(OSError(f"refused {new.format(number)} here"))
+    outage.fail(ValueError(f"refused {new.format(1)} here"))
+    outage.fail(ValueError(f"refused {new.format(2)} there"))
+    assert len(lines(caplog)) == 3
+
+
+def test_an_error_with_objects_in_it() -> None:
+    """redis-py's message for Sentinels shows clients; what is left names the servers and what is wrong with each."""
+    sentinels = [redis.Redis(host="one.example", port=port, username="u", password="p") for port in (1, 2)]
+    error = MasterNotFoundError(
+        f"No master for 'x' : {sentinels[0]} - auth:Error, {sentinels[1]} - {object()}"
+    )
+    assert one_line(error) == (
+        "MasterNotFoundError: No master for 'x' : one.example:1 - auth:Error, one.example:2 - object"
+    )
+    assert one_line(ValueError("<a> < b")) == "ValueError: <a> < b"
+    assert "at 0x" not in one_line(ValueError("<" * 50_000 + "a at 0x1" + ">" * 50_000))
 
 
 def test_an_error_in_one_line() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import linear_regression
+from itertools import pairwise
+from statistics import median
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MEGABYTE: Final = 1e6
-#: Memory is flat when it grows by less than so many megabytes a minute over the second half.
-FLAT_MB_A_MINUTE: Final = 1.0
+#: Memory is flat when it grows by less than so many megabytes a minute ...
+FLAT_MB_A_MINUTE: Final = 0.5
+#: ... from one to the next of so many plateaus, each longer than the time between two cuts of the connections.
+PLATEAUS: Final = 6
 STOP_SECONDS: Final = 5.0
 
 
@@ -128,11 +131,20 @@ class Shutdown:
 
 
 def megabytes_a_minute(readings: Sequence[Reading]) -> float:
-    """The slope of the straight line that fits the memory best (least squares)."""
-    if len(readings) == 1:
+    """How fast the memory grows most of the time after the warm-up, which is the first quarter.
+
+    It is the median of the steps between the lowest readings of one plateau and of the next: pages lift the memory for
+    a moment, and a table that is made anew lifts it once, but a leak lifts every plateau.
+    """
+    warm = readings[len(readings) // 4 :]
+    size = len(warm) // PLATEAUS
+    if not size:
         return 0.0
-    moments = [reading.at for reading in readings]
-    return linear_regression(moments, [reading.rss for reading in readings]).slope * 60 / MEGABYTE
+    floors = [
+        min(each.rss for each in warm[start : start + size]) for start in range(0, PLATEAUS * size, size)
+    ]
+    minutes = (warm[-1].at - warm[0].at) / 60 / PLATEAUS
+    return median(after - before for before, after in pairwise(floors)) / MEGABYTE / minutes
 
 
 def grows(figures: Sequence[int]) -> bool:
@@ -147,13 +159,14 @@ def grows(figures: Sequence[int]) -> bool:
 
 def judge(readings: Sequence[Reading], shutdown: Shutdown) -> list[Finding]:
     """Say what held and what did not."""
-    half = readings[len(readings) // 2 :]
-    slope, last = megabytes_a_minute(half), readings[-1]
+    last = readings[-1]
+    warm = [reading.rss / MEGABYTE for reading in readings[len(readings) // 4 :]]
+    slope = megabytes_a_minute(readings)
     findings = [
         Finding(
             slope < FLAT_MB_A_MINUTE,
-            f"memory: {slope:+.2f} MB a minute over the second half ({half[0].rss / MEGABYTE:.1f} to "
-            f"{last.rss / MEGABYTE:.1f} MB; highest {max(reading.rss for reading in readings) / MEGABYTE:.1f} MB)",
+            f"memory: {slope:+.2f} MB a minute from plateau to plateau ({min(warm):.1f} to {max(warm):.1f} MB after "
+            f"warm-up, {warm[-1]:.1f} MB at last)",
         )
     ]
     for name, figures in (

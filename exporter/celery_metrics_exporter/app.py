@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
+from collections import Counter
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
@@ -26,12 +28,13 @@ from celery_metrics_exporter.control.probe import reaches
 from celery_metrics_exporter.control.remote import RemoteControl
 from celery_metrics_exporter.events.delivery_monitor import DeliveryMonitor
 from celery_metrics_exporter.events.stream_state import StreamState
-from celery_metrics_exporter.logs import Redaction, fields
+from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.pipeline import Declared, Pipeline
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.queues.sampler import Sampler
 from celery_metrics_exporter.receivers.choosing import receiver_for
 from celery_metrics_exporter.receivers.watchdog import PATIENCE_SECONDS, Watchdog
+from celery_metrics_exporter.redaction import Redaction
 from celery_metrics_exporter.status_page.survey import Survey
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.health import ExporterStatus
@@ -73,11 +76,12 @@ class Exporter:
         clock = Clock()
         broker = broker_of(config, app)
         plan = plan_of(broker.app) if config.app and config.app_tasks else TaskPlan()
-        redact = Redaction(broker.secrets)
+        redact = Redaction(broker.secrets).brief
         web_config = WebConfigFile(config.web_config_file) if serve and config.web_config_file else None
 
         schedule = _schedule(config, clock)
         stream = StreamState(clock, redact=redact, on_connected=schedule.wake)
+        connections_cut: Counter[str] = Counter()
         pipeline = Pipeline(
             config,
             stream,
@@ -86,6 +90,7 @@ class Exporter:
             libraries={"celery": str(celery.__version__), "kombu": str(kombu.__version__)},
             declared=_declared(broker, plan),
             web_config_holds=None if web_config is None else web_config.holds,
+            connections_cut=connections_cut,
         )
 
         receiver = _receiver(config, broker, stream, pipeline)
@@ -118,10 +123,9 @@ class Exporter:
         self._receiver = receiver
         self._sweeps = (monitor.sweep, pipeline.dispatcher.sweep, survey.sweep)
         self._stopping = threading.Event()
-        #: Gets an item when all is over. A signal handler may put one whatever it interrupts; an Event has a lock that
-        #: the interrupted thread itself may hold.
-        self._over: SimpleQueue[None] = SimpleQueue()
-        self._asked = False
+        #: Gets what happens: a signal's number, or None when the receiver has given up. A signal handler may put one
+        #: whatever it interrupts; an Event has a lock that the interrupted thread itself may hold.
+        self._happened: SimpleQueue[int | None] = SimpleQueue()
         activities: dict[str, _Activity | None] = {
             "remote control": control,
             "receiver": receiver,
@@ -136,12 +140,18 @@ class Exporter:
         )
         self._sweeping = threading.Thread(target=self._sweep, name="sweeper", daemon=True)
 
+        self._web_config = web_config
         self._telemetry_path = path = config.telemetry_path
         self._web: WebServer | None = None
         if serve:
             status = ExporterStatus(stream, (*self._threads, self._sweeping), survey.look)
             self._web = WebServer(
-                config.listen, self.registry, status, telemetry_path=path, config_file=web_config
+                config.listen,
+                self.registry,
+                status,
+                telemetry_path=path,
+                config_file=web_config,
+                cut=connections_cut,
             )
 
     @property
@@ -179,23 +189,33 @@ class Exporter:
         log.info("stopped")
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until the receiver gives up; returns the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
-        self.start()
-        self._over.get()
-        self.stop()
-        return 0 if self._asked else 1
+        """Run until SIGTERM or SIGINT, or until the receiver gives up; returns the exit code.
 
-    def _on_signal(self, *_: object) -> None:
-        self._asked = True
-        self._over.put(None)
+        SIGHUP reads the web configuration again, as Prometheus does; where we run in a terminal, that was closed.
+        """
+        in_terminal = sys.stdin.isatty()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda received, _: self._happened.put(received))
+        self.start()
+        while (received := self._happened.get()) == signal.SIGHUP and not in_terminal:
+            self._read_again()
+        if received is not None:
+            log.info("stopping", extra=fields(signal=signal.Signals(received).name))
+        self.stop()
+        return 1 if received is None else 0
+
+    def _read_again(self) -> None:
+        if self._web_config is None:
+            log.info("SIGHUP: there is no --web.config.file to read again; other settings need a restart")
+        else:
+            log.info("SIGHUP: the web configuration is read again; other settings need a restart")
+            self._web_config.renew()
 
     def _receive(self) -> None:
         try:
             self._receiver.run()
         finally:
-            self._over.put(None)
+            self._happened.put(None)
 
     def _sweep(self) -> None:
         while not self._stopping.wait(SWEEP_SECONDS):

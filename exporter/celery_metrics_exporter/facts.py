@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
+
+from celery_metrics_exporter.labels import queue_label
 
 #: The type of the events with which exporters probe their own subscriptions.
 PROBE: Final = "exporter-probe"
@@ -34,6 +36,24 @@ class QueueFacts:
     heads: tuple[str, ...] | None = None
     by_priority: Mapping[int, int] = field(default_factory=lambda: _NONE)
 
+    def plus(self, other: QueueFacts) -> QueueFacts:
+        """Both queues as one."""
+        priorities = self.by_priority.keys() | other.by_priority.keys()
+        return QueueFacts(
+            exists=self.exists or other.exists,
+            ready=self.ready + other.ready,
+            unacked=_sum(self.unacked, other.unacked),
+            consumers=_sum(self.consumers, other.consumers),
+            heads=None if self.heads is None or other.heads is None else self.heads + other.heads,
+            by_priority={
+                each: self.by_priority.get(each, 0) + other.by_priority.get(each, 0) for each in priorities
+            },
+        )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
 
 @dataclass(frozen=True, slots=True)
 class BrokerFacts:
@@ -45,6 +65,7 @@ class BrokerFacts:
         unacked: messages that workers hold, over all queues.
         oldest_unacked: when the oldest of them was delivered: epoch seconds by the clock of the worker that holds it.
         delayed: messages that the broker holds back until their eta or countdown.
+        forbidden: wanted queues whose numbers we lack the right to know.
     """
 
     queues: Mapping[str, QueueFacts]
@@ -52,6 +73,25 @@ class BrokerFacts:
     unacked: int | None = None
     oldest_unacked: float | None = None
     delayed: int | None = None
+    forbidden: tuple[str, ...] = ()
+
+    def by_label(self) -> BrokerFacts:
+        """The same with the queues that share a label as one, under that label."""
+        queues: dict[str, QueueFacts] = {}
+        for name, queue in self.queues.items():
+            label = queue_label(name)
+            queues[label] = queues[label].plus(queue) if label in queues else queue
+        return replace(self, queues=queues)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A queue gets messages of an exchange (of a kind: direct, topic, fanout, ...) with a key."""
+
+    queue: str
+    exchange: str
+    kind: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +103,17 @@ class WorkerFacts:
         pool_size: tasks that the worker can run at once.
         prefetch_limit: most messages that it holds; 0 is unlimited.
         queues: names of all queues that it consumes.
+        bindings: of these queues, as far as the worker declares them.
         events_enabled: whether it sends task events from now on.
         events_were_on: whether it did so before it was asked to.
+        answered_twice: whether another answer to the same command came under the same name.
     """
 
     worker: str
     pool_size: int | None = None
     prefetch_limit: int | None = None
     queues: tuple[str, ...] | None = None
+    bindings: tuple[Binding, ...] = ()
     events_enabled: bool | None = None
     events_were_on: bool | None = None
+    answered_twice: bool = False

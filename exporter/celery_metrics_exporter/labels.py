@@ -1,7 +1,8 @@
 """Sanitise label values, and name exception classes.
 
 Everybody who may publish to the broker chooses names of tasks, queues and workers. A lone surrogate would break the
-encoding of a whole scrape; a name of a megabyte would be repeated in each of its lines.
+encoding of a whole scrape; a name of a megabyte would be repeated in each of its lines. Queues that each process has
+for itself share one label, or each restart would leave its own series behind.
 """
 
 from __future__ import annotations
@@ -23,10 +24,22 @@ _REPR: Final = re.compile(rf"{_DOTTED}(?=\(|$)")
 _ANGLED: Final = re.compile(rf"<{_DOTTED}(?=[\s:(>])")
 # Such as "project.errors.OutOfStock: x", or "KeyError" alone.
 _LINE: Final = re.compile(rf"{_DOTTED}(?=:|$)")
-# The repr of a retry in a threads or solo pool begins so; the repr of the exception follows, or None.
-_RETRY: Final = "Retry(Retry(...), "
+# The repr of a retry begins so, and its text as below (``celery/exceptions.py``, ``Retry``): "Retry in 3s: OSError()",
+# "Retry at 2026-01-31 12:00:00+00:00: OSError()". The repr of the exception follows, if there is one.
+_RETRY: Final = re.compile(r"Retry\((?:Retry\(\.\.\.\), )?(?=[^\W\d])")
+_RETRY_TEXT: Final = re.compile(r"Retry (?:in \S+s|at .{1,64}?): ")
 # Not classes that a task raised: wrappers of pools, and the end of the repr of a retry without an exception.
 _NO_CLASS: Final = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
+
+
+_UNREGISTERED: Final = re.compile(r"NotRegistered\((['\"])([^'\"\\]{1,500})\1\)")
+# Queues of one process each: ``kombu/common.py`` (``Broadcast``: "bcast.<uuid>", or "<queue>.<uuid>" if ``unique``) and
+# ``celery/utils/nodenames.py`` (``worker_direct``: "<nodename>.dq2").
+_UUID: Final = re.compile(r"\.[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+_DIRECT: Final = ".dq2"
+#: Ends the label of such queues, as in ``bcast.*``; the whole label of ``worker_direct`` queues.
+_ANY: Final = ".*"
+_ANY_DIRECT: Final = "*.dq2"
 
 
 class SeriesLimit:
@@ -56,6 +69,24 @@ def clean(value: str) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", value[:MAX_LENGTH]) or UNKNOWN
 
 
+def queue_label(name: str) -> str:
+    """The label of a queue: its name, or ``bcast.*``, ``<name>.*`` or ``*.dq2`` for those of one process each."""
+    if name.endswith(_DIRECT):
+        return _ANY_DIRECT
+    found = _UUID.search(name)
+    return name if found is None or not found.start() else name[: found.start()] + _ANY
+
+
+def has_shared_label(name: str) -> bool:
+    """Whether this is the name of a queue that one process has for itself."""
+    return queue_label(name) != name
+
+
+def is_shared_label(label: str) -> bool:
+    """Whether this is the label of all queues of a kind that each process has for itself; no queue has this name."""
+    return label == _ANY_DIRECT or label.endswith(_ANY)
+
+
 def exception_class(exception: str | None, traceback: str | None) -> str:
     """The class name of the exception in a task-failed or task-retried event, never its message.
 
@@ -67,16 +98,38 @@ def exception_class(exception: str | None, traceback: str | None) -> str:
     Returns:
         The class name without its module, or ``unknown``.
     """
-    return (
-        _class(exception, _REPR)
-        or _class(_exception_line(traceback), _LINE)
-        or _class(exception, _ANGLED)
-        or UNKNOWN
-    )
+    found = _class(exception, _REPR)
+    if found is not None and found != "Retry":
+        return found
+    line = _exception_line(traceback)
+    return _retried_class(line) or found or _class(line, _LINE) or _class(exception, _ANGLED) or UNKNOWN
+
+
+def unregistered_task(exception: str | None, traceback: str | None) -> str | None:
+    """The name of a task that its worker does not know, from its task-failed, the only event of it, which has no other.
+
+    ``celery/worker/consumer/consumer.py`` (``on_unknown_task``) sends the exception alone; one that a task raised has a
+    traceback, and may name any task.
+    """
+    found = _UNREGISTERED.fullmatch(exception) if exception and traceback is None else None
+    return None if found is None else found[2]
+
+
+def _retried_class(line: str | None) -> str | None:
+    """The class that the text of a ``Retry`` quotes; Celery 4.4 and 5.0 name it nowhere else."""
+    named = _LINE.match(line) if line else None
+    if line is None or named is None or named[1] != "Retry":
+        return None
+    quoted = _RETRY_TEXT.match(line, named.end() + len(": "))
+    return None if quoted is None else _class(line[quoted.end() :], _REPR)
 
 
 def _class(text: str | None, pattern: re.Pattern[str]) -> str | None:
-    found = pattern.match(text.removeprefix(_RETRY)[:MAX_LENGTH].strip()) if text else None
+    if not text:
+        return None
+    retry = _RETRY.match(text)
+    start = retry.end() if retry else 0
+    found = pattern.match(text[start : start + MAX_LENGTH].strip())
     if found is None or found[1] in _NO_CLASS or not found[1].isidentifier():  # \w matches more, such as "½"
         return None
     return clean(found[1])

@@ -17,45 +17,23 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final
-from urllib.parse import quote
 
 from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.redaction import SHORT, Redaction
 
-MASK: Final = "***"
 _OWN: Final = "celery_metrics_exporter"
-_SHORT: Final = 4
 #: Shortest time between two lines of one kind that a stranger can cause ...
 THROTTLE_SECONDS: Final = 60.0
 #: ... and the longest text of a stranger that they show.
 MAX_SHOWN: Final = 200
+#: A UUID, or an id of MongoDB's client.
+_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{24}\b")
 _BARE: Final = re.compile(r"[^\s\"=\\]+")
 
 
 def fields(**values: object) -> dict[str, object]:
     """The ``extra`` argument of a logger's methods that adds ``name=value`` to the line for each of these."""
     return {"fields": values}
-
-
-class Redaction:
-    """Replaces secrets in a text by ``***``, in all forms in which libraries write them. Thread-safe.
-
-    A secret of less than four characters is replaced only where it stands alone, not within a word.
-    """
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: frozenset[str] = frozenset()
-        self.add(secrets)
-
-    def add(self, secrets: Iterable[str]) -> None:
-        """Hide these secrets too from now on."""
-        self._secrets |= {form for secret in secrets if secret for form in _forms(secret)}
-        longest_first = sorted(self._secrets, key=len, reverse=True)
-        # Without secrets: what matches nowhere.
-        self._pattern = re.compile("|".join(map(_pattern, longest_first)) or r"(?!)")
-
-    def __call__(self, text: str) -> str:
-        """The text with every secret replaced."""
-        return self._pattern.sub(MASK, text)
 
 
 def configure(level: str, form: str, redaction: Redaction, *, alone: bool = False) -> None:
@@ -82,6 +60,7 @@ def configure(level: str, form: str, redaction: Redaction, *, alone: bool = Fals
     logging.getLogger(_OWN).setLevel(level.upper())
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
+    sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_uncaught_in_thread
 
 
@@ -122,7 +101,11 @@ class ThrottledLog:
 
 
 class OutageLog:
-    """Warns when something fails, again when the reason changes, and says when it works again."""
+    """Warns when something fails, again when the reason changes, and says when it works again.
+
+    The reason is the error's class and text, without what is new each time: addresses of objects, and ids such as those
+    in the names of our queues.
+    """
 
     def __init__(
         self, log: logging.Logger, failing: str, working: str | None = None, **details: object
@@ -132,22 +115,23 @@ class OutageLog:
         self._failing = failing
         self._working = working
         self._details = details
-        self._last_error: str | None = None
+        self._last_reason: str | None = None
 
     def fail(self, error: Exception) -> None:
         """Log the error, unless it is the same as last time."""
         text = one_line(error)
-        if text == self._last_error:
+        reason = _ID.sub("", text)
+        if reason == self._last_reason:
             self._log.debug("still %s", self._failing, exc_info=error)
             return
-        self._last_error = text
+        self._last_reason = reason
         self._log.warning(self._failing, extra=fields(**self._details, error=text))
 
     def recover(self) -> None:
         """Note that it works, for the first time or again."""
-        if self._last_error is not None and self._working is not None:
+        if self._last_reason is not None and self._working is not None:
             self._log.info(self._working, extra=fields(**self._details))
-        self._last_error = None
+        self._last_reason = None
 
 
 class _Formatter(logging.Formatter):
@@ -167,7 +151,9 @@ class _Formatter(logging.Formatter):
         }
         extra = getattr(record, "fields", None)
         for name, value in (extra if isinstance(extra, dict) else {}).items():
-            entry.setdefault(str(name), self._shown(value))
+            entry.setdefault(
+                str(name), self._shown(value, self.redaction.brief if name == "error" else self.redaction)
+            )
         if record.exc_info:
             entry["traceback"] = self.redaction(self.formatException(record.exc_info))
         if record.stack_info:
@@ -176,11 +162,12 @@ class _Formatter(logging.Formatter):
             return json.dumps(entry)
         return " ".join(f"{name}={_logfmt(value, quoted=name == 'msg')}" for name, value in entry.items())
 
-    def _shown(self, value: object) -> object:
+    def _shown(self, value: object, redact: Callable[[str], str]) -> object:
         text = str(value)
-        redacted = self.redaction(text)
+        redacted = redact(text)
         plain = isinstance(value, bool | int | float) or value is None
-        return value if plain and redacted == text else redacted
+        # A small number is no password, whatever the password is.
+        return value if plain and (redacted == text or len(text) < SHORT) else redacted
 
 
 def _logfmt(value: object, *, quoted: bool) -> str:
@@ -208,24 +195,18 @@ def _message(record: logging.LogRecord) -> str:
         return f"{record.msg} {record.args!r}"
 
 
-def _forms(secret: str) -> set[str]:
-    escaped = {repr(secret)[1:-1], ascii(secret)[1:-1], json.dumps(secret)[1:-1]}
-    as_bytes = repr(secret.encode(errors="surrogatepass"))[2:-1]
-    encoded = {quote(secret.encode(errors="surrogatepass"), safe=safe) for safe in ("", "/")}
-    return {secret, as_bytes, *escaped, *encoded}
-
-
-def _pattern(secret: str) -> str:
-    # A traceback shows the repr of texts that may hold a repr: any number of backslashes may be added.
-    parts = re.split(r"""(\\+|['"])""", secret)
-    escapes = {"'": r"\\*'", '"': r'\\*"', "\\": r"\\+"}
-    pattern = "".join(escapes.get(part[:1], re.escape(part)) for part in parts)
-    return rf"(?<!\w){pattern}(?!\w)" if len(secret) < _SHORT else pattern
-
-
 def _log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     logging.getLogger(_OWN).critical(
         "the process ends after an unexpected error", exc_info=(kind, error, traceback)
+    )
+
+
+def _log_unraisable(args: sys.UnraisableHookArgs) -> None:
+    """What Python would write to stderr as it is, such as the error of a library's ``__del__``."""
+    error = args.exc_value
+    logging.getLogger(_OWN).warning(
+        "an error was ignored",
+        exc_info=None if error is None else (args.exc_type, error, args.exc_traceback),
     )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -71,6 +72,7 @@ class Pipeline:
         libraries: Mapping[str, str],
         declared: Declared,
         web_config_holds: Callable[[], bool] | None = None,
+        connections_cut: Counter[str] | None = None,
     ) -> None:
         """Args:
         config: what users set.
@@ -80,14 +82,13 @@ class Pipeline:
         libraries: versions of celery and kombu, for ``celery_exporter_build_info``.
         declared: what is known before the first event.
         web_config_holds: whether the current content of --web.config.file is in force; None without a file.
+        connections_cut: numbers of those that the port cut, by reason.
         """
         # A series with the time of creation for each counter would double the lines; Prometheus 2 does not read it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
         now = BatchClock(clock)
-        inflight = Inflight(now, max_tasks=config.max_in_flight)
         versions = {"version": __version__, "python": platform.python_version(), **libraries}
         limit = SeriesLimit(config.max_series)
-        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions)
         self._roster = roster = Roster(
             stream,
             clock,
@@ -96,6 +97,8 @@ class Pipeline:
             retention=config.worker_retention,
             limit=limit,
         )
+        inflight = Inflight(now, max_tasks=config.max_in_flight, may_consume=roster.may_consume)
+        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions)
         self._known = known = KnownQueues(
             clock,
             configured=(*config.queues, *declared.queues),
@@ -132,7 +135,9 @@ class Pipeline:
         handlers.on_sweep(known.sweep)
         self.dispatcher = Dispatcher(handlers, exporter, now)
         self.registry = CollectorRegistry()
-        serving = ServingCollector(web_config_holds)
+        serving = ServingCollector(
+            web_config_holds, Counter() if connections_cut is None else connections_cut
+        )
         self.registry.register(Guard((tasks, workers, queue, exporter, serving), clock))
         self.sources = Sources(
             subscription=stream,
@@ -159,10 +164,12 @@ class Pipeline:
         """The names of the queues to read. May be called from any thread."""
         with self.dispatcher.writing():
             self._known.note(self._movements.queues())
-            return self._known.wanted()
+            own = dict.fromkeys(filter(self._known.accepts, self._roster.own_queues()))
+            return (*self._known.wanted(), *own)
 
     def sampled(self, facts: BrokerFacts) -> None:
         """Take a sample of the broker. May be called from any thread."""
+        facts = facts.by_label()
         with self.dispatcher.writing():
             self._known.found(name for name, queue in facts.queues.items() if queue.exists)
             received = self._tasks.received_by_queue()

@@ -42,6 +42,7 @@ delivering = chosen("celery_exporter_receiver_delivering")
 reconnects = chosen("celery_exporter_receiver_reconnects_total")
 restarts = chosen("celery_exporter_receiver_restarts_total")
 disconnected = chosen("celery_exporter_receiver_disconnected_seconds_total")
+cut = chosen("celery_exporter_web_connections_cut_total")
 in_flight = chosen("celery_exporter_in_flight_tasks")
 evicted = chosen("celery_exporter_in_flight_evicted_total")
 overflowed = chosen("celery_exporter_series_overflowed_total")
@@ -281,6 +282,14 @@ SHEET = Sheet(
                 unit=PLAIN,
                 none="no exporter",
                 highest=1,
+                width=8,
+            ),
+            graph(
+                "Connections cut",
+                "Connections to its port per second that the exporter cut or could not accept, for lack of room.",
+                Query(per_second(cut, "reason"), "{{reason}}"),
+                unit=EVENTS_PER_SECOND,
+                none="no exporter",
                 width=8,
             ),
             graph(

@@ -125,6 +125,12 @@ SHEET = Sheet(
                     unit=PLAIN,
                     words=limits.yes_no("on", "OFF"),
                 ),
+                Column(
+                    title="Name",
+                    expr=f"1 - {highest(chosen('celery_worker_name_shared'), 'worker')}",
+                    unit=PLAIN,
+                    words=limits.yes_no("its own", "SHARED"),
+                ),
                 Facts(
                     expr=highest(info, "worker", "software", "version", "system"),
                     labels=(("software", "Software"), ("version", "Version"), ("system", "System")),

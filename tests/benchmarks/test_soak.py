@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_calm_run_is_good() -> None:
 @pytest.mark.parametrize(
     ("figure", "step", "words"),
     [
-        ("rss", 100_000, "memory: +1.20 MB a minute"),
+        ("rss", 1_000_000 // 12, "memory: +1.00 MB a minute"),
         ("threads", 1, "threads: 50 to 140 after warm-up"),
         ("files", 1, "file descriptors: "),
         ("leftovers", 1, "keys or queues on the broker: "),
@@ -89,10 +90,30 @@ def test_bad_end_is_found(changes: dict[str, object], words: str) -> None:
     assert complaint.startswith(words)
 
 
-def test_memory_that_slowly_falls_or_stands_still_is_flat() -> None:
-    """The slope is that of the line, in megabytes a minute."""
-    assert megabytes_a_minute(minutes(rss=-10_000)) == pytest.approx(-0.12)
-    assert megabytes_a_minute(minutes()) == 0
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("leak", [0, 1_000_000 // 12])
+def test_memory_is_judged_by_its_plateaus(seed: int, leak: int) -> None:
+    """Peaks of 30 MB at any time, and two steps of 4 MB, hide no leak of 1 MB a minute, and are none."""
+    random = Random(seed)
+    steps = random.sample(range(121), 2)
+    readings = [
+        replace(
+            each,
+            rss=each.rss
+            + sum(4_000_000 for step in steps if step < number)
+            + random.randrange(300_000)
+            + (random.random() < 0.7) * random.randrange(30_000_000),
+        )
+        for number, each in enumerate(minutes(rss=leak))
+    ]
+    assert [each.partition(":")[0] for each in complaints(readings)] == ["memory"] * bool(leak)
+
+
+def test_memory_that_warms_up_or_falls_is_flat() -> None:
+    """What happens in the first quarter does not count, and one reading tells nothing."""
+    falling = minutes(rss=-10_000)
+    assert complaints([replace(falling[0], rss=0), *falling[1:]]) == []
+    assert megabytes_a_minute(falling) == pytest.approx(-0.12, rel=0.1)
     assert megabytes_a_minute([CALM]) == 0
 
 

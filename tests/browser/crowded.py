@@ -101,7 +101,14 @@ def crowded(*, connected: bool = True) -> Snapshot:
             overflowed=(("celery_task_exceptions_total", 10**6), ("celery_queue", 9)),
         ),
         broker=BrokerView(up=False, error=NAMES[0]),
-        queues=Queues(shown=Top(queues, 10_000), waiting=10**9, abandoned=named, ageless=named, absent=named),
+        queues=Queues(
+            shown=Top(queues, 10_000),
+            waiting=10**9,
+            abandoned=named,
+            ageless=named,
+            absent=named,
+            forbidden=named,
+        ),
         workers=Workers(
             shown=Top(workers, 10_000),
             up=9000,

@@ -47,10 +47,13 @@ def test_every_option_has_its_variable_and_shows_it(option: click.Option) -> Non
 
 
 def test_every_option_is_named_after_its_setting() -> None:
-    """The fields of a part of Config carry the part's name; the broker's URL may come from a file too."""
+    """The fields of a part of Config carry the part's name; what may be secret may come from a file too."""
     parts = {"": Config, "broker_tls_": BrokerTls, "event_queue_": EventQueue}
     settings = {prefix + field.name for prefix, part in parts.items() for field in dataclasses.fields(part)}
-    assert {option.name for option in OPTIONS} == settings - {"tls", "event_queue"} | {"broker_url_file"}
+    assert {option.name for option in OPTIONS} == settings - {"tls", "event_queue"} | {
+        "broker_url_file",
+        "broker_transport_options_file",
+    }
 
 
 def test_defaults_that_are_shown_hold() -> None:
@@ -74,23 +77,27 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
     """All flags at once."""
     pem = tmp_path / "x.pem"
     pem.touch()
+    options = tmp_path / "options.yaml"
+    options.write_text("e: f\n")
     line = (
         "--broker-url amqps://host -A proj.celery:app --broker-transport-option a.b=1 "
-        "--broker-transport-option c=d --broker-tls-ca-file PEM --broker-tls-cert-file PEM "
+        "--broker-transport-option c=d --broker-transport-options-file OPTIONS "
+        "--broker-tls-ca-file PEM --broker-tls-cert-file PEM "
         "--broker-tls-key-file PEM --broker-tls-server-name name --broker-tls-verify "
         "--event-queue-prefix p --event-queue-ttl 5m --event-queue-expires 60 --no-event-queue-exclusive "
         "--event-queue-durable --event-exchange x --event-serializer json --event-routing-key task.# --receiver kombu "
-        "--no-enable-events --no-inspect-workers --inspect-interval 1m --no-remote-control --queue a --queue b "
+        "--no-enable-events --no-inspect-workers --inspect-interval 1m --no-remote-control --control-exchange y "
+        "--queue a --queue b "
         "--queue-include a* --queue-exclude b* --queue-exclude c* --queue-priorities --sample-interval 10s "
         "--management-url http://host:15672 --runtime-buckets 1,2,inf --wait-buckets 3 "
         "--worker-timeout 30s --worker-retention 2h "
         "--max-in-flight 5 --max-series 6 --web.listen-address :1 --web.listen-address [::1]:2 "
         "--web.telemetry-path /m --web.config.file PEM --log.level DEBUG --log.format json"
     )
-    assert config_of(*line.replace("PEM", str(pem)).split()) == Config(
+    assert config_of(*line.replace("PEM", str(pem)).replace("OPTIONS", str(options)).split()) == Config(
         broker_url="amqps://host",
         app="proj.celery:app",
-        transport_options={"a": {"b": 1}, "c": "d"},
+        transport_options={"a": {"b": 1}, "c": "d", "e": "f"},
         tls=BrokerTls(
             ca_file=str(pem), cert_file=str(pem), key_file=str(pem), server_name="name", verify=True
         ),
@@ -109,6 +116,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         inspect_workers=False,
         inspect_interval=60,
         remote_control=False,
+        control_exchange="y",
         queues=("a", "b"),
         queue_include=("a*",),
         queue_exclude=("b*", "c*"),
@@ -127,6 +135,26 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         log_level="debug",
         log_format="json",
     )
+
+
+def test_variables_hold_any_text_as_json(tmp_path: Path) -> None:
+    """What holds a blank or a comma is given as JSON, a secret option by a variable or a file."""
+    options = tmp_path / "options.json"
+    options.write_text('{"sentinel_kwargs": {"password": "a, b"}, "master_name": "x"}')
+    config = config_of(
+        CELERY_EXPORTER_BROKER_URL="sentinel://host",
+        CELERY_EXPORTER_BROKER_TRANSPORT_OPTION='{"a": "b c, d", "master_name": "main"}',
+        CELERY_EXPORTER_BROKER_TRANSPORT_OPTIONS_FILE=str(options),
+        CELERY_EXPORTER_QUEUE='["mail, slow", "a b"]',
+        CELERY_EXPORTER_CONTROL_EXCHANGE="shop",
+    )
+    assert config.transport_options == {
+        "sentinel_kwargs": {"password": "a, b"},
+        "master_name": "main",
+        "a": "b c, d",
+    }
+    assert config.queues == ("mail, slow", "a b")
+    assert config.control_exchange == "shop"
 
 
 def test_variables_reach_their_settings() -> None:

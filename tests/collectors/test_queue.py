@@ -225,3 +225,42 @@ def test_a_workers_only_queue_labels_its_tasks() -> None:
     bench.wait(3)
     assert bench.counts(queue="mail") == {"received": 1, "started": 1}
     assert bench.counts(queue="unknown") == {"received": 1, "started": 1}
+
+
+def test_queues_that_share_a_label_are_one() -> None:
+    """Their lengths and consumers are added up, the oldest message is the oldest of all."""
+    bench = Bench(queue_priorities=True)
+    own = [f"bcast.{number}f8fad5b-d9cb-469f-a165-70867728950e" for number in range(3)]
+    bench.feed(sent("a", -5, queue=own[0]))
+    bench.sample(
+        **{  # type: ignore[arg-type]  # no name of it is that of another argument
+            own[0]: QueueFacts(exists=True, ready=2, consumers=1, heads=("a",), by_priority={0: 2}),
+            own[1]: QueueFacts(exists=True, ready=1, consumers=1, heads=("b",), by_priority={0: 0, 3: 1}),
+            own[2]: QueueFacts(exists=False, ready=0, consumers=0, heads=(), by_priority={}),
+            "q": QueueFacts(exists=True, ready=4, unacked=1),
+        }
+    )
+    found = bench.samples("celery_queue_length", "celery_queue_consumers", "celery_queue_priority", OLDEST)
+    assert found == {
+        'celery_queue_length{queue="bcast.*"}': 3,
+        'celery_queue_length{queue="q"}': 4,
+        'celery_queue_consumers{queue="bcast.*"}': 2,
+        'celery_queue_priority_length{priority="0",queue="bcast.*"}': 2,
+        'celery_queue_priority_length{priority="3",queue="bcast.*"}': 1,
+        f'{OLDEST}{{queue="bcast.*"}}': T0 - 5,
+    }
+
+
+def test_what_is_not_known_of_one_is_not_known_of_all() -> None:
+    """A sum without a part would be wrong."""
+    bench = Bench()
+    bench.sample(
+        **{  # type: ignore[arg-type]  # no name of it is that of another argument
+            "a@h.dq2": QueueFacts(exists=True, ready=2, unacked=1, consumers=1),
+            "b@h.dq2": QueueFacts(exists=True, ready=1, unacked=3),
+        }
+    )
+    assert bench.samples("celery_queue_length", "celery_queue_consumers", "celery_queue_unacked") == {
+        'celery_queue_length{queue="*.dq2"}': 3,
+        'celery_queue_unacked_messages{queue="*.dq2"}': 4,
+    }

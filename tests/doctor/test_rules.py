@@ -13,7 +13,6 @@ from celery_metrics_exporter.doctor.buffers import judge as judge_buffers
 from celery_metrics_exporter.doctor.buffers import patience
 from celery_metrics_exporter.doctor.checks import CHECKS
 from celery_metrics_exporter.doctor.context import Context
-from celery_metrics_exporter.doctor.event_queue import judge as judge_queue
 from celery_metrics_exporter.doctor.network import addresses_of, with_database
 from celery_metrics_exporter.doctor.observed import LEFT_OUT, Observed
 from celery_metrics_exporter.doctor.permissions import (
@@ -29,34 +28,6 @@ from tests.status_page.test_missing import CASES
 
 DOCS = Path(__file__).parents[2] / "docs"
 MEGABYTE = 1024 * 1024
-
-
-@pytest.mark.parametrize(
-    ("version", "exclusive", "durable", "level"),
-    [
-        ("3.10.8", False, False, Level.OK),
-        ("3.12.14", False, False, Level.OK),
-        ("3.13.0", False, False, Level.WARNING),
-        ("4.0.5", False, False, Level.WARNING),
-        ("4.2.9", False, False, Level.WARNING),
-        ("4.3.0", False, False, Level.FAILED),
-        ("4.10.1", False, False, Level.FAILED),
-        ("5.0.0-rc.1", False, False, Level.FAILED),
-        ("4.3.0", True, False, Level.OK),
-        ("4.3.0", False, True, Level.OK),
-        ("", False, False, Level.OK),
-    ],
-)
-def test_event_queue_by_version(version: str, level: Level, *, exclusive: bool, durable: bool) -> None:
-    """RabbitMQ refuses queues that are neither durable nor exclusive from 4.3 on, and complains before."""
-    finding = judge_queue("RabbitMQ", version, exclusive=exclusive, durable=durable)
-    assert finding.level is level
-    assert bool(finding.remedy) == (level is not Level.OK)
-
-
-def test_event_queue_of_another_broker() -> None:
-    """The rules are RabbitMQ's."""
-    assert judge_queue("LavinMQ", "9.0.0", exclusive=False, durable=False).level is Level.OK
 
 
 @pytest.mark.parametrize(
@@ -109,20 +80,35 @@ def test_redis_lines_by_version() -> None:
 
 
 def test_rabbitmq_line() -> None:
-    """It is the documentation's; other names stand in it, quoted for a shell and for a pattern."""
-    documented = re.search(
+    """It is the documentation's, by version; other names stand in it, quoted for a shell and for a pattern."""
+    documented = re.findall(
         r"rabbitmqctl set_permissions.*?```", (DOCS / "operations.md").read_text(), re.DOTALL
     )
-    assert documented is not None
-    line = rabbitmq_line(context_of("amqp://celery-exporter:p@host/VHOST"))
-    assert line.split() == documented[0].removesuffix("```").split()
+    older, newer = (line.removesuffix("```").split() for line in documented)
+    context = context_of("amqp://celery-exporter:p@host/VHOST")
+    for version, line in (
+        ("3.10.8", older),
+        ("4.2.5", older),
+        ("4.2.6", newer),
+        ("4.3.1", newer),
+        ("", older),
+    ):
+        context.version = version
+        assert rabbitmq_line(context).split() == line
+    assert rabbitmq_line(context, reads=True).split() == newer
+    context = context_of("amqp://celery-exporter:p@host/VHOST", management_url="http://host:15672")
+    context.version = "4.3.6"
+    assert rabbitmq_line(context).split() == older
     names = EventQueue(exchange="ev.shop", prefix="q")
-    context = context_of("amqp://u:p@host/my%20shop", event_queue=names, remote_control=False)
+    context = context_of(
+        "amqp://u:p@host/my%20shop", event_queue=names, remote_control=False, queues=("mail.a", "b")
+    )
     context.broker.app.conf.control_exchange = "shop"
     assert rabbitmq_line(context) == (
         "rabbitmqctl set_permissions -p 'my shop' u "
         r"'^(ev\.shop|q(\..*)?)$' '^(ev\.shop|q(\..*)?)$' '^(ev\.shop|q(\..*)?)$'"
     )
+    assert rabbitmq_line(context, reads=True).endswith(r" '^(ev\.shop|q(\..*)?|mail\.a|b)$'")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from celery_metrics_exporter.events.decode import MAX_EXCERPT, decode
 from celery_metrics_exporter.events.types import MAX_NAME, Undecodable, UnknownEvent
 from tests.pipeline import received, sent, task, worker_event
 
-DEEP = 100_000  # beyond what any version of CPython lets C code nest
+DEEP = 20_000  # some versions of Python and msgspec read it, others do not
 
 
 def body(content: object) -> bytes:
@@ -83,7 +83,8 @@ def test_custom_events_are_unknown_not_invalid() -> None:
         {"type": "task-started", "uuid": "u", "timestamp": "1"},
         {"type": "task-started", "uuid": "u", "timestamp": None},
         {"type": "task-started", "uuid": "u", "timestamp": -1},
-        {"type": "task-started", "uuid": 3, "timestamp": 1.0},
+        {"type": "task-started", "uuid": {"hex": "0"}, "timestamp": 1.0},
+        {"type": "task-started", "uuid": [3], "timestamp": 1.0},
         {"type": "worker-heartbeat", "hostname": "w@h", "timestamp": 1.0, "processed": "many"},
     ],
     ids=repr,
@@ -107,11 +108,20 @@ def test_what_is_no_json_is_undecodable(raw: bytes) -> None:
     assert lost.reason == "undecodable"
 
 
-def test_deep_nesting_does_not_escape() -> None:
-    """Nesting beyond the decoder's depth costs its own item only."""
-    deep = b'{"type": "task-started", "uuid": "u", "timestamp": 1.0, "x": ' + b"[" * DEEP + b"]" * DEEP + b"}"
-    assert all(isinstance(event, Undecodable) for event in decode(deep))
-    assert len(list(decode(b"[" * DEEP))) == 1
+@pytest.mark.parametrize("depth", [DEEP, 500_000])
+def test_deep_nesting_does_not_escape(depth: int) -> None:
+    """However deep an event is nested, it is decoded or one loss, as the decoder can; its neighbours are read."""
+    nested = b"[" * depth + b"]" * depth
+    deep = b'{"type": "task-started", "uuid": "deep", "timestamp": 1.0, "x": ' + nested + b"}"
+    (alone,) = decode(deep)
+    before, among, after = decode(b"[%s, %s, %s]" % (body(received("one")), deep, body(received("two"))))
+    assert isinstance(alone, Undecodable | events.TaskStarted)
+    assert isinstance(among, Undecodable | events.TaskStarted)
+    assert isinstance(before, events.TaskReceived)
+    assert isinstance(after, events.TaskReceived)
+    assert (before.uuid, after.uuid) == ("one", "two")
+    (unclosed,) = decode(b"[" * depth)
+    assert isinstance(unclosed, Undecodable)
 
 
 def test_not_quite_json_loses_only_itself() -> None:
@@ -207,6 +217,43 @@ def test_what_is_not_read_costs_nothing(field: str, value: object) -> None:
     """Fields that nobody uses may hold anything."""
     (event,) = decode(body({**received(), field: value}))
     assert isinstance(event, events.TaskReceived)
+
+
+@pytest.mark.parametrize(
+    ("wire", "text"),
+    [
+        (
+            {"__type__": "uuid", "__value__": {"hex": "0123456789abcdef0123456789abcdef"}},
+            "01234567-89ab-cdef-0123-456789abcdef",
+        ),
+        ({"__type__": "decimal", "__value__": "1.50"}, "1.50"),
+        (42, "42"),
+        (-1.5, "-1.5"),
+        (True, "True"),
+        (0, "0"),
+    ],
+    ids=repr,
+)
+def test_an_id_of_any_kind_is_read_as_text(wire: object, text: str) -> None:
+    """As uuid and as parent, in an event of its own and in a list beside others."""
+    one = decode(body(sent(wire, parent_id=wire)))  # type: ignore[arg-type]  # no string
+    several = decode(body([received("plain"), task("started", wire), task("failed", wire)]))  # type: ignore[arg-type]
+    assert [event.uuid for event in one if isinstance(event, events.TaskSent)] == [text]
+    assert [event.parent_id for event in one if isinstance(event, events.TaskSent)] == [text]
+    assert [event.uuid for event in several if isinstance(event, events.WorkerTaskEvent)] == [
+        "plain",
+        text,
+        text,
+    ]
+
+
+def test_the_way_of_a_publication_costs_no_event() -> None:
+    """Exchange and routing key may be of any type and length."""
+    ways: tuple[object, ...] = (5, [], {"name": "x"}, "x" * 1_000_000)
+    for way in ways:
+        (event,) = decode(body(sent(exchange=way, routing_key=way)))
+        assert isinstance(event, events.TaskSent)
+        assert event.queue == "q"
 
 
 def test_a_long_name_is_cut() -> None:

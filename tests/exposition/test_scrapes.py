@@ -127,7 +127,7 @@ def test_a_changed_number_shows() -> None:
     bench, encoder = Bench(), Encoder()
     line = b'celery_task_sent_total{queue="q",task="t"} %d.0\n'
     for number in (1, 2, 3):
-        bench.feed(sent(f"u{number}"))
+        bench.feed(sent(f"u{number}"), received(f"u{number}"))
         assert line % number in encoder.text(bench.pipeline.registry)
         assert line % number in encoder.openmetrics(bench.pipeline.registry)
 

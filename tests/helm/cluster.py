@@ -33,6 +33,7 @@ def users_stores(certificates: Certificates) -> dict[str, dict[str, str]]:
             "url": "amqps://user:hunter2@rabbitmq:5671/shop",
             "management": "https://user:hunter2@rabbitmq:15671",
             "options": "heartbeat=30 confirm_publish=true",
+            "options.yaml": "login_method: PLAIN\n",
         },
         "trust": {"bundle.pem": ca},
         "celery-brokers": {"orders": "redis://orders:6379/0", "mail": "amqps://mail"},

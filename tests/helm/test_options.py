@@ -18,6 +18,9 @@ ELSEWHERE: dict[str, dict[str, Any]] = {
     "broker-url": {"broker": {"url": "redis://redis"}},
     "broker-url-file": {"broker": {"url": "redis://redis", "asFile": True}},
     "broker-transport-option": {"broker": {"transportOptions": {"heartbeat": 5}}},
+    "broker-transport-options-file": {
+        "broker": {"existingSecret": {"name": "s", "transportOptionsFileKey": "options.yaml"}}
+    },
     "broker-tls-ca-file": {"broker": {"tls": {"secretName": "s"}}},
     "broker-tls-cert-file": {"broker": {"tls": _FILES}},
     "broker-tls-key-file": {"broker": {"tls": _FILES}},
@@ -55,7 +58,7 @@ def _example(name: str) -> tuple[Any, str]:
         ),
         "duration": (0.25, "0.25"),
         "buckets": ([0.5, 10, 2_000_000], "0.5,10,2000000"),
-        "words": (["mail", "mail.*"], "mail mail.*"),
+        "words": (["mail", "a b,c"], '["mail","a b,c"]'),
         "enum": (part.get("enum", [""])[-1],) * 2,
     }
     return examples[kind]

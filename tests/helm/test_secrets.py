@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from celery_metrics_exporter.config.parse import split_words
+from celery_metrics_exporter.config.transport_options import transport_options
 from tests.helm.chart import ALL_CASES, Object, container, of_kind, one, pod_templates, template
 from tests.helm.pods import stores_in
 
@@ -94,17 +96,22 @@ def test_the_url_may_come_another_way() -> None:
 
 
 def test_transport_options_are_json() -> None:
-    """A text that looks like a number stays text; nested options and blanks survive the variable."""
+    """A text that looks like a number stays text; nested options, blanks and commas survive the variable."""
     options = {"a": 5, "b": "05", "c": {"password": 'x "y, z'}, "d": True, "e": [1, 2]}
     (store,) = stores_in(template({"broker": {"transportOptions": options}})).values()
-    words = dict(word.split("=", 1) for word in _split(store["transport-options"]))
-    assert {key: json.loads(value) for key, value in words.items()} == options
+    assert transport_options(split_words(store["transport-options"])) == options
 
 
-def _split(text: str) -> list[str]:
-    from celery_metrics_exporter.config.parse import split_words  # noqa: PLC0415 - the reader of the variable
-
-    return split_words(text)
+def test_transport_options_may_be_a_file_of_the_user() -> None:
+    """A key of the user's Secret is mounted, and named to the exporter."""
+    existing = {"name": "app", "transportOptionsFileKey": "kombu.yaml"}
+    pod = one(template({"broker": {"existingSecret": existing}}), "Deployment")["spec"]["template"]
+    (volume,) = [each for each in pod["spec"]["volumes"] if each["name"] == "broker-options"]
+    assert volume["secret"]["secretName"] == "app"
+    assert volume["secret"]["items"] == [{"key": "kombu.yaml", "path": "options.yaml"}]
+    (mount,) = [each for each in container(pod)["volumeMounts"] if each["name"] == "broker-options"]
+    variable = "CELERY_EXPORTER_BROKER_TRANSPORT_OPTIONS_FILE"
+    assert env({"broker": {"existingSecret": existing}})[variable] == f"{mount['mountPath']}/options.yaml"
 
 
 def annotations(values: dict[str, Any], number: int = 0) -> dict[str, str]:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 from kombu import Connection
+from prometheus_client.parser import text_string_to_metric_families
 
 from celery_metrics_exporter.facts import WorkerFacts
 from tests.integration.asking import ANSWERS, PidboxNode, asking
 from tests.integration.conftest import Vhost
-from tests.integration.servers import RabbitMQ, Valkey
+from tests.integration.servers import ExporterProcess, RabbitMQ, Valkey
 from tests.waiting import wait_for
 
 Listing = Callable[[], object]
@@ -173,3 +174,26 @@ def test_answers_of_strangers(broker_url: str) -> None:
         wait_for(lambda: answers.count > count + 1, timeout=5, what="answers of the node")
         assert answers.workers == {node.name}
         assert remote.failures == 0
+
+
+def test_odd_names_in_answers(broker_url: str, start_exporter: Callable[..., ExporterProcess]) -> None:
+    """A name that can be no label is cleaned on the page, and costs none of the others."""
+    names = ["fine", "line\nfeed", "nul\0", "\ud800", "", "x" * 300, "fine"]
+    odd = {**ANSWERS, "active_queues": [*({"name": name} for name in names), {"name": 5}, 5]}
+    with PidboxNode(broker_url, name="tab\t@localhost", answers=odd), PidboxNode(broker_url):
+        exporter = start_exporter("--broker-url", broker_url)
+
+        def queues(worker: str) -> set[str]:
+            families = text_string_to_metric_families(exporter.text())
+            samples = [sample for family in families for sample in family.samples]
+            return {
+                sample.labels["queue"]
+                for sample in samples
+                if sample.name == "celery_worker_queue_info" and sample.labels["worker"] == worker
+            }
+
+        mark = "\N{REPLACEMENT CHARACTER}"
+        shown = {"fine", f"line{mark}feed", f"nul{mark}", mark, "x" * 200}
+        wait_for(lambda: queues(f"tab{mark}@localhost") == shown, timeout=15, what=f"{shown}")
+        wait_for(lambda: queues("node@localhost") == {"celery", "letters"}, timeout=15, what="the other's")
+        exporter.kill()

@@ -8,10 +8,12 @@ from pathlib import Path
 from celery_metrics_exporter.facts import WorkerFacts
 from tests.integration.asking import asking
 from tests.integration.conftest import Vhost
+from tests.integration.doctoring import examine
 from tests.integration.known_tasks import APP, application, environment
-from tests.integration.servers import CeleryWorker, Valkey
+from tests.integration.servers import CeleryWorker, ExporterProcess, Valkey
 from tests.waiting import wait_for
 
+StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
 
 START_S = 60.0
@@ -89,4 +91,38 @@ def test_changes_are_seen_at_the_next_question(valkey: Valkey, start_worker: Sta
         control.add_consumer("third")
         control.cancel_consumer("first")
         answers.wait(WorkerFacts(worker.nodename, 2, 0, ("second", "third"), events_enabled=True))
+    worker.kill()
+
+
+def test_another_control_exchange(
+    broker_url: str, start_exporter: StartExporter, start_worker: StartWorker
+) -> None:
+    """Workers of an application with another control_exchange answer an exporter that knows its name alone."""
+    env = environment({"broker_url": broker_url, "control_exchange": "shop"})
+    worker = start_worker(APP, pool="solo", env=env, events=False)
+    exporter = start_exporter("--broker-url", broker_url, "--control-exchange", "shop")
+    names = ("celery_worker_pool_size", "celery_worker_task_events_enabled")
+    wait_for(
+        lambda: [exporter.value(name, worker=worker.nodename) for name in names] == [1, 1],
+        timeout=START_S,
+        what=exporter.process.describe,
+    )
+    found = examine(
+        broker_url,
+        control_exchange="shop",
+        until=lambda found: found.status("workers") == found.status("ask") == "ok",
+    )
+    assert (found.status("workers"), found.status("ask")) == ("ok", "ok"), found.document
+    worker.kill()
+
+
+def test_doctor_names_the_option_for_another_control_exchange(
+    valkey: Valkey, start_worker: StartWorker
+) -> None:
+    """Who does not know that the application renames it reads what to write."""
+    arguments = ("--without-gossip", "--without-mingle", "--heartbeat-interval", "1")
+    env = environment({"broker_url": valkey.url, "control_exchange": "shop"})
+    worker = start_worker(APP, pool="solo", env=env, arguments=arguments)
+    found = examine(valkey.url, wait=8, until=lambda found: found.status("workers") == "warning")
+    assert "--control-exchange" in found.says("workers", "warning", "did not answer")["remedy"]
     worker.kill()

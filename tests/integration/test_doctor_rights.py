@@ -2,13 +2,18 @@
 
 import shlex
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from celery_metrics_exporter.config.config import EventQueue
+from tests.integration.asking import PidboxNode
 from tests.integration.conftest import Vhost
-from tests.integration.doctoring import Examination, examine
+from tests.integration.doctoring import Examination, examine, shows
+from tests.integration.newer_rabbitmq import NewerRabbitMQ
 from tests.integration.servers import HOST, RabbitMQ, Valkey
 from tests.integration.test_least_privilege import rabbitmq_rights, redis_rights
+from tests.waiting import wait_for
 
 PASSWORD = "known-to-nobody"
 WAIT_S = 0.05
@@ -155,6 +160,62 @@ def test_the_management_api(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_
     line = found.says("read", "failed", "401")["command"]
     rabbitmq.ctl(*shlex.split(line)[1:])
     examine(rabbitmq_user, wait=WAIT_S, management_url=url).says("read", "ok")
+
+
+def test_newer_rabbitmq(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_user: str) -> None:
+    """Where looking at a queue needs a right, doctor fails without it; the printed line gives it."""
+    rights = rabbitmq_rights()
+    rabbitmq.set_permissions(rabbitmq_vhost.name, USER, **rights)
+    with NewerRabbitMQ(rabbitmq.port, "|".join(rights.values())) as newer:
+        url = rabbitmq_user.replace(str(rabbitmq.port), str(newer.port))
+        found = examine(url, wait=WAIT_S)
+        assert found.code == 1
+        refused = found.says("read", "failed", "refuses passive declares of 1 queue (403)", "celery")
+        assert "--management-url" in refused["remedy"]
+        assert refused["command"].endswith("|celery)$'")
+        found = examine(url, wait=WAIT_S, management_url=rabbitmq.management_url)
+        found.says("read", "ok")
+        named: dict[str, Any] = {"queues": ("mail", "orders"), "wait": WAIT_S}
+        newer.permits += "|^mail$"
+        assert "orders" in examine(url, **named).says("read", "failed", "1 queue (403)")["message"]
+        newer.permits = "|".join(shlex.split(examine(url, **named)["read"]["command"])[-3:])
+        examine(url, **named).says("read", "ok", "2 queues")
+
+
+def test_a_queue_that_a_worker_consumes(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, rabbitmq_user: str
+) -> None:
+    """A queue that nobody named, and that may not be looked at, fails too once a worker tells of it."""
+    rights = rabbitmq_rights(newer=True)
+    rabbitmq.set_permissions(rabbitmq_vhost.name, USER, **rights)
+    with (
+        NewerRabbitMQ(rabbitmq.port, "|".join(rights.values())) as newer,
+        PidboxNode(rabbitmq_vhost.url, name="node@localhost"),
+    ):
+        url = rabbitmq_user.replace(str(rabbitmq.port), str(newer.port))
+        found = examine(url, wait=2.0, until=shows("queues", "failed"))
+        found.says("read", "ok")
+        found.says("queues", "failed", "does not let the exporter look at 1 queue", "letters")
+        assert found.code == 1
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_an_event_queue_that_newer_versions_refuse(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, *, refuses: bool
+) -> None:
+    """Whether the broker allows a queue that is neither exclusive nor durable is tried out, and leaves nothing."""
+    with NewerRabbitMQ(rabbitmq.port, ".", permits_transient=not refuses) as newer:
+        url = rabbitmq_vhost.url.replace(str(rabbitmq.port), str(newer.port))
+        found = examine(url, wait=WAIT_S, event_queue=EventQueue(exclusive=False))
+        if refuses:
+            remedy = found.says("event_queue", "failed", "neither exclusive nor durable", "541")["remedy"]
+            assert "--no-event-queue-exclusive" in remedy
+            assert found.code == 1
+        else:
+            found.says("event_queue", "ok", "neither exclusive nor durable, which it allows")
+            found.says("subscribe", "ok")
+        examine(url, wait=WAIT_S).says("event_queue", "ok", "exclusive")
+        wait_for(lambda: not rabbitmq.queues(rabbitmq_vhost.name), timeout=10, what="the end of all queues")
 
 
 def test_an_event_queue_of_somebody_else(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> None:

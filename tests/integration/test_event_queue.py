@@ -11,6 +11,7 @@ import pytest
 from tests.integration.conftest import Vhost
 from tests.integration.known_counts import wait_until_receiving
 from tests.integration.known_tasks import APP, environment
+from tests.integration.newer_rabbitmq import NewerRabbitMQ
 from tests.integration.refusal import refusal
 from tests.integration.servers import HOST, ExporterProcess, RabbitMQ
 from tests.waiting import wait_for
@@ -169,6 +170,25 @@ def test_exclusive_and_durable_is_refused_before_anything_connects(
             broker.accept()
     for word in ("exclusive", "durable", "--no-event-queue-exclusive"):
         assert word in line
+
+
+@pytest.mark.parametrize("receiver", ["auto", "kombu"])
+def test_a_broker_that_refuses_the_queue(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter, receiver: str
+) -> None:
+    """RabbitMQ 4.3 refuses a queue that is neither exclusive nor durable: log and page say what to do about it."""
+    with NewerRabbitMQ(rabbitmq.port, ".") as newer:
+        url = rabbitmq_vhost.url.replace(str(rabbitmq.port), str(newer.port))
+        exporter = start_exporter("--broker-url", url, "--no-event-queue-exclusive", "--receiver", receiver)
+        wait_for(
+            lambda: "cannot receive events" in exporter.stderr,
+            timeout=10,
+            what=exporter.process.describe,
+        )
+        for word in ("541", "neither exclusive nor durable", "drop --no-event-queue-exclusive"):
+            assert word in exporter.stderr
+        assert exporter.stderr.count("level=warning") == 1
+        exporter.stop()
 
 
 def test_pickle_as_serializer_is_refused() -> None:

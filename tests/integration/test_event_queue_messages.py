@@ -126,7 +126,11 @@ def test_other_serializers(
     with EventSender({"broker_url": broker_url}) as json_sender:
         json_sender.send("task-sent", **{**TASK, "uuid": "2"})
     _wait_for_events(exporter, task_sent=2, worker_heartbeat=1)
-    assert exporter.value("celery_task_sent_total", task="sent.task", queue="letters") == 2
+    wait_for(
+        lambda: exporter.value("celery_task_sent_total", task="sent.task", queue="letters") == 2,
+        timeout=10,
+        what=lambda: f"two tasks: {exporter.process.describe()}",
+    )
     assert not _dropped(exporter)
     exporter.kill()
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import redis
@@ -12,6 +13,7 @@ from tests.integration.conftest import Vhost
 from tests.integration.impatient import IMPATIENT
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
+from tests.integration.newer_rabbitmq import NewerRabbitMQ
 from tests.integration.servers import HOST, CeleryWorker, ExporterProcess, RabbitMQ, Valkey
 from tests.waiting import wait_for
 
@@ -30,13 +32,13 @@ def redis_rights() -> list[str]:
     return [word.replace("PASSWORD", PASSWORD) for word in command[1].split()]
 
 
-def rabbitmq_rights() -> dict[str, str]:
-    """The three patterns of the set_permissions command in the documentation."""
-    command = re.search(
+def rabbitmq_rights(*, newer: bool = False) -> dict[str, str]:
+    """The three patterns of the documentation's set_permissions command, for versions up to 4.2.5 or newer ones."""
+    commands = re.findall(
         r"set_permissions -p VHOST celery-exporter(.*?)```", OPERATIONS.read_text(), re.DOTALL
     )
-    assert command is not None
-    configure, write, read = re.findall(r"'([^']+)'", command[1])
+    assert len(commands) == 2
+    configure, write, read = re.findall(r"'([^']+)'", commands[newer])
     return {"configure": configure, "write": write, "read": read}
 
 
@@ -119,6 +121,76 @@ def test_rabbitmq(
         timeout=10,
         what=lambda: f"{before}; there is {_topology(rabbitmq, rabbitmq_vhost)}",
     )
+    worker.kill()
+
+
+@pytest.mark.parametrize("way", ["read the queues", "management API"])
+def test_newer_rabbitmq(
+    rabbitmq: RabbitMQ,
+    rabbitmq_vhost: Vhost,
+    start_exporter: StartExporter,
+    start_worker: StartWorker,
+    way: str,
+) -> None:
+    """The users that the documentation has for 4.2.6 and later suffice there, and nothing is refused to them."""
+    rights = rabbitmq_rights(newer=way == "read the queues")
+    options: tuple[str, ...] = ()
+    if way == "management API":
+        options = ("--management-url", rabbitmq.management_url)
+    rabbitmq.add_user("least", PASSWORD)
+    rabbitmq.set_permissions(rabbitmq_vhost.name, "least", **rights)
+    worker = start_worker(
+        APP, pool="solo", env=environment({"broker_url": rabbitmq_vhost.url}), arguments=LIVELY
+    )
+    with NewerRabbitMQ(rabbitmq.port, "|".join(rights.values())) as newer:
+        url = rabbitmq.vhost_url(rabbitmq_vhost.name, user="least", password=PASSWORD)
+        url = url.replace(str(rabbitmq.port), str(newer.port))
+        exporter = start_exporter(
+            "0", "--broker-url", url, "--sample-interval", "500ms", *options, command=IMPATIENT
+        )
+        check(exporter, worker, rabbitmq_vhost.url)
+        wait_for(
+            lambda: exporter.value("celery_queue_consumers", queue="celery") == 1,
+            timeout=15,
+            what=lambda: f"a consumer: {exporter.text()}",
+        )
+        assert set(newer.refusals) <= ({"celery_delayed_0"} if not options else {"celery"})
+        exporter.stop()
+    worker.kill()
+
+
+def test_newer_rabbitmq_with_the_rights_of_an_older_one(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker
+) -> None:
+    """What is forbidden is left out, never 0, and told once; all else works, and the page says what to do."""
+    rights = rabbitmq_rights()
+    rabbitmq.add_user("least", PASSWORD)
+    rabbitmq.set_permissions(rabbitmq_vhost.name, "least", **rights)
+    worker = start_worker(
+        APP, pool="solo", env=environment({"broker_url": rabbitmq_vhost.url}), arguments=LIVELY
+    )
+    with NewerRabbitMQ(rabbitmq.port, "|".join(rights.values())) as newer:
+        url = rabbitmq.vhost_url(rabbitmq_vhost.name, user="least", password=PASSWORD)
+        url = url.replace(str(rabbitmq.port), str(newer.port))
+        exporter = start_exporter("--broker-url", url, "--sample-interval", "500ms")
+        wait_until_receiving(exporter)
+        submit({"broker_url": rabbitmq_vhost.url})
+        wait_until_counted(exporter, expected())
+        wait_for(
+            lambda: exporter.value("celery_queue_workers", queue="celery") == 1,
+            timeout=10,
+            what=lambda: f"the queue by its worker: {exporter.text()}",
+        )
+        with urlopen(exporter.url.removesuffix("metrics")) as answer:  # noqa: S310 - http on 127.0.0.1
+            page = answer.read().decode()
+        assert "RabbitMQ does not let the exporter look at 1 queue" in page
+        assert "--management-url" in page
+        for family in ("length", "consumers", "oldest_message_timestamp_seconds"):
+            assert f"celery_queue_{family}{{" not in exporter.text()
+        assert exporter.value("celery_broker_up") == 1
+        assert exporter.stderr.count("level=warning") == 1
+        assert "RabbitMQ refuses passive declares of 1 queue (403)" in exporter.stderr
+        exporter.stop()
     worker.kill()
 
 

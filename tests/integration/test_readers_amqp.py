@@ -69,6 +69,17 @@ def test_known_numbers(queues: AmqpQueues, reader: AmqpReader) -> None:
     assert reader.read(wanted).queues["mail"] == empty(ready=5)
 
 
+def test_a_stream(queues: AmqpQueues, reader: AmqpReader) -> None:
+    """A stream looks like a queue with all the messages that it keeps, as docs/operations.md says."""
+    queues.declare("log", arguments=STREAM)
+    queues.publish("log", 5)
+    wait_for(
+        lambda: reader.read(["log"]).queues["log"] == empty(ready=5),
+        timeout=10,  # with its statistics
+        what=lambda: f"five messages; there is {reader.read(['log'])}",
+    )
+
+
 def test_answers_in_pieces(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, queues: AmqpQueues) -> None:
     """Answers are read however they are cut on their way."""
     queues.declare("mail")

@@ -99,7 +99,7 @@ def test_heads_of_other_messages(valkey: Valkey) -> None:
     payloads = [
         b"nonsense",
         b"[]",
-        b'{"headers": {"id": 5}}',
+        b'{"headers": {"id": [5]}}',
         b'{"headers": {}}',
         b"\xff" * 10,
         b"[" * 100_000,

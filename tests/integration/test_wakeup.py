@@ -78,6 +78,37 @@ def test_a_worker_that_comes_later_is_asked_for_task_events(
     exporter.kill()
 
 
+def test_idle_workers_that_come_later_are_all_asked(
+    broker_url: str, start_exporter: StartExporter, start_worker: StartWorker
+) -> None:
+    """A worker says that it is up before it listens to questions; it sends task events soon nevertheless."""
+    settings = {"broker_url": broker_url}
+    exporter = start_exporter("--broker-url", broker_url)
+    wait_until_receiving(exporter)
+    workers = []
+    for number in range(4):  # gossip and mingle make the moment longer
+        worker = start_worker(
+            APP,
+            hostname=f"worker{number}",
+            concurrency=1,
+            events=False,
+            env=environment(settings),
+            arguments=(),
+        )
+        wait_for(
+            lambda: exporter.value("celery_worker_task_events_enabled", worker=worker.nodename) == 1,  # noqa: B023
+            timeout=5,
+            what=lambda: f"task events that are on: {worker.process.describe()}",  # noqa: B023
+        )
+        assert "enabled by remote" in worker.output
+        workers.append(worker)
+    submit(settings, added=20, broken=0)
+    wait_until_counted(exporter, expected(added=20, broken=0))
+    for worker in workers:
+        worker.kill()
+    exporter.kill()
+
+
 def test_task_events_stay_off_when_nobody_may_ask_for_them(
     broker_url: str, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:

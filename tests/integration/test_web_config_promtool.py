@@ -9,7 +9,13 @@ import pytest
 
 from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.config_file import WebConfigFile
-from celery_metrics_exporter.web.tls_names import CIPHERS, CURVES, TLS13_CIPHERS, VERSIONS
+from celery_metrics_exporter.web.tls_names import (
+    CIPHERS,
+    CURVES,
+    TLS13_CIPHERS,
+    VERSIONS,
+    WITHOUT_FORWARD_SECRECY,
+)
 from tests.integration.servers import promtool
 from tests.web_files import HASH, WebFiles
 
@@ -81,12 +87,14 @@ BOTH_REFUSE = [
     f"basic_auth_users:\n  alice: {HASH}\n  alice: {HASH}\n",
 ]
 
-#: What this promtool, of 2023, does not know yet; docs/web-configuration.md of the toolkit does.
-NEWER_THAN_PROMTOOL = [
+#: Here versions of promtool differ; the newest toolkit accepts the former, which older ones do not know ...
+NEWLY_ACCEPTED = [
     TLS + CLIENT_CA + "  client_auth_type: RequireAndVerifyClientCert\n  client_allowed_sans: [a.example]\n",
     "tls_server_config:\n  cert_file: server.pem\n  key: |\n    KEY\n",
     "rate_limit: {interval: 1s, burst: 5}\n",
 ]
+#: ... and refuses the latter, which older Go accepted.
+NEWLY_REFUSED = [TLS + f"  cipher_suites: [{suite}]\n" for suite in sorted(WITHOUT_FORWARD_SECRECY)]
 
 #: docs/operations.md tells them: what Go would ignore, or could never let anybody in with, and what OpenSSL cannot.
 OURS_IS_STRICTER = [
@@ -137,14 +145,16 @@ def judged(
     [
         pytest.param(BOTH_ACCEPT, True, True, id="both accept"),
         pytest.param(BOTH_REFUSE, False, False, id="both refuse"),
-        pytest.param(NEWER_THAN_PROMTOOL, True, False, id="newer than promtool"),
+        pytest.param(NEWLY_ACCEPTED, True, None, id="accepted by the newest"),
+        pytest.param(NEWLY_REFUSED, False, None, id="refused by the newest"),
         pytest.param(OURS_IS_STRICTER, False, True, id="ours is stricter"),
     ],
 )
 def test_same_verdict_as_promtool(
-    tmp_path: Path, texts: list[str], *, ours_accepts: bool, promtool_accepts: bool
+    tmp_path: Path, texts: list[str], *, ours_accepts: bool, promtool_accepts: bool | None
 ) -> None:
-    """What promtool accepts works, what it refuses is refused, but for the differences that are documented."""
+    """What every promtool accepts works, what every one refuses is refused, but for the documented differences."""
     for text, reason, verdict in judged(tmp_path, texts):
         assert (reason is None) is ours_accepts, f"{text}\nwe say: {reason}"
-        assert (verdict.returncode == 0) is promtool_accepts, f"{text}\npromtool says: {verdict.stdout}"
+        if promtool_accepts is not None:
+            assert (verdict.returncode == 0) is promtool_accepts, f"{text}\npromtool says: {verdict.stdout}"

@@ -72,6 +72,6 @@ def test_prometheus_scrapes_over_tls(files: WebFiles, tmp_path: Path) -> None:
         path.write_text("unknown_key: 1\n", encoding="utf-8")
         wait_for(lambda: prometheus.value(told) == 0, timeout=PATIENCE_S, what="a refused file that is told")
         assert health() == ("up", "")
-        assert "web configuration refused" in exporter.stderr
+        assert "cannot use the changed web configuration" in exporter.stderr
         assert HASH not in exporter.stderr
         assert PASSWORD not in exporter.stderr

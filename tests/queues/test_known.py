@@ -96,3 +96,23 @@ def test_the_number_of_queues_is_bounded() -> None:
     queues.note(["a", "b", "c", "a"])
     assert queues.names() == ("a", "b")
     assert limit.overflows == {"celery_queue": 1}
+
+
+def test_queues_of_one_process_each_are_known_together() -> None:
+    """Under their label, which takes the room of one queue; only names are asked for."""
+    own = [f"bcast.{number:08x}-d9cb-469f-a165-70867728950e" for number in range(300)]
+    limit = SeriesLimit(2)
+    queues = known(configured=("tenant.0f8fad5b-d9cb-469f-a165-70867728950e",), limit=limit)
+    queues.note([*own, "q", "*.dq2"])
+    assert queues.names() == ("tenant.*", "bcast.*")
+    assert own[7] in queues
+    assert queues.wanted() == ("tenant.0f8fad5b-d9cb-469f-a165-70867728950e",)
+    assert limit.overflows == {"celery_queue": 2}
+
+
+@pytest.mark.parametrize("pattern", ["bcast.*", "bcast.0f8*", "*.dq2", "w@h.*"])
+def test_patterns_fit_names_and_labels(pattern: str) -> None:
+    """Whoever leaves out queues of one process each may write the one or the other."""
+    names = ("bcast.0f8fad5b-d9cb-469f-a165-70867728950e", "w@h.dq2")
+    assert sum(map(known(include=(pattern,)).accepts, names)) == 1
+    assert sum(map(known(exclude=(pattern,)).accepts, names)) == 1

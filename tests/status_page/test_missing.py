@@ -156,6 +156,12 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
         "7 queues that no worker consumes",
         "`celery -A proj control add_consumer QUEUE`",
     ),
+    "forbidden": (
+        replace(WELL, queues=Queues(forbidden=NAMES)),
+        "failed",
+        "RabbitMQ does not let the exporter look at 7 queues",
+        "`--management-url http://HOST:15672`",
+    ),
     "management": (
         replace(WELL, queues=Queues(shown=Top((QueueRow(name="q", consumers=1),), 1))),
         "note",

@@ -240,7 +240,9 @@ def test_names_are_nothing_but_text(name: str) -> None:
                 broker_name=text,
                 subscription=StreamReading(connected=False, last_error=text, past_error=text),
                 broker=BrokerView(up=False, error=text, control_error=text),
-                queues=Queues(shown=Top((QueueRow(name=text),), 1), abandoned=named, ageless=named),
+                queues=Queues(
+                    shown=Top((QueueRow(name=text),), 1), abandoned=named, ageless=named, forbidden=named
+                ),
                 workers=Workers(
                     shown=Top((worker,), 1),
                     lost=named,

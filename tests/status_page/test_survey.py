@@ -13,12 +13,13 @@ from celery_metrics_exporter.collectors.task import (
     STARTED,
 )
 from celery_metrics_exporter.config.config import EventQueue
-from celery_metrics_exporter.facts import QueueFacts
+from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.status_page.gather_queues import QUEUES
 from celery_metrics_exporter.status_page.gather_tasks import BUSIEST, RUNNING
 from celery_metrics_exporter.status_page.gather_workers import WORKERS
 from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.status_page.snapshot_tables import NAMES, Top
+from celery_metrics_exporter.tasks.attribution import WAIT_SECONDS
 from tests.pipeline import SECRET, T0, Bench, received, sent, task, worker_event
 
 
@@ -183,14 +184,13 @@ def test_workers_of_one_name() -> None:
         bench.time.elapsed = at
         bench.feed(worker_event("online", at, pid=pid), worker_event("heartbeat", at, pid=pid))
     assert look(bench).workers.namesakes.total == 0
-    for at, pid in enumerate(range(10, 16), start=10):
+    for at, pid in enumerate((10, 11, 12, 13, 14, 15, 10), start=10):
         bench.time.elapsed = at
         bench.feed(worker_event("heartbeat", at, pid=pid))
     assert look(bench).workers.namesakes == Top(("w@h",), 1)
-    bench.wait(50)
-    bench.feed(worker_event("heartbeat", bench.time.elapsed, pid=15))
-    bench.wait(50)
-    bench.feed(worker_event("heartbeat", bench.time.elapsed, pid=15))
+    for _ in range(7):
+        bench.wait(20)
+        bench.feed(worker_event("heartbeat", bench.time.elapsed, pid=10))
     assert look(bench).workers.namesakes.total == 0
 
 
@@ -312,6 +312,18 @@ def test_queue_that_is_named_and_not_there() -> None:
     assert look(bench).queues.absent == Top(("misspelt",), 1)
 
 
+def test_queues_that_must_not_be_looked_at() -> None:
+    """Only known ones are named; how many messages wait is told of the others, and not known without any other."""
+    bench = Bench(queues=("secret",))
+    bench.pipeline.sampled(BrokerFacts({}, 0.001, forbidden=("secret", "celery")))
+    assert (look(bench).queues.forbidden, look(bench).queues.waiting) == (Top(("secret",), 1), None)
+    other = {"open": QueueFacts(exists=True, ready=3)}
+    bench.pipeline.sampled(BrokerFacts(other, 0.001, forbidden=("secret",)))
+    assert (look(bench).queues.forbidden, look(bench).queues.waiting) == (Top(("secret",), 1), 3)
+    bench.sample(secret=2)
+    assert (look(bench).queues.forbidden.total, look(bench).queues.waiting) == (0, 2)
+
+
 def test_who_consumes_a_queue() -> None:
     """The broker's own count stands above what workers say; where it counts none, these tell."""
     bench = Bench()
@@ -359,6 +371,7 @@ def test_losses_are_told() -> None:
     bench = Bench(max_in_flight=1, max_series=1)
     bench.pipeline.dispatcher.feed(b"\xff")
     bench.feed(worker_event("heartbeat", 1e9), sent("a", name="a"), sent("b", name="b"))
+    bench.wait(WAIT_SECONDS)
     seen = look(bench)
     assert seen.stream.dropped == (("undecodable", 1),)
     assert (seen.stream.total, seen.stream.heard) == (3, 4)

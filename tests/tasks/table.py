@@ -14,13 +14,14 @@ class Table(Inflight):
 
     def __init__(self, *, max_tasks: int = 100) -> None:
         self.time = FakeTime()
+        self.alive = {"w", "x"}
         super().__init__(BatchClock(self.time.clock()), max_tasks=max_tasks)
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and sweep."""
         self.time.elapsed += seconds
         self._now.read()
-        self.sweep()
+        self.sweep(lambda worker, _received: worker in self.alive)
 
     def send(self, at: float = 0.0, uuid: str = "u", **more: Any) -> Attempt | None:
         """A task-sent."""

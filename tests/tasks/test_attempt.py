@@ -20,13 +20,13 @@ def test_a_limited_number_of_events_is_remembered() -> None:
     """The latest ones: a message that comes back for days stays small."""
     attempt, number = Attempt(0.0), 3 * MAX_PAST
     for at in range(1, number + 1):
-        assert attempt.stamp("received", float(at))
+        attempt.stamp("received", float(at))
         attempt.wait_for_sent(float(at))
     assert attempt.received == number
     assert attempt.past == tuple(("received", float(at)) for at in range(number - MAX_PAST, number))
     assert attempt.unpaired == tuple(float(at) for at in range(number - MAX_PAST + 1, number + 1))
-    assert not attempt.stamp("received", float(number - 1))
-    assert attempt.stamp("started", float(number - 1))
+    assert attempt.has_seen("received", float(number - 1))
+    assert not attempt.has_seen("started", float(number - 1))
 
 
 def test_a_delivery_after_a_retry_opens_the_attempt_again() -> None:
@@ -35,28 +35,27 @@ def test_a_delivery_after_a_retry_opens_the_attempt_again() -> None:
     attempt.will_retry = True
     attempt.reopen()
     assert (attempt.ended, attempt.will_retry, attempt.has_seen("ended", 5.0)) == (0.0, False, True)
-    assert attempt.stamp("ended", 9.0)
+    attempt.stamp("ended", 9.0)
     assert attempt.is_settled
 
 
 @pytest.mark.parametrize("ended", [0.0, 5.0])
 def test_a_superseded_attempt_runs_no_more(ended: float) -> None:
     """It has no outcome, unless it had one before."""
-    attempt, running = Attempt(0.0, started=1.0, ended=ended, open=1), Running()
+    attempt, running = Attempt(0.0, started=1.0, ended=ended, open=True), Running()
     running.begin(attempt)
     attempt.supersede()
     assert (attempt.ended, attempt.open) == (ended or NO_OUTCOME, 0)
     assert running.snapshot() == []
 
 
-def test_every_start_can_end() -> None:
-    """An end on a worker takes one of them off, and none that is not there."""
-    attempt = Attempt(0.0, worker="w", open=2, reserved=True)
-    attempt.release("x")
-    assert (attempt.worker, attempt.open, attempt.reserved) == ("x", 1, False)
-    attempt.release("x")
-    attempt.release("x")
-    assert attempt.open == 0
+def test_a_sibling_knows_what_its_publication_tells() -> None:
+    """Another execution has the name, queue, times and labels of the publication, and nothing of a worker."""
+    attempt = Attempt(0.0, ("t", "q"), worker="w", sent=1.0, received=2.0, started=3.0, details=PLAIN[0])
+    attempt.eta = 1.5
+    sibling = attempt.make_sibling(9.0)
+    assert (sibling.seen, sibling.kind, sibling.sent, sibling.due) == (9.0, ("t", "q"), 1.0, 1.5)
+    assert (sibling.retries, sibling.worker, sibling.received, sibling.started) == (0, None, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

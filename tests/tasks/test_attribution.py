@@ -4,10 +4,11 @@ import pytest
 
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.labels import SeriesLimit
-from celery_metrics_exporter.tasks import attribution
+from celery_metrics_exporter.tasks import attribution, naming
 from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.attribution import SENT_SILENCE_SECONDS, WAIT_SECONDS, Attribution
 from celery_metrics_exporter.tasks.counts import Counts, LabelSets, Places
+from celery_metrics_exporter.tasks.naming import Naming
 from tests.pipeline import T0, FakeTime
 
 
@@ -35,16 +36,24 @@ class Rig:
         self._now = BatchClock(self.time.clock())
         limit = SeriesLimit(maximum)
         self.label_sets = LabelSets(Places(1, 0, ()), limit, expected={})
-        self.attribution = Attribution(
-            self.label_sets, self._now, consumers=consumed or Consumed(), routes=routes, limit=limit
-        )
+        self.naming = Naming(consumers=consumed or Consumed(), routes=routes, limit=limit)
+        self.attribution = Attribution(self.label_sets, self._now, self.naming, sent=0, limit=limit)
 
-    def publish(self, name: str = "t", queue: str | None = "q", attempt: Attempt | None = None) -> Attempt:
+    def publish(
+        self,
+        name: str = "t",
+        queue: str | None = "q",
+        attempt: Attempt | None = None,
+        *,
+        by_exchange: bool = False,
+    ) -> Attempt:
         """Count the task-sent of an attempt, a new one unless it is given."""
         attempt = attempt or Attempt(0.0)
         attempt.kind = (name, queue)
         attempt.sent = T0
-        self.attribution.published(attempt).totals[0] += 1
+        if by_exchange:
+            self.attribution.published_by_exchange(attempt)
+        self.attribution.published(attempt)
         return attempt
 
     def meet(self, name: str | None = "t", worker: str = "w", attempt: Attempt | None = None) -> Attempt:
@@ -71,12 +80,136 @@ def queue_of(attempt: Attempt) -> str:
     return attempt.counts.labels[1]
 
 
-def test_a_published_attempt_is_counted_at_once() -> None:
-    """Its task-sent tells everything."""
+def test_a_task_sent_is_counted_with_the_first_event_of_a_worker() -> None:
+    """Only then all is known of it; both are counted in the same step."""
     rig = Rig()
     attempt = rig.publish()
+    assert rig.counted() == {}
+    rig.meet(attempt=attempt)
+    assert rig.counted() == {("t", "q"): 2}
+    rig.wait()
+    assert rig.counted() == {("t", "q"): 2}
+
+
+def test_a_task_sent_waits_for_workers_no_longer_than_that() -> None:
+    """It may stay in its queue for hours."""
+    rig = Rig()
+    attempt = rig.publish()
+    rig.wait(WAIT_SECONDS - 0.1)
+    assert rig.counted() == {}
+    rig.wait(0.1)
     assert rig.counted() == {("t", "q"): 1}
     assert attempt.counts is rig.label_sets["t", "q"]
+    rig.meet(attempt=attempt)
+    assert rig.counted() == {("t", "q"): 2}
+
+
+def test_several_task_sent_of_an_attempt_that_no_worker_has() -> None:
+    """Published again under its id, at once or later, it counts each time, and under the latest queue from then on."""
+    rig = Rig()
+    attempt = rig.publish()
+    rig.publish(attempt=attempt)
+    rig.publish(attempt=attempt)
+    assert rig.counted() == {}
+    rig.wait()
+    assert rig.counted() == {("t", "q"): 3}
+    rig.publish("t", "p", attempt)
+    assert rig.counted() == {("t", "q"): 3, ("t", "p"): 1}
+
+
+def test_the_same_of_one_that_a_worker_gets() -> None:
+    """All of them are counted with the worker's event."""
+    rig = Rig()
+    attempt = rig.publish()
+    rig.publish(attempt=attempt)
+    rig.meet(attempt=attempt)
+    assert rig.counted() == {("t", "q"): 3}
+
+
+def test_a_further_worker_of_a_publication_counts_no_further_task_sent() -> None:
+    """An attempt that takes its task-sent over from another one has nothing that waits."""
+    rig = Rig()
+    rig.meet(attempt=Attempt(0.0, ("t", "q"), sent=T0))
+    assert rig.counted() == {("t", "q"): 1}
+
+
+def test_the_name_that_workers_report_counts() -> None:
+    """A task that was sent as one name and is reported as another one, its shadow, has the latter throughout."""
+    rig = Rig()
+    attempt = rig.publish("real")
+    attempt.kind = ("shadow", "q")
+    rig.attribution.renamed("real", "shadow")
+    rig.meet(attempt=attempt)
+    assert rig.counted() == {("shadow", "q"): 2}
+
+
+def test_a_name_that_is_always_reported_as_another_one() -> None:
+    """What waits in its queue for long is counted under that name, until workers report it as several."""
+    rig = Rig()
+    rig.attribution.renamed("real", "shadow")
+    rig.attribution.renamed("real", "shadow")
+    rig.publish("real")
+    rig.publish("other")
+    rig.wait()
+    assert rig.counted() == {("shadow", "q"): 1, ("other", "q"): 1}
+    rig.attribution.renamed("real", "second")
+    rig.publish("real")
+    rig.wait()
+    assert rig.counted() == {("shadow", "q"): 1, ("other", "q"): 1, ("real", "q"): 1}
+
+
+def test_a_name_that_is_reported_itself_too() -> None:
+    """Some of its tasks have a shadow, others not: then nobody can tell."""
+    rig = Rig()
+    rig.attribution.renamed("real", "shadow")
+    attempt = rig.publish("real")
+    attempt.received = T0
+    rig.meet(attempt=attempt)
+    rig.publish("real")
+    rig.wait()
+    assert rig.counted() == {("real", "q"): 3}
+
+
+def test_a_task_that_is_renamed_after_its_wait() -> None:
+    """Its task-sent stays under the name that it was sent as; what follows has the name that workers report."""
+    rig = Rig()
+    attempt = rig.publish("real")
+    rig.wait()
+    attempt.kind = ("shadow", "q")
+    rig.meet(attempt=attempt)
+    assert rig.counted() == {("real", "q"): 1, ("shadow", "q"): 1}
+
+
+@pytest.mark.parametrize(
+    ("consumed", "queue"),
+    [
+        (("celery",), "celery"),
+        (("celery", "other"), "celery"),
+        (("other",), "other"),
+        (("other", "third"), "unknown"),
+        (None, "celery"),
+    ],
+)
+def test_a_publication_by_exchange_is_where_its_worker_can_have_it_from(
+    consumed: tuple[str, ...] | None, queue: str
+) -> None:
+    """The client may name the default queue for it; the worker that has it is known to consume what it consumes."""
+    rig = Rig(Consumed(w=consumed) if consumed else None)
+    early = rig.publish("t", "celery", by_exchange=True)
+    late = rig.publish("u", "celery", by_exchange=True)
+    rig.meet(attempt=early)
+    rig.wait()
+    rig.meet(attempt=late)
+    assert queue_of(early) == queue_of(late) == queue
+    assert rig.label_sets["t", queue].totals[0] == 2
+
+
+def test_a_publication_to_a_queue_stands() -> None:
+    """Whatever the worker has answered: it may consume more queues since."""
+    rig = Rig(Consumed(w=("other",)))
+    attempt = rig.publish("t", "celery")
+    rig.meet(attempt=attempt)
+    assert queue_of(attempt) == "celery"
 
 
 def test_what_a_worker_tells_first_waits_for_the_task_sent() -> None:
@@ -109,6 +242,7 @@ def test_a_late_task_sent_corrects_what_follows() -> None:
     attempt = rig.meet()
     rig.wait()
     rig.publish(attempt=attempt)
+    assert rig.counted() == {("t", "unknown"): 1, ("t", "q"): 1}
     rig.meet(attempt=attempt)
     assert rig.counted() == {("t", "unknown"): 1, ("t", "q"): 2}
 
@@ -143,9 +277,13 @@ def test_attempts_that_wait_are_limited(monkeypatch: pytest.MonkeyPatch) -> None
     rig = Rig()
     for number in range(9):
         rig.meet(f"t{number}")
-    assert rig.counted() == {(f"t{number}", "unknown"): 1 for number in range(4)}
-    rig.wait()
+    assert rig.counted() == {(f"t{number}", "unknown"): 1 for number in range(5)}
+    rig.wait(0.1)
+    for number in range(9, 11):
+        rig.publish(f"t{number}")
     assert len(rig.counted()) == 9
+    rig.wait()
+    assert len(rig.counted()) == 11
 
 
 def test_nothing_waits_once_task_sent_is_known_to_be_off() -> None:
@@ -155,7 +293,7 @@ def test_nothing_waits_once_task_sent_is_known_to_be_off() -> None:
     rig.wait()
     rig.meet("second")
     assert ("second", "unknown") in rig.counted()
-    rig.publish("third")
+    rig.publish("third", attempt=rig.meet("third"))
     rig.meet("fourth")
     assert ("fourth", "unknown") not in rig.counted()
 
@@ -197,7 +335,7 @@ def test_the_queue_by_its_best_source() -> None:
         rig.wait()
         return queue_of(attempt)
 
-    assert settled("t", "one", "own", older) == "own"
+    assert settled("x", "one", "own", older) == "own"
     assert settled("t", "one", older=older) == "only"
     assert settled("t", "two", older=older) == "older"
     assert settled("t", "two") == "usual"
@@ -213,7 +351,7 @@ def test_a_task_on_several_queues_has_no_usual_one() -> None:
     attempt = rig.meet("t")
     rig.wait()
     assert queue_of(attempt) == "unknown"
-    assert rig.attribution.routed == 0
+    assert rig.naming.routed == 0
 
 
 def test_a_route_that_the_worker_contradicts() -> None:
@@ -222,7 +360,7 @@ def test_a_route_that_the_worker_contradicts() -> None:
     attempts = [rig.meet(name) for name in "tuv"]
     rig.wait()
     assert [queue_of(attempt) for attempt in attempts] == ["unknown", "a", "unknown"]
-    assert rig.attribution.routed == 1
+    assert rig.naming.routed == 1
 
 
 def test_usual_queues_of_a_limited_number_of_tasks() -> None:
@@ -231,9 +369,10 @@ def test_usual_queues_of_a_limited_number_of_tasks() -> None:
     for name in ("a", "b", "c"):
         rig.publish(name)
     rig.publish("b", "p")
-    assert rig.attribution._queue_of["a"] == "q"
-    assert rig.attribution._queue_of["b"] is attribution._SEVERAL
-    assert "c" not in rig.attribution._queue_of
+    rig.wait()
+    assert rig.naming._queue_of["a"] == "q"
+    assert rig.naming._queue_of["b"] is naming._SEVERAL
+    assert "c" not in rig.naming._queue_of
 
 
 def test_the_task_sent_of_a_nameless_task() -> None:
@@ -242,8 +381,9 @@ def test_the_task_sent_of_a_nameless_task() -> None:
     attempt = rig.meet(None)
     rig.publish("", None, attempt=attempt)
     rig.publish("t", None)
+    rig.wait()
     assert rig.counted() == {("unknown", "unknown"): 2, ("t", "unknown"): 1}
-    assert rig.attribution._queue_of == {}
+    assert rig.naming._queue_of == {}
 
 
 def test_counts_of_a_forgotten_attempt_are_settled() -> None:

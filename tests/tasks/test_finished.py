@@ -1,17 +1,21 @@
 """How long attempts are remembered: finished ones, those that never end, and those of a full table."""
 
 import time
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.tasks import finished
 from celery_metrics_exporter.tasks.finished import FINISHED_TTL_SECONDS
-from celery_metrics_exporter.tasks.inflight import ATTEMPT_TTL_SECONDS
 from celery_metrics_exporter.tasks.matching import MAX_CHAIN
 from celery_metrics_exporter.tasks.running import Running
+from celery_metrics_exporter.tasks.table import ATTEMPT_TTL_SECONDS
 from tests.pipeline import T0
 from tests.tasks.table import Table
+
+DAY = 24 * 3600.0
 
 
 def test_a_finished_task_is_remembered_for_a_while() -> None:
@@ -49,15 +53,37 @@ def test_a_task_that_was_opened_again_is_not_forgotten() -> None:
     assert len(table) == 1
 
 
-def test_a_task_that_still_runs_elsewhere_is_not_forgotten() -> None:
-    """A message that was delivered twice has ended once."""
+@pytest.mark.parametrize("state", ["runs", "is held"])
+def test_a_task_that_another_worker_has_is_not_forgotten(state: str) -> None:
+    """A message that was delivered twice has ended once; the other worker may yet tell, or be lost."""
     table = Table()
-    for worker, at in (("w", 1.0), ("x", 3.0)):
-        table.receive(at, worker=worker)
-        table.start(at + 1, worker=worker)
-    table.end(5.0, worker="x")
+    table.send()
+    for worker in ("w", "x"):
+        table.receive(1.0, worker=worker)
+    table.start(2.0, worker="x")
+    if state == "runs":
+        table.start(3.0, worker="w")
+    table.end(4.0, worker="x")
+    for _ in range(3):
+        table.wait(FINISHED_TTL_SECONDS + 1)
+    assert len(table) == 1
+    if state == "runs":
+        table.end(9.0, worker="w")
+    else:
+        table.alive = {"x"}
     table.wait(1)
-    table.wait(FINISHED_TTL_SECONDS)
+    table.wait(FINISHED_TTL_SECONDS + 1)
+    assert len(table) == 0
+
+
+def test_a_task_that_is_published_again_is_not_forgotten() -> None:
+    """Somebody used its id again, and the second message still waits in the queue."""
+    table = Table()
+    table.end(4.0)
+    table.send()
+    table.send(5.0)
+    table.wait(1)
+    table.wait(FINISHED_TTL_SECONDS + 1)
     assert len(table) == 1
 
 
@@ -94,6 +120,18 @@ def test_finished_tasks_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
 
 
+def test_few_finished_tasks_are_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not so many that each sweep would look at them; the daily check finds the others."""
+    monkeypatch.setattr(finished, "MAX_FINISHED", 10)
+    table = Table()
+    for uuid in range(20):
+        table.receive(uuid=f"u{uuid}", worker="x")
+        table.end(uuid=f"u{uuid}")
+    table.wait(1)
+    assert len(table._finished.latest) < 10
+    assert len(table) == 20
+
+
 def test_a_full_table_evicts_the_oldest() -> None:
     """It counts those that were not over, and what it evicts does not run for ever."""
     table, running = Table(max_tasks=3), Running()
@@ -128,7 +166,8 @@ def test_a_full_table_makes_room_quickly() -> None:
 def test_a_task_that_never_ends_expires() -> None:
     """After a day, unless it runs: then after another day."""
     table = Table()
-    table.send(uuid="waits")
+    table.start(uuid="retried")
+    table.end(uuid="retried", final=False)
     table.start(uuid="runs")
     table.wait(ATTEMPT_TTL_SECONDS)
     assert list(table._heads) == ["runs"]
@@ -137,6 +176,71 @@ def test_a_task_that_never_ends_expires() -> None:
     table.wait(ATTEMPT_TTL_SECONDS - 1)
     assert list(table._heads) == ["runs"]
     table.wait(61)
+    assert len(table) == 0
+
+
+def in_days(days: float) -> str:
+    """An ISO time so many days after T0."""
+    return datetime.fromtimestamp(T0 + days * DAY, tz=UTC).isoformat()
+
+
+@pytest.mark.parametrize("event", ["sent", "received", "retry sent", "retry received", "returned"])
+def test_a_task_that_waits_for_its_eta_does_not_expire(event: str) -> None:
+    """However far that is, and whoever told of it; a week later it is forgotten if nobody has it."""
+    table = Table()
+    if event.startswith("retry"):
+        table.start()
+        table.end(final=False)
+    retry: dict[str, Any] = {"retries": 1, "parent_id": "u"} if event.startswith("retry") else {}
+    if event.endswith("sent"):
+        table.send(2.5, eta=in_days(30), **retry)
+    else:
+        table.receive(9.0, eta=in_days(30), **retry)
+    if event == "returned":
+        table.give_back(9.5)
+    table.alive = set()
+    for _ in range(36):
+        table.wait(DAY)
+    [attempt, *_] = table.chain()
+    assert attempt.name == "t"
+    for _ in range(2):
+        table.wait(DAY)
+    assert len(table) == 0
+    assert table.evicted == {"capacity": 0, "expired": 1}
+
+
+def test_a_task_that_a_worker_holds_does_not_expire() -> None:
+    """As long as the worker lives: then its message returns to the queue."""
+    table = Table()
+    table.send()
+    table.receive()
+    for _ in range(20):
+        table.wait(DAY)
+    [attempt] = table.chain()
+    assert table.start(20 * DAY) is attempt
+    assert attempt is not None
+    assert attempt.kind == ("t", "q")
+    table.receive(uuid="v")
+    table.alive = set()
+    for _ in range(9):
+        table.wait(DAY)
+    assert list(table._heads) == ["u"]
+
+
+@pytest.mark.parametrize("state", ["sent", "returned"])
+def test_a_task_waits_in_its_queue_for_a_week(state: str) -> None:
+    """A backlog of days is a backlog; longer, and the message is lost or its worker sends no events."""
+    table = Table()
+    table.send()
+    if state == "returned":
+        table.receive()
+        table.start()
+        table.give_back()
+    for _ in range(6):
+        table.wait(DAY)
+    assert len(table) == 1
+    for _ in range(2):
+        table.wait(DAY)
     assert len(table) == 0
 
 

@@ -1,57 +1,56 @@
 """Which attempt of several an event belongs to, rule by rule."""
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from celery_metrics_exporter.events.types import TaskReceived, TaskSent
-from celery_metrics_exporter.tasks.attempt import NO_OUTCOME, Attempt
+from celery_metrics_exporter.tasks.attempt import NO_OUTCOME
 from celery_metrics_exporter.tasks.matching import (
     MAX_CHAIN,
+    MAX_EXECUTIONS,
     delivered,
     endable,
+    is_published_twice,
     published,
     repeats,
+    returnable,
+    siblings,
     startable,
-    supersede,
     trim,
 )
 from celery_metrics_exporter.tasks.running import Running
-
-
-def make_attempt(name: str | None = "t", queue: str | None = None, **fields: Any) -> Attempt:
-    """An attempt with these fields."""
-    attempt = Attempt(0.0, (name, queue))
-    for field, value in fields.items():
-        setattr(attempt, field, value)
-    return attempt
-
-
-def chain(*attempts: Attempt) -> Sequence[Attempt]:
-    """Link these attempts, newest first."""
-    for newer, older in pairwise(attempts):
-        newer.older = older
-    return attempts
+from tests.tasks.chains import chain, make_attempt
 
 
 def sent(at: float = 9.0, **fields: Any) -> TaskSent:
     """A task-sent."""
-    return TaskSent("u", at, name="t", **{"queue": "q", "retries": 0, **fields})
+    return TaskSent("u", at, **{"name": "t", "queue": "q", "retries": 0, **fields})
 
 
-def received(at: float = 9.0, *, retries: int | None = 0, name: str | None = "t") -> TaskReceived:
-    """A task-received."""
-    return TaskReceived("u", at, "w", name=name, retries=retries)
+def received(at: float = 9.0, **fields: Any) -> TaskReceived:
+    """A task-received of the worker w."""
+    return TaskReceived("u", at, "w", **{"name": "t", "retries": 0, **fields})
 
 
-def test_an_event_is_repeated_whichever_attempt_had_it() -> None:
-    """The kind and the timestamp tell, also those of earlier events of an attempt."""
-    head, older = chain(make_attempt(started=5.0), make_attempt(started=1.0))
+def test_an_event_is_repeated_if_its_worker_sent_it_before() -> None:
+    """Kind, worker and timestamp tell, also those of earlier events of an attempt."""
+    head, older = chain(make_attempt(started=5.0, worker="w"), make_attempt(started=1.0, worker="w"))
     older.stamp("started", 2.0)
-    assert [repeats(head, "started", at) for at in (5.0, 2.0, 1.0, 3.0)] == [True, True, True, False]
-    assert not repeats(head, "received", 5.0)
+    assert [repeats(head, "started", "w", at) for at in (5.0, 2.0, 1.0, 3.0)] == [True, True, True, False]
+    assert not repeats(head, "received", "w", 5.0)
+    assert not repeats(head, "started", "x", 5.0)
+    assert [repeats(older, "started", worker, 2.0) for worker in "wx"] == [True, False]
+
+
+def test_a_task_sent_is_repeated_under_the_same_name() -> None:
+    """Of several publications at one moment each counts; the name of one that a worker reported may be another."""
+    head = make_attempt(sent=9.0)
+    assert is_published_twice(head, sent())
+    assert not is_published_twice(head, sent(8.0))
+    assert not is_published_twice(head, sent(name="t2"))
+    head.received = 10.0
+    assert is_published_twice(head, sent(name="t2"))
 
 
 class TestPublished:
@@ -64,109 +63,161 @@ class TestPublished:
             ({"retries": 0}, True),
             ({"retries": 1}, False),
             ({"name": None}, True),
-            ({"name": "other"}, False),
+            ({"name": "shadow"}, True),
             ({"name": None, "retries": 1}, False),
+            ({"is_republished": True}, True),
+            ({"is_republished": True, "received": 1.0}, False),
+            ({"sent": 1.0}, False),
         ],
     )
     def test_the_only_attempt(self, fields: dict[str, Any], fits: bool) -> None:
-        """One that a worker told of first is it unless name or retry count say otherwise."""
+        """One that a worker told of first is it, unless its retry count or its parent say otherwise."""
         head = make_attempt(**fields)
         assert published(head, sent()) is (head if fits else None)
 
-    def test_one_that_is_published_already(self) -> None:
-        """The same task again is another publication, except to the same queue, where it is told again."""
-        head = make_attempt(queue="q", sent=1.0, retries=0)
-        assert published(head, sent(queue="q")) is head
-        assert published(head, sent(queue="elsewhere")) is None
+    def test_a_replacement(self) -> None:
+        """It has its own uuid as parent."""
+        head = make_attempt("t2", received=1.0, retries=0)
+        assert published(head, sent(parent_id="u")) is None
+        head.is_republished = True
+        assert published(head, sent(parent_id="u")) is head
 
-    def test_the_very_event_again(self) -> None:
-        """It belongs where it was before, though another attempt lacks its task-sent."""
-        head, older = chain(make_attempt(), make_attempt(queue="q", sent=9.0))
-        assert published(head, sent(9.0)) is older
-
-    def test_the_retry_count_beats_the_age(self) -> None:
-        """Among those without a task-sent the one of this retry count, else the newest, before any published one."""
-        head, first, second = chain(
-            make_attempt(), make_attempt(retries=0), make_attempt(queue="q", sent=1.0, retries=0)
+    def test_name_and_retry_count_beat_the_age(self) -> None:
+        """Of several without a task-sent the one of this name, else of this retry count, else the newest."""
+        head, counted, named = chain(
+            make_attempt("x"), make_attempt("x", retries=0), make_attempt("t", retries=0)
         )
-        assert published(head, sent()) is first
-        first.sent = 2.0
+        assert published(head, sent()) is named
+        named.sent = 1.0
+        assert published(head, sent()) is counted
+        counted.sent = 2.0
         assert published(head, sent()) is head
-        head.sent = 3.0
-        assert published(head, sent()) is second
+
+    def test_siblings_are_of_one_publication(self) -> None:
+        """Of the same retry count, and not known to be sent at another time; a worker told of each."""
+        head, same, _, _, _, _ = chain(
+            make_attempt(worker="w", retries=0),
+            make_attempt(worker="x", retries=0),
+            make_attempt(worker="x", retries=1),
+            make_attempt(retries=0),
+            make_attempt(worker="x", retries=0, sent=1.0),
+            make_attempt(worker="x", retries=0, is_republished=True),
+        )
+        assert siblings(head, head) == [same]
+
+    def test_the_attempt_after_a_retry_is_no_sibling(self) -> None:
+        """Though nothing is known of either but what the worker told."""
+        head, older = chain(make_attempt(worker="w"), make_attempt(worker="w", will_retry=True))
+        assert siblings(head, head) == siblings(head, older) == []
 
 
 class TestDelivered:
     """Of a task-received."""
 
     def test_the_only_attempt(self) -> None:
-        """It is it unless name or retry count say otherwise."""
-        head = make_attempt(retries=0)
+        """One that was only published is it, unless its retry count or its parent say otherwise."""
+        head = make_attempt(retries=0, sent=1.0)
         assert delivered(head, received()) is head
+        assert delivered(head, received(name="shadow")) is head
         assert delivered(head, received(retries=1)) is None
-        assert delivered(head, received(name="other")) is None
+        assert delivered(head, received(name="t2", parent_id="u")) is None
 
     def test_one_that_was_delivered_before_is_delivered_again(self) -> None:
-        """A redelivery has the same retry count."""
-        head, older = chain(make_attempt(received=5.0, retries=1), make_attempt(received=1.0, retries=0))
-        assert delivered(head, received(retries=0)) is older
-        assert delivered(head, received(retries=1)) is head
+        """A redelivery has the same name and retry count, and a worker has it rather than runs it."""
+        head, reserved, older = chain(
+            make_attempt(received=6.0, retries=0, worker="w", open=True),
+            make_attempt(received=5.0, retries=0, worker="w", reserved=True),
+            make_attempt(received=1.0, retries=1, worker="w", is_republished=True),
+        )
+        assert delivered(head, received(retries=0)) is reserved
+        assert delivered(head, received(retries=1)) is older
+        assert delivered(head, received(name="t2")) is None
 
-    def test_undelivered_attempts_come_first(self) -> None:
-        """Before one that would be delivered again, though that is newer and of the right retry count."""
-        head, older = chain(make_attempt(received=5.0, retries=0), make_attempt())
+    def test_published_attempts_come_first(self) -> None:
+        """Before one that would be delivered again, those that waited longest first."""
+        head, _, older = chain(
+            make_attempt(received=5.0, retries=0, worker="w"),
+            make_attempt(sent=4.0),
+            make_attempt(sent=3.0),
+        )
         assert delivered(head, received()) is older
 
-    def test_an_attempt_that_ended_undelivered_was_not_delivered_now(self) -> None:
-        """Its task-received was missed; one without an outcome due to a replacement may come late."""
-        head = make_attempt(ended=5.0)
-        assert delivered(head, received()) is None
-        head.ended = NO_OUTCOME
-        assert delivered(head, received()) is head
+    def test_an_attempt_of_another_worker(self) -> None:
+        """The caller opens a sibling of it."""
+        head, running, _ = chain(
+            make_attempt("t2", received=5.0, worker="x"),
+            make_attempt(received=4.0, worker="x", open=True),
+            make_attempt(received=3.0, worker="y"),
+        )
+        assert delivered(head, received()) is running
+        assert delivered(head, received(name="t3")) is None
 
-    def test_the_very_event_again(self) -> None:
-        """It belongs where it was before."""
-        head, older = chain(make_attempt(), make_attempt(received=9.0))
-        assert delivered(head, received(9.0)) is older
+    def test_an_attempt_that_ended_undelivered(self) -> None:
+        """It was not delivered afterwards; its task-received may be told late."""
+        head = make_attempt(ended=9.5, worker="w")
+        assert delivered(head, received(9.0)) is head
+        assert delivered(head, received(9.6)) is None
+        head.ended = NO_OUTCOME
+        assert delivered(head, received(9.6)) is head
 
 
 class TestStartable:
     """Of a task-started, which carries neither name nor retry count."""
 
     def test_the_oldest_that_the_worker_has_reserved(self) -> None:
-        """A worker starts what it received first."""
-        head, middle, oldest = chain(
-            *(make_attempt(retries=2 - number, reserved=True, worker="w") for number in range(3))
+        """A worker starts what it received first, whichever was heard of first."""
+        head, oldest, last = chain(
+            *(make_attempt(reserved=True, worker="w", received=at) for at in (2.0, 1.0, 3.0))
         )
         assert startable(head, "w") is oldest
         oldest.reserved = False
-        assert startable(head, "w") is middle
-
-    def test_else_the_newest_that_any_worker_has_reserved(self) -> None:
-        """The delivery to this one was missed."""
-        head, reserved, _ = chain(
-            make_attempt(retries=2),
-            make_attempt(retries=1, reserved=True, worker="x"),
-            make_attempt(retries=0, reserved=True, worker="x"),
-        )
-        assert startable(head, "w") is reserved
-
-    def test_else_the_newest(self) -> None:
-        """Nothing is known to be reserved."""
-        head, _ = chain(make_attempt(), make_attempt(worker="w"))
         assert startable(head, "w") is head
+        head.reserved = False
+        assert startable(head, "w") is last
 
-    def test_the_retry_count_tells_the_order(self) -> None:
-        """Events of workers may open the attempts in another order; unknown counts are the newest."""
+    def test_else_the_newest_that_is_only_published(self) -> None:
+        """The delivery to this one was missed."""
         head, newest, _ = chain(
-            make_attempt(retries=0, reserved=True, worker="x"),
-            make_attempt(retries=2, reserved=True, worker="x"),
-            make_attempt(retries=1, reserved=True, worker="x"),
+            make_attempt(reserved=True, worker="x"), make_attempt(sent=2.0), make_attempt(sent=1.0)
         )
         assert startable(head, "w") is newest
-        newest.details = make_attempt().details
-        newest.older = make_attempt(retries=5, reserved=True, worker="x")
+
+    def test_else_its_newest(self) -> None:
+        """The message is delivered again, rather to an attempt that does not run."""
+        _, head, stopped, older = chain(
+            make_attempt(worker="x", reserved=True),
+            make_attempt(worker="w", received=3.0, open=True),
+            make_attempt(worker="w", received=2.0),
+            make_attempt(worker="w", received=1.0),
+        )
+        assert startable(head, "w") is stopped
+        stopped.open = older.open = True
+        assert startable(head, "w") is head  # the caller opens a sibling
+
+    def test_else_one_of_another_worker(self) -> None:
+        """The newest that nothing has replaced; the caller opens a sibling."""
+        head, newest, _ = chain(
+            make_attempt(worker="x", ended=NO_OUTCOME), make_attempt(worker="y"), make_attempt(worker="x")
+        )
         assert startable(head, "w") is newest
+
+
+class TestReturnable:
+    """Of a task-rejected or task-cancelled."""
+
+    def test_what_the_worker_has(self) -> None:
+        """What it runs, else holds, else had, else what is only published, else another worker's."""
+        head, ended, reserved, running, published = chain(
+            make_attempt(worker="x"),
+            make_attempt(worker="w", received=3.0),
+            make_attempt(worker="w", received=2.0, reserved=True),
+            make_attempt(worker="w", received=1.0, open=True),
+            make_attempt(sent=1.0),
+        )
+        for attempt in (running, reserved, ended, published):
+            assert returnable(head, "w") is attempt
+            attempt.worker = "y"
+        assert returnable(head, "w") is head
 
 
 class TestEndable:
@@ -174,109 +225,123 @@ class TestEndable:
 
     def test_a_retry_ends_the_oldest_that_runs_here(self) -> None:
         """The next attempt may have started before the retry is told."""
-        head, middle, _ = chain(
-            make_attempt(retries=2, open=1, worker="w"),
-            make_attempt(retries=1, open=1, worker="w"),
-            make_attempt(retries=0, open=1, worker="x"),
+        head, _, oldest, _ = chain(
+            make_attempt(retries=2, open=True, worker="w", received=3.0),
+            make_attempt(retries=1, open=True, worker="w", received=2.0),
+            make_attempt(retries=0, open=True, worker="w", received=1.0),
+            make_attempt(retries=0, open=True, worker="x", received=0.5),
         )
-        assert endable(head, "w", final=False) is middle
+        assert endable(head, "w", final=False) is oldest
 
     def test_a_final_outcome_ends_the_newest_that_runs_here(self) -> None:
         """None but the last attempt can have one."""
-        head, _, _ = chain(
-            make_attempt(retries=2, open=1, worker="w"),
-            make_attempt(retries=1, open=1, worker="w"),
-            make_attempt(retries=0, open=1, worker="w"),
+        head, newest, _ = chain(
+            make_attempt(retries=0, open=True, worker="w", received=1.0),
+            make_attempt(retries=1, open=True, worker="w", received=2.0),
+            make_attempt(retries=1, open=True, worker="x", received=3.0),
         )
-        assert endable(head, "w", final=True) is head
+        assert endable(head, "w", final=True) is newest
 
     def test_a_retry_of_what_is_not_known_to_run(self) -> None:
-        """The oldest without an outcome that this worker told of, else the newest that no other worker has."""
-        head, mine, older = chain(
-            make_attempt(retries=2), make_attempt(retries=1, worker="w"), make_attempt(retries=0, worker="w")
+        """The oldest of this worker without an outcome, else the newest published one, else none."""
+        head, mine, oldest, other = chain(
+            make_attempt(sent=3.0),
+            make_attempt(worker="w", received=2.0),
+            make_attempt(worker="w", received=1.0),
+            make_attempt(worker="x", open=True),
         )
-        assert endable(head, "w", final=False) is older
-        older.ended = 1.0
+        assert endable(head, "w", final=False) is oldest
+        oldest.ended = 1.0
         assert endable(head, "w", final=False) is mine
         mine.ended = 2.0
         assert endable(head, "w", final=False) is head
-        head.worker, head.open = "x", 1
-        assert endable(head, "w", final=False) is head  # then none fits; the caller opens another one
+        assert endable(other, "w", final=False) is None
 
     def test_a_final_outcome_of_what_is_not_known_to_run(self) -> None:
-        """The newest without an outcome that no other worker has."""
-        head, free, _ = chain(
-            make_attempt(retries=2, open=1, worker="x"), make_attempt(retries=1), make_attempt(retries=0)
+        """The newest of this worker without an outcome, else the newest published one, else none."""
+        head, mine, other = chain(
+            make_attempt(sent=3.0),
+            make_attempt(worker="w", received=2.0),
+            make_attempt(worker="x", open=True),
         )
-        assert endable(head, "w", final=True) is free
+        assert endable(head, "w", final=True) is mine
+        mine.ended, mine.will_retry = 2.0, True
+        assert endable(head, "w", final=True) is head
+        assert endable(other, "w", final=True) is None
 
     def test_a_repeated_outcome_belongs_to_the_settled_attempt_of_this_worker(self) -> None:
         """A hard time limit is told twice; the second belongs where the first did."""
-        head, settled = chain(make_attempt(retries=1), make_attempt(retries=0, ended=1.0, worker="w"))
+        head, settled = chain(make_attempt(retries=1, sent=2.0), make_attempt(ended=1.0, worker="w"))
         assert endable(head, "w", final=True) is settled
         assert endable(head, "x", final=True) is head
 
     def test_what_runs_comes_before_what_ended(self) -> None:
-        """A repeated outcome comes at once, before the next attempt starts."""
-        head, _ = chain(
-            make_attempt(retries=1, open=1, worker="w"), make_attempt(retries=0, ended=1.0, worker="w")
+        """A message that the worker has twice ends twice, in either order."""
+        for running, settled in ((2.0, 1.0), (1.0, 2.0)):
+            head, _ = chain(
+                make_attempt(retries=0, open=True, worker="w", received=running),
+                make_attempt(retries=0, ended=3.0, worker="w", received=settled),
+            )
+            assert endable(head, "w", final=True) is head
+
+    def test_nothing_before_a_settled_attempt_can_have_a_final_outcome(self) -> None:
+        """A lower retry count has ended in a retry that is told late; a later delivery is a replacement."""
+        head, running = chain(
+            make_attempt(retries=1, ended=1.0, worker="w", received=2.0),
+            make_attempt(retries=0, open=True, worker="w", received=1.0),
         )
-        assert endable(head, "w", final=True) is head
+        assert endable(head, "w", final=True) is head  # a repetition
+        running.received = 3.0
+        assert endable(head, "w", final=True) is running
 
     def test_a_retry_settles_nothing(self) -> None:
         """What runs before it may still come to a final outcome, however that is."""
         head, older = chain(
             make_attempt(retries=1, ended=2.0, will_retry=True, worker="w"),
-            make_attempt(retries=0, open=1, worker="w"),
+            make_attempt(retries=0, open=True, worker="w"),
         )
         assert endable(head, "w", final=True) is older
 
-    def test_nothing_before_a_settled_attempt_can_have_a_final_outcome(self) -> None:
-        """The task came to its end there."""
-        head, _, _ = chain(
-            make_attempt(retries=2, ended=2.0, will_retry=True, worker="x"),
-            make_attempt(retries=1, ended=1.0, worker="x"),
-            make_attempt(retries=0, open=1, worker="w"),
+    def test_a_superseded_attempt_has_an_outcome_only_if_it_must(self) -> None:
+        """The task that took its place has it, unless that is elsewhere: then another execution was replaced."""
+        head, older, _ = chain(
+            make_attempt("t2", ended=NO_OUTCOME, worker="w"),
+            make_attempt("t", worker="w"),
+            make_attempt(sent=1.0),
         )
-        assert endable(head, "w", final=True) is head  # the caller opens another one
-
-    def test_a_superseded_attempt_has_no_outcome(self) -> None:
-        """The task that took its place has it."""
-        head, older = chain(make_attempt("t2", ended=NO_OUTCOME, worker="w"), make_attempt("t", worker="w"))
         assert endable(head, "w", final=True) is older
-
-
-def test_the_task_that_was_delivered_later_supersedes() -> None:
-    """Whichever was heard of first; attempts of the same name, or never delivered ones, are left alone."""
-    latest, before, after, same, undelivered = chain(
-        make_attempt("t", received=5.0, open=1),
-        make_attempt("before", received=1.0, open=1),
-        make_attempt("after", received=9.0, open=1),
-        make_attempt("t", received=2.0, open=1),
-        make_attempt("undelivered", open=1),
-    )
-    running = Running()
-    for attempt in (latest, before, after, same):
-        running.begin(attempt)
-    supersede(latest, latest)
-    assert [each.is_superseded for each in (latest, before, after, same, undelivered)] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
-    assert running.snapshot() == [after, same]
+        older.worker = "x"
+        assert endable(head, "w", final=True) is head
 
 
 def test_a_long_chain_is_trimmed() -> None:
     """The newest attempts stay; what is cut off runs no more."""
-    attempts = chain(*(make_attempt(open=1) for _ in range(MAX_CHAIN + 3)))
+    attempts = chain(*(make_attempt(open=True, worker="w") for _ in range(MAX_CHAIN + 3)))
     running = Running()
     for attempt in attempts:
         running.begin(attempt)
     trim(attempts[0])
     assert list(attempts[0].chain()) == running.snapshot() == list(attempts[:MAX_CHAIN])
+
+
+@pytest.mark.parametrize(
+    "state", [{"open": True, "retries": 1}, {"reserved": True, "retries": 1}, {"retries": 0}]
+)
+def test_what_other_workers_have_is_not_trimmed(state: dict[str, Any]) -> None:
+    """Nor executions of the newest publication; all are bounded together."""
+    others = (make_attempt(worker=f"x{n}", **state) for n in range(MAX_EXECUTIONS + 20))
+    attempts = chain(make_attempt(worker="w", retries=0), *others)
+    trim(attempts[0])
+    assert list(attempts[0].chain()) == list(attempts[:MAX_EXECUTIONS])
+
+
+def test_what_no_worker_has_is_trimmed() -> None:
+    """From between what is kept."""
+    old = [make_attempt(worker=f"x{n}", ended=1.0, retries=n) for n in range(1, 20)]
+    kept = make_attempt(worker="y", open=True, retries=99)
+    attempts = chain(make_attempt(worker="w", retries=0), *old, kept)
+    trim(attempts[0])
+    assert list(attempts[0].chain()) == [*attempts[:MAX_CHAIN], kept]
 
 
 @pytest.mark.parametrize("length", [1, MAX_CHAIN - 1, MAX_CHAIN])

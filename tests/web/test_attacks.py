@@ -17,7 +17,7 @@ from tests.integration.servers import HOST, ExporterProcess
 from tests.integration.tls_clients import secured
 from tests.serving import ask, connected, fetch, raw_client, read_until_closed, serving, url_of
 from tests.waiting import wait_for
-from tests.web.floods import HALF_A_HEAD, HALF_A_HELLO, Flood, many_files
+from tests.web.floods import HALF_A_BODY, HALF_A_HEAD, HALF_A_HELLO, Flood, many_files
 from tests.web_files import WebFiles
 
 TIMEOUT_S = 60.0
@@ -25,9 +25,9 @@ NOWHERE = ("--broker-url", f"redis://{HOST}:1/0")
 
 
 @contextmanager
-def attacked(folder: Path, *options: str) -> Iterator[ExporterProcess]:
-    """An exporter that may open 1,024 files."""
-    limited = ("sh", "-c", 'ulimit -n 1024; exec "$@"', "sh", *COMMAND)
+def attacked(folder: Path, *options: str, files: int = 1024) -> Iterator[ExporterProcess]:
+    """An exporter that may open so many files."""
+    limited = ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *COMMAND)
     with (
         many_files(),
         ExporterProcess(folder / "exporter", (*NOWHERE, *options), command=limited) as exporter,
@@ -57,6 +57,19 @@ def test_half_sent_requests_delay_nobody(tmp_path: Path, count: int, *, tls: boo
         wait_for(lambda: flood.sent >= count, timeout=TIMEOUT_S, what=lambda: f"the flood: {flood.sent}")
         for path in ("/-/healthy", "/metrics"):
             assert statistics.median(seconds_for(exporter.url, path, context) for _ in range(7)) < 1
+
+
+@pytest.mark.parametrize("data", [b"", HALF_A_HEAD, HALF_A_BODY])
+@pytest.mark.parametrize(("files", "count"), [(64, 200), (256, 500)])
+def test_clients_beyond_few_descriptors_delay_nobody(
+    tmp_path: Path, files: int, count: int, data: bytes
+) -> None:
+    """Where few connections fit, those that have waited longest make room for others steadily, not once a second."""
+    with attacked(tmp_path, files=files) as exporter, Flood(exporter.url, count, data) as flood:
+        wait_for(lambda: flood.sent >= count, timeout=TIMEOUT_S, what=lambda: f"the flood: {flood.sent}")
+        for path in ("/-/healthy", "/metrics"):
+            assert statistics.median(seconds_for(exporter.url, path, None) for _ in range(5)) < 2
+        assert (exporter.value("celery_exporter_web_connections_cut_total", reason="waiting") or 0) > 100
 
 
 def test_connections_beyond_all_descriptors_do_not_end_the_port(tmp_path: Path) -> None:
@@ -94,6 +107,7 @@ def test_port_outlives_a_lack_of_descriptors(caplog: pytest.LogCaptureFixture) -
         for client in clients:
             client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             assert read_until_closed(client).endswith(b"all threads work\n")
+        assert server._server._count["descriptors"] > 0
     (record,) = caplog.records
     assert record.getMessage() == "connections cannot be accepted"
     assert getattr(record, "fields", {})["error"] == "Too many open files"

@@ -9,7 +9,7 @@ import pytest
 from celery_metrics_exporter.web.config import RateLimit, WebConfig, read_web_config
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.named_files import NamedFiles
-from celery_metrics_exporter.web.tls_names import DEFAULT_CIPHERS
+from celery_metrics_exporter.web.tls_names import CIPHERS
 from tests.web_files import HASH, WebFiles
 
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: key.pem\n"
@@ -52,7 +52,7 @@ def test_everything_at_once(files: WebFiles) -> None:
         "  cipher_suites:\n"
         "    - TLS_AES_128_GCM_SHA256\n"
         "    - TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\n"
-        "    - TLS_RSA_WITH_AES_128_CBC_SHA\n"
+        "    - TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA\n"
         "  prefer_server_cipher_suites: no\n"
         "  curve_preferences: [CurveP384]\n"
         "http_server_config:\n"
@@ -80,7 +80,7 @@ def test_everything_at_once(files: WebFiles) -> None:
         ssl.TLSVersion.TLSv1_2,
         ssl.TLSVersion.TLSv1_3,
     )
-    assert ciphers_of(context) == ("ECDHE-RSA-AES256-GCM-SHA384", "AES128-SHA")
+    assert ciphers_of(context) == ("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA")
     assert not context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
     assert config.headers == {
         "Strict-Transport-Security": "max-age=31536000",
@@ -103,7 +103,7 @@ def test_defaults_are_the_toolkits(files: WebFiles) -> None:
     assert context.verify_mode is ssl.CERT_NONE
     assert (context.get_ca_certs(), tls.allowed_sans) == ([], None)
     assert context.options & ssl.OP_CIPHER_SERVER_PREFERENCE
-    assert ciphers_of(context) == DEFAULT_CIPHERS
+    assert ciphers_of(context) == tuple(CIPHERS.values())
 
 
 def test_inline_certificates(files: WebFiles) -> None:

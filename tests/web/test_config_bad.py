@@ -19,7 +19,7 @@ def files(tmp_path: Path) -> WebFiles:
 
 
 BAD = [
-    ("a: [\n", 2, "this is no YAML"),
+    ("a: [\n", 2, "the file is not valid YAML"),
     ("- a\n", 1, "the file must be a mapping, not a list"),
     ("a: 1\n---\nb: 2\n", 2, "expected a single document"),
     ("basic_auth_user: {}\n", 1, "unknown key basic_auth_user in the file; did you mean basic_auth_users?"),
@@ -34,12 +34,32 @@ BAD = [
     ("http_server_config:\n  headers:\n    x-frame-options: deny\n", 3, "did you mean X-Frame-Options?"),
     ("http_server_config:\n  headers:\n    X-Frame-Options: DENY\n", 3, "must be deny or sameorigin"),
     ('http_server_config:\n  headers:\n    X-XSS-Protection: "a\\rb"\n', 3, "must be printable ASCII"),
-    ("basic_auth_users:\n  alice: hunter2\n", 2, "user alice: this is no bcrypt hash"),
-    (f"basic_auth_users:\n  alice: {HASH[:-1]}\n", 2, "user alice: this is no bcrypt hash"),
-    (f"basic_auth_users:\n  alice: $2b$03${HASH[7:]}\n", 2, "the cost of the hash must be 4 to 18"),
-    (f"basic_auth_users:\n  alice: $2b$31${HASH[7:]}\n", 2, "the cost of the hash must be 4 to 18"),
+    ("basic_auth_users:\n  alice: hunter2\n", 2, "the hash of user alice is not one that bcrypt makes"),
+    (f"basic_auth_users:\n  alice: {HASH[:-1]}\n", 2, "the hash of user alice is not one that bcrypt makes"),
+    (f"basic_auth_users:\n  alice: $2b$03${HASH[7:]}\n", 2, ", and may have 4 to 18"),
+    (f"basic_auth_users:\n  alice: $2b$31${HASH[7:]}\n", 2, ", and may have 4 to 18"),
+    *[
+        (f"basic_auth_users:\n  alice: {hash_}\n", 2, "the hash of user alice is not one that bcrypt makes")
+        for hash_ in (
+            HASH[:28] + "b" + HASH[29:],  # bits of the salt that it does not have
+            HASH[:-1] + "/",  # bits of the hash
+            HASH[:10] + "!" + HASH[11:],
+            HASH[:10] + "=" + HASH[11:],
+            HASH + "a",
+            HASH[:28],
+            "$2$" + HASH[4:],
+            "$2c$" + HASH[4:],
+            "$1$" + HASH[4:],
+            "$2b$\u0661\u0662$" + HASH[7:],
+            HASH[:4] + "4$" + HASH[7:],
+        )
+    ],
+    *[
+        (f"basic_auth_users:\n  alice: $2b${cost}${HASH[7:]}\n", 2, f"has cost {cost}, and may have 4 to 18")
+        for cost in ("00", "19", "32", "99")
+    ],
     ("basic_auth_users:\n  alice: [a]\n", 2, "the hash of user alice must be a text, not a list"),
-    (f"basic_auth_users:\n  'a:b': {HASH}\n", 2, "HTTP cannot send a name with a colon"),
+    (f"basic_auth_users:\n  'a:b': {HASH}\n", 2, "user a:b has a colon in the name"),
     (f"basic_auth_users:\n  a: {HASH}\n  a: {HASH}\n", 3, "basic_auth_users has a twice"),
     ("rate_limit:\n  interval: 1 second\n", 2, "interval must be a duration"),
     ("rate_limit:\n  interval: -1s\n", 2, "interval must be a duration"),
@@ -51,7 +71,7 @@ BAD = [
     ("tls_server_config:\n  cert_fle: server.pem\n", 2, "did you mean cert_file?"),
     ("tls_server_config:\n  key_file: key.pem\n  cert_file: absent.pem\n", 3, "no such file or directory"),
     ("tls_server_config:\n  key_file: key.pem\n  cert_file: .\n", 3, "not a regular file"),
-    (TLS + "  cert: abc\n", 4, "cert and cert_file are there both"),
+    (TLS + "  cert: abc\n", 4, "cert and cert_file are both set; remove one"),
     (
         "tls_server_config:\n  cert_file: server.pem\n  key_file: other-key.pem\n",
         3,
@@ -96,6 +116,7 @@ BAD = [
         6,
         "did you mean",
     ),
+    (TLS + "  cipher_suites: [TLS_RSA_WITH_AES_128_GCM_SHA256]\n", 4, "no forward secrecy"),
     (TLS + "  cipher_suites: [TLS_AES_128_GCM_SHA256]\n  max_version: TLS12\n", 4, "works before TLS 1.3"),
     (TLS + "  curve_preferences: [P256]\n", 4, "unknown curve P256; did you mean CurveP256?"),
     (TLS + "  curve_preferences:\n    - X25519\n    - CurveP256\n", 6, "more than one curve"),
@@ -118,9 +139,9 @@ def test_bad_file_is_refused_in_one_line(files: WebFiles, text: str, line: int, 
 @pytest.mark.parametrize(
     ("content", "line", "reason"),
     [
-        (b"a: b\n\xff\n", 2, "this is not UTF-8"),
+        (b"a: b\n\xff\n", 2, "the file is not UTF-8"),
         (b"a: b\nc: \x00\n", 2, "a character that YAML does not allow"),
-        (b"[" * 100_000, 1, "this is nested too deeply"),
+        (b"[" * 100_000, 1, "the file is nested too deeply"),
         (b"a: !secret b\n", 1, "unknown tag !secret"),
         (b"a: *b\n", 1, "found undefined alias"),
         (b"basic_auth_users: &a {<<: *a}\n", 1, "basic_auth_users is merged into itself"),
@@ -137,7 +158,9 @@ def test_what_is_hardly_yaml(files: WebFiles, content: bytes, line: int, reason:
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     """A file that is not there is named."""
-    with pytest.raises(ConfigError, match=r"absent\.yml, line 1: no such file or directory"):
+    with pytest.raises(
+        ConfigError, match=r"cannot read the web configuration .*absent\.yml: no such file or directory; name"
+    ):
         WebConfigFile(str(tmp_path / "absent.yml"))
 
 

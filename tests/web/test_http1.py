@@ -7,6 +7,21 @@ import pytest
 from tests.serving import fetch, raw_client, read_until_closed, serving, url_of
 
 HEAD = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n"
+ODD_HOSTS = (
+    *(
+        b"[::1",
+        b"::1]",
+        b"[x]",
+        b"[1.2.3.4]",
+        b"[::1]x",
+        b"[::1]:x",
+        b"[v1.x]",
+        b"a:-1",
+        b"a:80:80",
+        b"a:123456",
+    ),
+    *(b"a b", b"a,b", b"a, b", b"a\\b", b"a|b", b"<a>", b"u:p@a", b"a@b", b'"a"', b"\xc3\xa9"),
+)
 
 
 @pytest.mark.parametrize(
@@ -16,6 +31,21 @@ HEAD = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n"
         pytest.param(b"GET http://[x]/ HTTP/1.1\r\nHost: a\r\n\r\n", id="target with no address in brackets"),
         pytest.param(b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", id="target of another scheme"),
         pytest.param(b"GET http:/-/healthy HTTP/1.1\r\nHost: a\r\n\r\n", id="target without a host"),
+        *[
+            pytest.param(
+                b"GET http://%s/-/healthy HTTP/1.1\r\nHost: a\r\n\r\n" % host,
+                id=f"host {host!r} in the target",
+            )
+            for host in ODD_HOSTS
+        ],
+        *[
+            pytest.param(b"GET /-/healthy HTTP/1.1\r\nHost: %s\r\n\r\n" % host, id=f"host {host!r}")
+            for host in ODD_HOSTS
+        ],
+        pytest.param(b"GET http://:80/-/healthy HTTP/1.1\r\nHost: a\r\n\r\n", id="target with a port alone"),
+        pytest.param(b"GET http://a#x HTTP/1.1\r\nHost: a\r\n\r\n", id="target with a fragment"),
+        pytest.param(b"GET /-/healthy#x HTTP/1.1\r\nHost: a\r\n\r\n", id="path with a fragment"),
+        pytest.param(b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n", id="NUL in the target"),
         pytest.param(b"GET metrics HTTP/1.1\r\nHost: a\r\n\r\n", id="target without a slash"),
         pytest.param(b"CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", id="CONNECT"),
         pytest.param(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", id="the server itself"),
@@ -46,6 +76,16 @@ HEAD = b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n"
         pytest.param(HEAD + b"X\0: a\r\n\r\n", id="NUL in a name"),
         pytest.param(HEAD + b"X : a\r\n\r\n", id="space behind a name"),
         pytest.param(HEAD + b": a\r\n\r\n", id="no name"),
+        pytest.param(HEAD + b"X: a\r\n b\r\n\r\n", id="value that goes on after a space"),
+        pytest.param(HEAD + b"X: a\r\n\tb\r\n\r\n", id="value that goes on after a tab"),
+        pytest.param(HEAD + b"X: a\r\n \r\nY: b\r\n\r\n", id="value that goes on with nothing"),
+        pytest.param(
+            HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            id="two ends of a body",
+        ),
+        pytest.param(
+            b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="chunks before HTTP/1.1"
+        ),
         pytest.param(HEAD + b"nonsense\r\n\r\n", id="no colon"),
         pytest.param(HEAD + b"X: a\nY: b\r\n\r\n", id="LF alone"),
         pytest.param(HEAD[:-2] + b"\n\r\n", id="LF alone at the end"),
@@ -117,9 +157,22 @@ def test_upgrade_is_ignored() -> None:
         assert read_until_closed(client).count(b"HTTP/1.1 200 OK\r\n") == 3
 
 
-def test_unknown_transfer_encoding_is_not_implemented() -> None:
+@pytest.mark.parametrize(
+    "coding",
+    [
+        b"gzip",
+        b"identity",
+        b"gzip, chunked",
+        b"chunked, gzip",
+        b"chunked, chunked",
+        b"chunked;a=b",
+        b"xchunked",
+        b"",
+    ],
+)
+def test_unknown_transfer_encoding_is_not_implemented(coding: bytes) -> None:
     """How such a body ends is not known: it is refused."""
-    request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"
+    request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: %s\r\n\r\n" % coding
     with serving() as server, raw_client(url_of(server), request) as client:
         assert read_until_closed(client).startswith(b"HTTP/1.1 501 Not Implemented\r\n")
 
@@ -131,6 +184,16 @@ def test_body_is_asked_for() -> None:
         assert client.recv(100) == b"HTTP/1.1 100 \r\n\r\n"
         client.sendall(b"x")
         assert read_until_closed(client).startswith(b"HTTP/1.1 405 Method Not Allowed\r\n")
+
+
+@pytest.mark.parametrize(
+    "host", [b"", b"a", b"a_b.c-d:9808", b"1.2.3.4:80", b"[::1]:9808", b"[fe80::1%25eth0]", b"a:"]
+)
+def test_host_that_a_client_may_send(host: bytes) -> None:
+    """Names, addresses of both kinds and nothing at all are fine, with a port or without one."""
+    request = b"GET /-/healthy HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % host
+    with serving() as server, raw_client(url_of(server), request) as client:
+        assert read_until_closed(client).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """The server below the pages: clients that stall, flood, vanish or lie, and stopping in spite of them."""
 
+import asyncio
+import gc
 import logging
+import os
 import socket
 import time
 from contextlib import ExitStack
 
 import pytest
 
+from benchmarks.usage import held_memory
 from celery_metrics_exporter.web.http1 import Limits
 from tests.serving import (
     TIMEOUT_S,
@@ -107,8 +111,8 @@ def test_client_that_does_not_take_its_answer_is_cut(greed: int) -> None:
 
 
 def test_few_answers_are_kept_for_clients_that_do_not_read() -> None:
-    """However many clients do not take their answers, as many as are allowed are kept in memory, the newest ones."""
-    limits = Limits(answers=3, stall=60.0)
+    """However many clients do not take their pages, so much of them is kept in memory, the newest ones."""
+    limits = Limits(unsent=70_000_000, stall=60.0)
     with serving(registry_of(Big()), limits=limits) as server, ExitStack() as stuck:
         clients = []
         for _ in range(9):
@@ -118,6 +122,23 @@ def test_few_answers_are_kept_for_clients_that_do_not_read() -> None:
         assert len(read_until_closed(clients[0])) < 20_000_000
         clients[-1].sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
         assert len(read_until_closed(clients[-1])) > 20_000_000
+
+
+@pytest.mark.parametrize("scrapes", [True, False])
+def test_clients_that_were_cut_leave_nothing_in_memory(*, scrapes: bool) -> None:
+    """Neither a page that was not taken nor anything else of a connection is kept, once it was cut."""
+    limits = Limits(unsent=1, connections=2, chance=0.01, stall=60.0)
+    with serving(registry_of(Big()), limits=limits) as server, ExitStack() as clients:
+        before = held_memory(os.getpid())
+        for _ in range(20):
+            client = clients.enter_context(raw_client(url_of(server), SCRAPE if scrapes else b"GET"))
+            if scrapes:
+                client.recv(100)
+        wait_for(lambda: connections_of(server) <= 2, timeout=TIMEOUT_S, what="the end of the others")
+        gc.collect()
+        tasks = [each for each in gc.get_objects() if isinstance(each, asyncio.Task) and each.done()]
+        assert tasks == []
+        assert held_memory(os.getpid()) - before < 200_000_000
 
 
 def test_scrapes_that_wait_share_a_page() -> None:

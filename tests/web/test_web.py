@@ -58,7 +58,7 @@ def test_openmetrics_for_prometheus(registry: CollectorRegistry) -> None:
     [
         "*/*",
         "text/html",
-        "application/openmetrics-text;version=latest",
+        "application/openmetrics-text;version=latest,*/*;q=0.1",
         "text/plain;version=",
         ";;,,=",
         "text/plain;version=x.y",

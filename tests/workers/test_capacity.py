@@ -56,9 +56,9 @@ def test_a_new_process_has_answered_nothing() -> None:
 def test_answers_come_and_expire_one_by_one() -> None:
     """One that does not speak of something leaves it as it was, for as long as it is valid."""
     capacity = Capacity()
-    capacity.apply(WorkerFacts("w@h", queues=("a", "b", "a")), 100.0)
-    capacity.apply(WorkerFacts("w@h", pool_size=4, prefetch_limit=0), 200.0)
-    capacity.apply(WorkerFacts("w@h", events_enabled=True), 300.0)
+    capacity.apply(WorkerFacts("w@h", queues=("a", "b", "a")), 100.0, room=9, series=9)
+    capacity.apply(WorkerFacts("w@h", pool_size=4, prefetch_limit=0), 200.0, room=9, series=9)
+    capacity.apply(WorkerFacts("w@h", events_enabled=True), 300.0, room=9, series=9)
     capacity.expire(100.0 + ANSWER_TTL_SECONDS)
     assert (capacity.pool_size, capacity.prefetch_limit, capacity.queues) == (4, 0, ("a", "b"))
     capacity.expire(200.0 + ANSWER_TTL_SECONDS)
@@ -81,3 +81,43 @@ def test_who_consumes_a_queue() -> None:
         "b": Consumption(2, 6),
         "c": Consumption(2, None),
     }
+
+
+BCAST = "bcast.0f8fad5b-d9cb-469f-a165-70867728950"
+
+
+def test_queues_of_one_worker_each_share_a_label() -> None:
+    """Those of Broadcast and worker_direct: a series for each label, and the worker still has one queue."""
+    bench = Bench()
+    for worker in ("a@h", "b@h"):
+        bench.feed(worker_event("heartbeat", worker=worker))
+        bench.answer(worker, queues=("q", f"{BCAST}{worker[0]}", f"{worker}.dq2"))
+    assert bench.samples("celery_worker_queue_info", "celery_queue_workers") == {
+        **{
+            f'celery_worker_queue_info{{queue="{queue}",worker="{worker}"}}': 1
+            for queue in ("q", "bcast.*", "*.dq2")
+            for worker in ("a@h", "b@h")
+        },
+        **{f'celery_queue_workers{{queue="{queue}"}}': 2 for queue in ("q", "bcast.*", "*.dq2")},
+    }
+    assert bench.pipeline.wanted() == (
+        "q",
+        "celery",
+        *(f"{BCAST}a", "a@h.dq2", f"{BCAST}b", "b@h.dq2"),
+    )
+
+
+def test_the_only_queue_of_a_worker() -> None:
+    """Queues of its own do not count beside others; one of them alone does."""
+    capacity = Capacity()
+    for queues, only in (
+        (("q",), "q"),
+        (("q", f"{BCAST}a", "w@h.dq2"), "q"),
+        (("q", "r"), None),
+        ((f"{BCAST}a",), "bcast.*"),
+        ((f"{BCAST}a", f"{BCAST}b"), "bcast.*"),
+        ((f"{BCAST}a", "w@h.dq2"), None),
+        ((), None),
+    ):
+        capacity.apply(WorkerFacts("w@h", queues=queues), 0.0, room=10, series=10)
+        assert capacity.only_queue == only

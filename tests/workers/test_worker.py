@@ -3,10 +3,11 @@
 import pytest
 
 from celery_metrics_exporter.workers.worker import (
+    ASK_SECONDS,
+    FIRST_ASK_SECONDS,
     MAX_PROCESSES,
     OFFSET_JUMP,
     OFFSET_WEIGHT,
-    Process,
     Worker,
 )
 from tests.pipeline import Bench, task, worker_event
@@ -91,12 +92,15 @@ def test_task_events_that_are_off_are_found() -> None:
     """Heartbeats that tell of work without task events turn the gauge to 0, and events are asked for."""
     bench = Bench()
     beat(bench, 0)
+    bench.answer(events_enabled=True)
+    bench.wait(60)
     asked = bench.asked_for_events
-    assert asked == 1
     beat(bench, 1)
     beat(bench, 1)
     assert bench.value("celery_worker_task_events_enabled", worker="w@h") == 0
-    assert bench.asked_for_events > asked
+    assert bench.asked_for_events == asked
+    bench.wait(FIRST_ASK_SECONDS)
+    assert bench.asked_for_events == asked + 1
     beat(bench, 2, "a")
     assert bench.value("celery_worker_task_events_enabled", worker="w@h") == 1
 
@@ -112,45 +116,84 @@ def test_an_answer_tells_that_task_events_are_on() -> None:
     assert bench.value("celery_worker_task_events_enabled", worker="w@h") == 0
 
 
-def test_what_a_process_says_and_what_was_seen_of_it() -> None:
-    """Growth is told at once, a missed start one heartbeat later, and never taken back."""
-    process = Process()
-    assert process.heartbeat(10, 2.0) == (10, 0)
-    process.newer_starts += 2
-    assert process.heartbeat(13, 4.0) == (3, 0)  # one of three starts was missed, if no event trails
-    assert process.heartbeat(13, 6.0) == (0, 0)
-    assert process.heartbeat(13, 8.0) == (0, 1)
-    process.starts += 1  # it came after all
-    assert process.heartbeat(13, 10.0) == (0, 0)
-    process.newer_starts += 1
-    assert process.heartbeat(15, 12.0) == (2, 0)
-    assert process.heartbeat(15, 14.0) == (0, 0)
-
-
-def test_a_count_that_falls_is_no_growth() -> None:
-    """Another process under the same name and pid counts from 0."""
-    process = Process()
-    process.heartbeat(10, 2.0)
-    assert process.heartbeat(4, 4.0) == (0, 0)
-
-
 def test_starts_up_to_a_heartbeat_are_those_that_it_counts() -> None:
     """By their timestamps, whenever they come."""
     worker = Worker("w@h", 0.0, 0.0)
     worker.beat(7, 0, 10.0)
     worker.start(7, 10.0)
     worker.start(7, 10.1)
-    process = worker.processes[7]
-    assert (process.starts, process.newer_starts) == (1, 1)
+    record = worker.pids[7]
+    assert (record.starts, record.newer_starts) == (1, 1)
 
 
 def test_processes_of_a_worker() -> None:
     """A worker that restarts for ever is one worker, of which the latest processes are known."""
-    worker = Worker("w@h", 0.0, 0.0)
+    worker = Worker("w@h", 0.0, 0.0, lambda since: worker.heard - since)
     for pid in range(1, 200):
+        worker.heard = 10.0 * pid
         worker.beat(pid, 1, float(pid))
-    assert list(worker.processes) == list(range(200 - MAX_PROCESSES, 200))
+    assert list(worker.pids) == list(range(200 - MAX_PROCESSES, 200))
     assert worker.processed == 199
+
+
+def test_more_processes_than_are_followed() -> None:
+    """What those beyond the limit do is not counted, and that of the others no more than once."""
+    worker = Worker("w@h", 0.0, 0.0, lambda since: worker.heard - since)
+    for _ in range(10):
+        for pid in range(MAX_PROCESSES + 8):
+            worker.heard += 0.1
+            worker.beat(pid, 3, worker.heard)
+    assert worker.processed == 3 * MAX_PROCESSES
+
+
+def test_asked_until_the_answer_comes() -> None:
+    """A new process is asked after a moment, and again in growing pauses, until it answers."""
+    bench = Bench()
+    bench.feed(worker_event("online"))
+
+    def asked(seconds: float) -> int:
+        before = bench.asked_for_events
+        for _ in range(round(seconds / 0.25)):
+            bench.wait(0.25)
+            if bench.time.elapsed % 2 == 0:
+                bench.feed(worker_event("heartbeat", bench.time.elapsed))
+        return bench.asked_for_events - before
+
+    assert bench.asked_for_events == 0
+    assert (asked(0.5), asked(3.5)) == (1, 2)
+    assert 1 <= asked(3 * ASK_SECONDS[1]) <= 8
+    assert asked(600) <= 11
+    bench.answer(events_enabled=True)
+    assert asked(100) == 0
+    bench.feed(worker_event("online", bench.time.elapsed, pid=8))
+    assert asked(0.5) == 1
+
+
+def test_task_events_are_an_answer() -> None:
+    """A worker whose task events come is asked no more, and shown as one that sends them."""
+    bench = Bench()
+    beat(bench, 0)
+    beat(bench, 1, "a")
+    assert bench.value("celery_worker_task_events_enabled", worker="w@h") == 1
+    asked = bench.asked_for_events
+    for _ in range(50):
+        beat(bench, 1)
+    assert bench.asked_for_events == asked
+
+
+@pytest.mark.parametrize("processed", [0, 5])
+def test_a_worker_that_connects_again_is_asked_again(processed: int) -> None:
+    """An idle container may have been replaced by one of the same pid: then its task events are not known to be on."""
+    bench = Bench()
+    bench.feed(worker_event("online"))
+    beat(bench, processed, *map(str, range(processed)))
+    bench.answer(events_enabled=True)
+    asked = bench.asked_for_events
+    bench.feed(worker_event("online", bench.time.elapsed, processed=processed))
+    enabled = bench.value("celery_worker_task_events_enabled", worker="w@h")
+    assert enabled == (1 if processed else None)
+    bench.wait(FIRST_ASK_SECONDS)
+    assert bench.asked_for_events == asked + 1
 
 
 def test_an_offset_is_smoothed_until_the_clock_is_set() -> None:

@@ -15,7 +15,7 @@ import click
 from click.core import ParameterSource
 
 from celery_metrics_exporter.cli.commands import Command, unknown_variables, usage_line
-from celery_metrics_exporter.cli.launch import EXIT_USAGE, EarlySignals, fail, launch
+from celery_metrics_exporter.cli.launch import EXIT_USAGE, EarlySignals, fail, launch, open_standard_streams
 from celery_metrics_exporter.cli.main import commands
 from celery_metrics_exporter.cli.options import check_option, run_options, version_option
 from celery_metrics_exporter.cli.settings import ENV_PREFIX, config_from
@@ -57,6 +57,7 @@ class ExporterCommand(Command):
 
 def run(ctx: click.Context) -> int:
     """Run an exporter with these parsed options until it is told to stop; returns the exit code."""
+    open_standard_streams()
     signals = EarlySignals()
     deliver_preload_options(ctx.obj.app, ctx.params)
     name, app = _application(ctx)

@@ -18,6 +18,7 @@ from celery_metrics_exporter.config.parse import shown
 from celery_metrics_exporter.errors import ConfigError
 
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_FLAG_WIDTH: Final = 24  # lets the longest variable fit into a line of 80 characters
 _ENDING: Final = ("-h", "--help", "--version")
 _URL_ALONE: Final = "an argument stands alone: write --broker-url before the broker's URL"
 
@@ -65,7 +66,8 @@ class Command(click.Command):
         others = [param for param in self.get_params(ctx) if id(param) not in listed]
         for title, params in {**self._sections, "Others": others}.items():
             with formatter.section(title):
-                formatter.write_dl([record for param in params if (record := param.get_help_record(ctx))])
+                records = [record for param in params if (record := param.get_help_record(ctx))]
+                formatter.write_dl(records, col_max=_FLAG_WIDTH)
 
     def _stray(self, argument: str, ctx: click.Context) -> str:
         if "://" in argument:

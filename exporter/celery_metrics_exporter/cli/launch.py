@@ -19,6 +19,7 @@ from celery_metrics_exporter import logs
 from celery_metrics_exporter.cli.celery_command import loading_failure
 from celery_metrics_exporter.config.config import Config, secrets
 from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.redaction import Redaction
 from celery_metrics_exporter.web.listening import ListenError
 
 EXIT_FAILURE: Final = 1
@@ -26,6 +27,18 @@ EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130  # as shells report Ctrl-C
 
 log = logging.getLogger(__name__)
+
+
+def open_standard_streams() -> None:
+    """Connect those that are closed to nothing: writing to them fails no more, and no socket gets their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(number, True)  # noqa: FBT003 - as it is called
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 class EarlySignals:
@@ -73,7 +86,8 @@ def launch(
         check_only: say that the configuration can work, and end.
         app: the application that ``config.app`` names, if that is loaded already.
     """
-    redaction = logs.Redaction(secrets(config))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it means to read again what has not been read yet
+    redaction = Redaction(secrets(config))
     # What has set up logging before us is the project of an application that is loaded already.
     logs.configure(config.log_level, config.log_format, redaction, alone=app is not None)
     for name, nearest in unknown.items():
@@ -98,9 +112,9 @@ def launch(
             fail(program, redaction(str(error)), code)
         except ConfigError as error:
             code = fail(program, redaction(str(error)), EXIT_USAGE)
-    # A project may have started threads that the interpreter would wait for.
+    # A project, or a client library, may have started threads that the interpreter would wait for.
     alive = (thread for thread in threading.enumerate() if thread is not threading.main_thread())
-    if config.app is not None and not all(thread.daemon for thread in alive):
+    if not all(thread.daemon for thread in alive):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -26,6 +26,7 @@ from celery_metrics_exporter.cli.launch import (
     EarlySignals,
     fail,
     launch,
+    open_standard_streams,
 )
 from celery_metrics_exporter.cli.options import (
     DURATION,
@@ -39,6 +40,7 @@ from celery_metrics_exporter.cli.options import (
 from celery_metrics_exporter.cli.settings import choice, config_from, option
 from celery_metrics_exporter.config.config import secrets
 from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.redaction import Redaction
 
 _SHELLS: Final = ("bash", "zsh", "fish")
 _NAME: Final = "celery-exporter"
@@ -47,6 +49,7 @@ _COMPLETE: Final = "_CELERY_EXPORTER_COMPLETE"  # where a shell says what it wan
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line (default: the process's own arguments) and return the exit code."""
+    open_standard_streams()
     signals = EarlySignals()
     tree = commands()
     if wanted := os.environ.get(_COMPLETE):
@@ -144,7 +147,7 @@ def _run(ctx: click.Context) -> int:
 def _doctor(ctx: click.Context) -> int:
     ctx.obj.exit_code = EXIT_INTERRUPTED
     config = config_from(ctx)
-    logs.configure("error", config.log_format, logs.Redaction(secrets(config)))
+    logs.configure("error", config.log_format, Redaction(secrets(config)))
     with _importing():
         from celery_metrics_exporter.doctor import run_doctor  # noqa: PLC0415 - see _importing
 
@@ -154,7 +157,7 @@ def _doctor(ctx: click.Context) -> int:
     try:
         return run_doctor(config, as_json=ctx.params["json"], wait=ctx.params["wait"], colour=colour)
     except ConfigError as error:
-        return fail(_NAME, logs.Redaction(secrets(config))(str(error)), EXIT_USAGE)
+        return fail(_NAME, Redaction(secrets(config))(str(error)), EXIT_USAGE)
 
 
 def _healthcheck(ctx: click.Context) -> int:
@@ -174,7 +177,7 @@ def _completion(ctx: click.Context) -> int:
 
 
 def _demo(ctx: click.Context) -> int:
-    logs.configure("warning", "logfmt", logs.Redaction())
+    logs.configure("warning", "logfmt", Redaction())
     if sys.stdout.isatty():  # the first output comes after two seconds
         click.echo("Starting a broker, workers and a client ...")
     with _importing():

@@ -37,9 +37,14 @@ def run_options() -> dict[str, list[click.Parameter]]:
             option(
                 "--broker-transport-option",
                 Parsed("key=value", str),
-                "Option of kombu's transport, such as master_name=main or sentinel_kwargs.password=...; repeatable.",
+                "Option of kombu's transport, such as master_name=main, or several as a JSON object; repeatable.",
                 setting="transport_options",
                 multiple=True,
+            ),
+            option(
+                "--broker-transport-options-file",
+                Parsed("file", str),
+                "File of such options in YAML or JSON, to keep secrets in; --broker-transport-option beats it.",
             ),
             option(
                 "--broker-tls-ca-file",
@@ -88,6 +93,11 @@ def run_options() -> dict[str, list[click.Parameter]]:
             switch("--enable-events", "Keep asking workers to send task events."),
             switch("--inspect-workers", "Ask workers for their pool and queues."),
             option("--inspect-interval", DURATION, "Time between two inspections of workers."),
+            option(
+                "--control-exchange",
+                _TEXT,
+                "Name of remote control, as in the application's control_exchange.",
+            ),
             switch("--remote-control", "Send remote control commands; without it workers are asked nothing."),
         ],
         "Queues": [

@@ -25,8 +25,8 @@ _NOTE: Final = "<!-- Generated from the code by `make docs`; edit the {} instead
 _FLAGS_INTRODUCTION: Final = (
     "`celery-exporter --help` says the same; `celery -A proj exporter` takes the same flags. A flag beats its "
     "variable; an empty variable counts as absent; a variable of a repeatable flag holds several values, separated "
-    "by spaces or commas. Durations are `30s`, `5m`, `1h`, or seconds. What an application of `--app` says comes last; "
-    "without a default in the table, Celery's holds."
+    "by spaces or commas, or a JSON list of them. Durations are `30s`, `5m`, `1h`, or seconds. What an application of "
+    "`--app` says comes last; without a default in the table, Celery's holds."
 )
 _INTRODUCTION: Final = (
     "`celery-exporter metrics` prints the same list. A histogram has the series `_bucket`, `_sum` and `_count`. "

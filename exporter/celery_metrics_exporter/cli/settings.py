@@ -19,6 +19,7 @@ from click.shell_completion import CompletionItem
 
 from celery_metrics_exporter.config import parse
 from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue
+from celery_metrics_exporter.config.transport_options import lay_over, transport_options
 from celery_metrics_exporter.errors import ConfigError
 
 ENV_PREFIX: Final = "CELERY_EXPORTER_"
@@ -120,7 +121,7 @@ def config_from(ctx: click.Context, *, app: str | None = None) -> Config:
     if app is not None:
         given["app"] = app
     given["broker_url"] = _broker_url(ctx)
-    given["transport_options"] = parse.parse_transport_options(given.get("transport_options", ()))
+    given["transport_options"] = _transport_options(given)
     if tls := _fields_of(BrokerTls, given, _TLS):
         given["tls"] = BrokerTls(**tls)
     given["event_queue"] = EventQueue(**_fields_of(EventQueue, given, _EVENT_QUEUE))
@@ -143,6 +144,17 @@ def _broker_url(ctx: click.Context) -> str | None:
     if file is not None:
         return parse.read_broker_url(file)
     return os.environ.get("CELERY_BROKER_URL", "").strip() or None
+
+
+def _transport_options(given: Mapping[str, Any]) -> dict[str, object]:
+    options: dict[str, object] = {}
+    if file := given.get("broker_transport_options_file"):
+        # Only now: it needs yaml, which most configurations do not.
+        from celery_metrics_exporter.config.transport_options_file import options_in  # noqa: PLC0415 - see above
+
+        options = options_in(file)
+    lay_over(options, transport_options(given.get("transport_options", ())))
+    return options
 
 
 def _default_of(setting: str) -> bool | str | tuple[str, ...] | None:

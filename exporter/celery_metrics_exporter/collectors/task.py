@@ -17,11 +17,13 @@ from celery_metrics_exporter.collectors.task_counts import TASK_LABELS, Buckets,
 from celery_metrics_exporter.collectors.task_running import RUNNING_FAMILIES, collect_running
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.events.handlers import HandlerTable
-from celery_metrics_exporter.labels import SeriesLimit, exception_class
+from celery_metrics_exporter.labels import SeriesLimit, exception_class, unregistered_task
 from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.attribution import Attribution
 from celery_metrics_exporter.tasks.counts import Counts, LabelSets
 from celery_metrics_exporter.tasks.inflight import Inflight
+from celery_metrics_exporter.tasks.naming import Naming
+from celery_metrics_exporter.tasks.publication import routed
 from celery_metrics_exporter.tasks.running import Running
 from celery_metrics_exporter.workers.roster import Roster
 
@@ -38,7 +40,7 @@ STARTED: Final = _COUNTED.counter(
 SUCCEEDED: Final = _COUNTED.counter("celery_task_succeeded_total", "Successes, one per task-succeeded event.")
 FAILED: Final = _COUNTED.counter(
     "celery_task_failed_total",
-    "Failures, one per attempt even if several task-failed events tell of it.",
+    "Failures, one per execution even if several task-failed events tell of it.",
 )
 RETRIED: Final = _COUNTED.counter(
     "celery_task_retried_total", "Attempts that end in a retry, one per task-retried event."
@@ -123,7 +125,7 @@ class TaskCollector:
     ) -> None:
         """Args:
         inflight: the table of attempts, written by this collector alone.
-        roster: knows which queues workers consume, and counts the outcomes of each worker.
+        roster: knows which queues workers consume and what they may hold, and counts the outcomes of each worker.
         now: the receipt time of the current batch.
         buckets: of the histograms.
         limit: of label sets.
@@ -136,9 +138,14 @@ class TaskCollector:
         self._buckets = buckets
         self._running = Running()
         self._label_sets = LabelSets(_COUNTED.places(buckets), limit, expected=expected)
-        self._attribution = Attribution(self._label_sets, now, consumers=roster, routes=expected, limit=limit)
+        self._naming = Naming(consumers=roster, routes=expected, limit=limit)
+        self._attribution = Attribution(self._label_sets, now, self._naming, sent=SENT, limit=limit)
+        self._counts_for = self._attribution.counts_for_worker_event
+        inflight.on_renamed = self._attribution.renamed
+        self._roster = roster
         self._on_published = on_published
         self._on_outcome = roster.count_outcome
+        self._may_hold = roster.may_hold
 
     def subscribe(self, table: HandlerTable) -> None:
         """Name the handlers."""
@@ -154,27 +161,32 @@ class TaskCollector:
         table.on_sweep(self.sweep)
 
     def on_sent(self, event: events.TaskSent) -> None:
-        """Count it, and the waits of starts that came before it."""
+        """Count it soon, and the waits of starts that came before it."""
+        exchange = event.exchange
+        if exchange or (exchange is not None and event.routing_key != event.queue):
+            event = routed(event, self._roster.bindings)
         attempt = self._inflight.sent(event)
         if attempt is None:
             return
-        counts = self._attribution.published(attempt)
-        counts.totals[SENT] += 1
-        if event.queue is not None:
-            self._on_published(event.queue, event.timestamp)
-        if attempt.details.unpaired:
-            for started in attempt.unpaired:
-                counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due))
-            attempt.unpaired = ()
+        if exchange:
+            self._attribution.published_by_exchange(attempt)
+        self._attribution.published(attempt)
+        queue = attempt.kind[1]
+        if queue is not None:
+            self._on_published(queue, event.timestamp)
+        if attempt.worker is not None:  # it came late
+            for each in (attempt, *self._inflight.siblings(event.uuid, attempt)):
+                counts = self._counts_for(each)
+                for started in each.unpaired:
+                    counts.observe(QUEUE_WAIT, max(0.0, started - each.due))
+                each.unpaired = ()
 
     def on_received(self, event: events.TaskReceived) -> None:
         """Count it."""
         attempt = self._inflight.received(event)
         if attempt is None:
             return
-        counts = attempt.counts
-        if counts is None or attempt.started:  # after task-started its name may be news
-            counts = self._attribution.counts_for_worker_event(attempt)
+        counts = self._counts_for(attempt)  # its name and its worker may be news
         counts.totals[RECEIVED] += 1
         if (
             attempt.started and not attempt.past
@@ -186,7 +198,7 @@ class TaskCollector:
         attempt = self._inflight.started(event)
         if attempt is None:
             return
-        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts = attempt.counts or self._counts_for(attempt)
         counts.totals[STARTED] += 1
         started = event.timestamp
         if attempt.sent:
@@ -204,7 +216,7 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is None:
             return
-        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts = attempt.counts or self._counts_for(attempt)
         counts.totals[SUCCEEDED] += 1
         if event.runtime is not None:
             counts.observe(RUNTIME_SUCCEEDED, event.runtime)
@@ -216,7 +228,9 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is None:
             return
-        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        if attempt.kind[0] is None:
+            attempt.kind = unregistered_task(event.exception, event.traceback), attempt.kind[1]
+        counts = attempt.counts or self._counts_for(attempt)
         counts.totals[FAILED] += 1
         counts.count_exception(exception_class(event.exception, event.traceback), "failed")
         if attempt.started:
@@ -229,7 +243,7 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=False)
         if attempt is None:
             return
-        counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+        counts = attempt.counts or self._counts_for(attempt)
         counts.totals[RETRIED] += 1
         counts.count_exception(exception_class(event.exception, event.traceback), "retried")
         if attempt.started:
@@ -240,7 +254,7 @@ class TaskCollector:
         """Count it, whether or not the attempt has an outcome too."""
         attempt = self._inflight.returned(event, final=not event.requeue)
         if attempt is not None:
-            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts = attempt.counts or self._counts_for(attempt)
             counts.totals[_REJECTED["true" if event.requeue else "false"]] += 1
 
     def on_revoked(self, event: events.TaskRevoked) -> None:
@@ -248,14 +262,14 @@ class TaskCollector:
         attempt = self._inflight.ended(event, final=True)
         if attempt is not None:
             reason = "expired" if event.expired else "terminated" if event.terminated else "revoked"
-            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts = attempt.counts or self._counts_for(attempt)
             counts.totals[_REVOKED[reason]] += 1
 
     def on_cancelled(self, event: events.TaskCancelled) -> None:
         """Count it; the broker will deliver the message again."""
         attempt = self._inflight.returned(event, final=False)
         if attempt is not None:
-            counts = attempt.counts or self._attribution.counts_for_worker_event(attempt)
+            counts = attempt.counts or self._counts_for(attempt)
             counts.totals[_CANCELLED] += 1
 
     def _past(self, timestamp: float) -> float:
@@ -281,7 +295,7 @@ class TaskCollector:
     @property
     def routed(self) -> int:
         """How many times a queue was taken from the routes of an application."""
-        return self._attribution.routed
+        return self._naming.routed
 
     def received_by_queue(self) -> dict[str, int]:
         """Number of task-received events by queue, ``unknown`` among them."""
@@ -293,7 +307,7 @@ class TaskCollector:
     def sweep(self) -> None:
         """Settle and forget what has waited long enough."""
         self._attribution.sweep()
-        self._inflight.sweep()
+        self._inflight.sweep(self._may_hold)
         self._running.sweep()
 
     def collect(self) -> Iterator[Metric]:

@@ -69,6 +69,10 @@ _EVENTS_ENABLED = _gauge(
     "celery_worker_task_events_enabled",
     "1 if the worker sends task events, 0 if its worker-heartbeat reports tasks but no task event arrives.",
 )
+_NAME_SHARED = _gauge(
+    "celery_worker_name_shared",
+    "1 if several workers send worker-heartbeat, or answer, under this nodename, so that their metrics mix, else 0.",
+)
 _POOL_SIZE = _gauge(
     "celery_worker_pool_size",
     "Tasks that the worker can run at once, from its answer to the remote control command stats.",
@@ -94,7 +98,7 @@ class Requests(Protocol):
     """Takes requests to ask all workers soon."""
 
     def request_events(self) -> None:
-        """Ask for task events: some worker is new, or seems to send none."""
+        """Ask for task events: some worker is not known to send them."""
 
     def request_inspection(self) -> None:
         """Ask about pools and queues: some worker is new, or was restarted."""
@@ -116,6 +120,7 @@ class WorkerCollector:
         _OFFSET,
         _INTERVAL,
         _EVENTS_ENABLED,
+        _NAME_SHARED,
         _POOL_SIZE,
         _PREFETCH_LIMIT,
         _QUEUE_INFO,
@@ -155,44 +160,41 @@ class WorkerCollector:
 
     def on_online(self, event: events.WorkerOnline) -> None:
         """Note that the worker is up; nothing runs in a new process that was started in an old one."""
-        worker = self._roster.touch(event.hostname)
-        if event.pid is not None and event.pid != worker.pid:
-            self._on_idle(event.hostname, event.timestamp)
-            if worker.pid is not None:
-                worker.restart()
-        self.on_heartbeat(event)
+        self._take(event, online=True)
 
     def on_heartbeat(self, event: events.WorkerHeartbeat) -> None:
         """Note what the worker reports."""
+        self._take(event, online=False)
+
+    def _take(self, event: events.WorkerHeartbeat, *, online: bool) -> None:
         worker = self._roster.touch(event.hostname)
         worker.presence = Presence.UP
-        if event.pid != worker.pid or not worker.processes:
-            self._requests.request_inspection()
-            self._requests.request_events()
-        worker.pid = event.pid
+        is_new = (event.pid or 0) not in worker.pids
+        if online:
+            worker.online_at = event.timestamp
         worker.software = clean(event.sw_ident or "")
         worker.version = clean(event.sw_ver or "")
         worker.system = clean(event.sw_sys or "")
         worker.measure_offset(event.timestamp, worker.last_seen)
         if event.processed is None:  # the answer to the remote control command heartbeat
-            return
-        worker.interval = event.freq
-        worker.load = event.loadavg
-        worker.active = event.active
-        worker.beat(event.pid, event.processed, event.timestamp)
-        if event.active:
-            worker.idle_since = None
-        elif worker.idle_since is None:
-            worker.idle_since = event.timestamp
+            is_new = is_new and worker.meet(event.pid) is not None
         else:
-            self._on_idle(event.hostname, worker.idle_since)
-            worker.idle_since = event.timestamp
-        if worker.events_enabled is False:
-            self._requests.request_events()
+            worker.interval = event.freq
+            worker.load = event.loadavg
+            worker.active = event.active
+            seen = worker.beat(
+                event.pid, event.processed, event.timestamp, active=event.active, online=online
+            )
+            is_new = seen.began
+            if seen.over is not None:
+                self._on_idle(event.hostname, seen.over)
+        if is_new:
+            self._requests.request_inspection()
 
     def on_offline(self, event: events.WorkerOffline) -> None:
         """Note that the worker stops; its last tasks may still end."""
         worker = self._roster.touch(event.hostname)
+        worker.end(event.pid, event.processed, event.timestamp)
         worker.presence = Presence.OFFLINE
         worker.since = worker.heard
 
@@ -217,11 +219,13 @@ class WorkerCollector:
             worker.offset = event.timestamp - worker.last_seen
 
     def sweep(self) -> None:
-        """Count lost workers, and end the tasks of lost and of forgotten ones."""
+        """Count lost workers, end the tasks of lost and of forgotten ones, and ask for the task events of others."""
         lost, forgotten = self._roster.expire()
         self._lost.inc(len(lost))
         for name in (*lost, *forgotten):
             self._on_idle(name, math.inf)
+        if self._roster.takes_question():
+            self._requests.request_events()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
@@ -238,6 +242,7 @@ class WorkerCollector:
                 _OFFSET: worker.offset,
                 _INTERVAL: worker.interval,
                 _EVENTS_ENABLED: worker.events_enabled,
+                _NAME_SHARED: alive and worker.shares_its_name,
                 _POOL_SIZE: capacity.pool_size,
                 _PREFETCH_LIMIT: capacity.prefetch_limit,
                 **dict(zip(_LOADS, worker.load or (), strict=False)),
@@ -245,7 +250,7 @@ class WorkerCollector:
             for family, value in values.items():
                 if value is not None:
                     made[family].add_metric((worker.name,), float(value))
-            for queue in capacity.queues or ():
+            for queue in dict.fromkeys(map(clean, (capacity.queues or ())[: capacity.shown])):
                 if self._shows_queue(queue):
                     made[_QUEUE_INFO].add_metric((worker.name, queue), 1)
             if worker.version:

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from celery_metrics_exporter.errors import ConfigError
-from celery_metrics_exporter.logs import MASK
+from celery_metrics_exporter.redaction import MASK, SHORT
 
 # Scheme -> family; a failover list keeps to one family, because kombu builds one transport for all of it.
 SUPPORTED: Final = {
@@ -24,11 +24,26 @@ SUPPORTED: Final = {
     "pyamqp": "amqp",
     "memory": "memory",
     "filesystem": "filesystem",
+    "mongodb": "mongodb",
+    "mongodb+srv": "mongodb",
+    "gcpubsub": "gcpubsub",
+    "pgmq": "pgmq",
 }
 LOCAL: Final = frozenset({"socket", "memory", "filesystem"})
 #: The families that speak Redis' protocol.
 REDIS: Final = frozenset({"redis", "socket", "sentinel"})
+#: The families that are reached through kombu alone: their events arrive, and nothing else is known of them.
+UNIVERSAL: Final = frozenset({"mongodb", "gcpubsub", "pgmq"})
 
+# Schemes that kombu does not know, or whose library it cannot use any more -> what to write instead.
+_INSTEAD: Final = {
+    "librabbitmq": "amqp",
+    "rabbitmq": "amqp",
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "valkey+socket": "redis+socket",
+    "redis+sentinel": "sentinel",
+}
 # kombu's virtual transports keep the bindings of an exchange in the memory of one process, unless they say
 # otherwise (kombu/transport/virtual/base.py, BrokerState); a broadcast, as events are, needs those of others.
 _WITHOUT_EVENTS: Final = {
@@ -39,7 +54,6 @@ _WITHOUT_EVENTS: Final = {
     "db",
     "etcd",
     "kafka",
-    "pgmq",
     "pyro",
     "slmq",
     "sqla",
@@ -57,6 +71,7 @@ _HIDDEN_IN_QUERY: Final = re.compile(rf"([?&][^=&]*{_HIDDEN_WORD}[^=&]*=)[^&]*",
 
 _CREDENTIALS: Final = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
 
+_PROJECT: Final = re.compile(r"projects/[A-Za-z0-9.:_-]+/?")
 _EXAMPLES: Final = "redis://host:6379/0 or amqp://user:password@host:5672/vhost"
 _MALFORMED: Final = (
     f"the broker URL is malformed: write it like {_EXAMPLES}, "
@@ -91,7 +106,7 @@ def check_management_url(url: str) -> None:
 
 
 def family(url: str) -> str:
-    """The transport family of a checked URL: redis, socket, sentinel, amqp, memory or filesystem."""
+    """The transport family of a checked URL, such as redis, sentinel or amqp."""
     return SUPPORTED[url.partition("://")[0].lower()]
 
 
@@ -111,13 +126,18 @@ def masked_url(url: str) -> str:
 
 
 def url_secrets(url: str) -> frozenset[str]:
-    """The passwords in a URL (or failover list), as they are written and percent-decoded."""
+    """The passwords in a URL (or failover list), as they are written and percent-decoded.
+
+    One that is too short to be recognised in Base64 comes with its user too, as HTTP's basic authentication sends it.
+    """
     found: set[str] = set()
     for part in url.split(";"):
         scheme, _, rest = part.partition("://")
         user, colon, password = rest.rpartition("@")[0].partition(":")
         # redis://word@host is a common slip for redis://:word@host
         found.add(password if colon or not scheme.startswith(("redis", "sentinel")) else user)
+        if user and 0 < len(unquote(password)) < SHORT:
+            found.add(f"{user}:{password}")
         found.update(value for name, value in parse_qsl(rest.partition("?")[2]) if is_secret_name(name))
     return frozenset(text for secret in found for text in (secret, unquote(secret)) if text)
 
@@ -136,26 +156,45 @@ def _check_one(url: str) -> str:
     match = _SCHEME.match(url)
     if match is None or any(c.isspace() or not c.isprintable() for c in url):
         raise ConfigError(_MALFORMED)
-    scheme = match[1].lower()
+    scheme, rest = match[1].lower(), url[match.end() :]
     if scheme not in SUPPORTED:
-        if scheme.partition("+")[0] in _WITHOUT_EVENTS:
-            why = "cannot work: with it the events of Celery's workers do not reach other processes"
-        else:
-            why = "is not supported"
-        supported = ", ".join(f"{name}://" for name in SUPPORTED)
-        raise ConfigError(f"a broker at {scheme}:// {why}; write one of {supported}")
+        raise ConfigError(_why_not(scheme))
     transport = SUPPORTED[scheme]
+    if transport == "mongodb":
+        _check_mongodb(rest)
+    elif transport == "gcpubsub":
+        if _PROJECT.fullmatch(rest) is None:
+            raise ConfigError("the broker URL names no project: write gcpubsub://projects/PROJECT")
+    else:
+        _check_as_kombu(rest, transport)
+    return transport
+
+
+def _why_not(scheme: str) -> str:
+    """Why this scheme is refused, and what to write instead."""
+    if scheme in _INSTEAD:
+        return f"{scheme}:// is no scheme of a broker here: write the same URL with {_INSTEAD[scheme]}://"
+    why = "is not supported"
+    if scheme.partition("+")[0] in _WITHOUT_EVENTS:
+        why = (
+            "cannot work: metrics from the workers themselves, which need no events, are not supported yet, and "
+            "with it the events of Celery's workers do not reach other processes"
+        )
+    return f"a broker at {scheme}:// {why}; write one of {', '.join(f'{name}://' for name in SUPPORTED)}"
+
+
+def _check_as_kombu(rest: str, transport: str) -> None:
+    """Check what follows the scheme, read with the rules of http (kombu/utils/url.py, url_to_parts)."""
     try:
-        # As kombu reads it: with the rules of http, whatever the scheme (kombu/utils/url.py, url_to_parts).
-        parts = urlsplit("http://" + url[match.end() :])
+        parts = urlsplit("http://" + rest)
         port_is_wrong = parts.port == 0
     except ValueError:
         raise ConfigError(_MALFORMED) from None
     if transport in LOCAL:
         if transport == "socket" and parts.path in ("", "/"):
             raise ConfigError("the broker URL names no socket: write redis+socket:///path/to/redis.sock")
-        return transport
-    if port_is_wrong or "#" in url or "@" in parts.path + parts.query:
+        return
+    if port_is_wrong or "#" in rest or "@" in parts.path + parts.query:
         raise ConfigError(_MALFORMED)
     names = (name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
     if any(name not in _QUERY_NAMES and not name.startswith("ssl_") for name in names):
@@ -167,4 +206,14 @@ def _check_one(url: str) -> str:
         raise ConfigError(
             "the broker URL names a Redis database that is not a number: write redis://host:6379/0"
         )
-    return transport
+
+
+def _check_mongodb(rest: str) -> None:
+    """Check what follows the scheme; one URL can name several servers, and the options of the client."""
+    authority, *others = re.split(r"[/?]", rest, maxsplit=1)
+    try:
+        ports = [urlsplit(f"http://{host}").port for host in authority.rpartition("@")[2].split(",")]
+    except ValueError:
+        raise ConfigError(_MALFORMED) from None
+    if 0 in ports or "#" in rest or any("@" in other for other in others):
+        raise ConfigError(_MALFORMED)

@@ -15,6 +15,7 @@ from typing import Final
 
 from celery_metrics_exporter.config.broker_url import (
     LOCAL,
+    UNIVERSAL,
     check_broker_url,
     check_management_url,
     family,
@@ -80,14 +81,10 @@ class EventQueue:
                 "an event queue (exclusive by Celery's default) cannot be exclusive and durable at once: "
                 "write --no-event-queue-exclusive or --no-event-queue-durable"
             )
-        for option, text in (
-            ("--event-queue-prefix", self.prefix),
-            ("--event-exchange", self.exchange),
-            ("--event-serializer", self.serializer),
-            ("--event-routing-key", self.routing_key),
-        ):
-            if text is not None and (not text.isprintable() or not text.strip()):
-                raise ConfigError(f"{option} must be printable and not empty: leave it out for the default")
+        _check_name("--event-queue-prefix", self.prefix)
+        _check_name("--event-exchange", self.exchange)
+        _check_name("--event-serializer", self.serializer)
+        _check_name("--event-routing-key", self.routing_key)
         _check_seconds("--event-queue-ttl", self.ttl)
         _check_seconds("--event-queue-expires", self.expires)
 
@@ -107,6 +104,7 @@ class Config:
     receiver: str = "auto"
     enable_events: bool = True
     remote_control: bool = True
+    control_exchange: str | None = None
     inspect_workers: bool = True
     inspect_interval: float = 30.0
     queues: tuple[str, ...] = ()
@@ -130,6 +128,7 @@ class Config:
     def __post_init__(self) -> None:
         object.__setattr__(self, "transport_options", MappingProxyType(dict(self.transport_options)))
         self._check_broker()
+        _check_name("--control-exchange", self.control_exchange)
         _check_buckets("--runtime-buckets", self.runtime_buckets)
         _check_buckets("--wait-buckets", self.wait_buckets)
         _check_seconds("--worker-timeout", self.worker_timeout)
@@ -179,9 +178,10 @@ class Config:
             return
         check_broker_url(self.broker_url)
         transport = family(self.broker_url)
-        if self.tls is not None and transport in LOCAL:
+        if self.tls is not None and transport in LOCAL | UNIVERSAL:
             raise ConfigError(
-                "--broker-tls-... needs a broker on the network: write a rediss:// or amqps:// URL"
+                "--broker-tls-... works with Redis and RabbitMQ: write a rediss:// or amqps:// URL (for MongoDB add "
+                "?tls=true&tlsCAFile=FILE to the URL)"
             )
         if transport == "sentinel" and self.app is None and "master_name" not in self.transport_options:
             raise ConfigError(
@@ -191,27 +191,33 @@ class Config:
 
 def secrets(config: Config) -> frozenset[str]:
     """The texts of this configuration that no log line, error or page may show; none is empty."""
-    found = set(_secrets_in("", config.transport_options))
+    found = set(secrets_in(config.transport_options))
     for url in (config.broker_url, config.management_url):
         if url is not None:
             found |= url_secrets(url)
     return frozenset(found)
 
 
-def _secrets_in(name: str, value: object) -> Iterable[str]:
+def secrets_in(value: object, name: str = "") -> Iterable[str]:
+    """The secret texts in a setting of this name, and in what is nested in it."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             # What stands below a secret name is secret, whatever its own name.
-            yield from _secrets_in(name if is_secret_name(name) else str(key), item)
+            yield from secrets_in(item, name if is_secret_name(name) else str(key))
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _secrets_in(name, item)
+            yield from secrets_in(item, name)
     elif isinstance(value, bool) or value is None:
         return
     elif is_secret_name(name) and str(value):
         yield str(value)
     elif isinstance(value, str) and "://" in value:
         yield from url_secrets(value)
+
+
+def _check_name(option: str, text: str | None) -> None:
+    if text is not None and (not text.isprintable() or not text.strip()):
+        raise ConfigError(f"{option} must be printable and not empty: leave it out for the default")
 
 
 def _check_seconds(option: str, seconds: float | None) -> None:

@@ -1,6 +1,6 @@
 """From text to settings: what a flag, an environment variable or a file says becomes a value or a ConfigError.
 
-Owns the notations (durations, bucket lists, addresses, transport options); the rules of a setting are Config's. The
+Owns the notations (durations, bucket lists, addresses, words of a variable); the rules of a setting are Config's. The
 caller says which option the text came from. A message repeats the text only where it cannot hold a secret.
 """
 
@@ -10,11 +10,9 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from celery_metrics_exporter.config.broker_url import is_secret_name
 from celery_metrics_exporter.config.config import ListenAddress
 from celery_metrics_exporter.errors import ConfigError
 
@@ -22,9 +20,8 @@ _DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]*)?(?:ms|s|m|h|d))+")
 _DURATION_PART: Final = re.compile(r"([0-9.]+)(ms|s|m|h|d)")
 _SECONDS_PER_UNIT: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _HOST_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
-_OPTION_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)*")
 _LAST_PORT: Final = 65535
-_URL_FILE_BYTES: Final = 65536
+_FILE_BYTES: Final = 65536
 _SHOWN_CHARACTERS: Final = 60
 
 
@@ -107,34 +104,18 @@ def parse_app(text: str) -> str:
     return text
 
 
-def parse_transport_options(items: Iterable[str]) -> dict[str, object]:
-    """Options of kombu's transport from `key=value` items; a dotted key nests.
-
-    A value is JSON where it parses as JSON, else text. A password is always text, so that `0123` and `1e5` stay
-    what they are. Items are never repeated in messages, but for their keys.
-    """
-    options: dict[str, object] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or _OPTION_KEY.fullmatch(key.strip()) is None:
-            raise ConfigError(
-                "a transport option must be key=value: write for example visibility_timeout=3600"
-            )
-        *path, name = key.strip().split(".")
-        place = options
-        for step in path:
-            inner = place.setdefault(step, {})
-            if not isinstance(inner, dict):
-                raise ConfigError(
-                    f"transport option {shown(key)}: {shown(step)} has a plain value already: write one of both"
-                )
-            place = inner
-        place[name] = _option_value(name, value)
-    return options
-
-
 def split_words(text: str) -> list[str]:
-    """The words of a list in one variable, separated by whitespace or commas outside brackets and quotes."""
+    """The words of a list in one variable: a JSON list of texts, or separated by whitespace or commas.
+
+    Whitespace and commas within brackets and quotes do not separate.
+    """
+    if text.lstrip().startswith("["):
+        try:
+            items = json.loads(text)
+        except (ValueError, RecursionError):
+            items = None  # such as an IPv6 address, or a pattern
+        if isinstance(items, list) and all(isinstance(item, str) for item in items):
+            return items
     words, word, depth, quoted, escaped = [], "", 0, False, False
     for char in text:
         if escaped or (quoted and char == "\\"):
@@ -157,14 +138,25 @@ def read_broker_url(path: str) -> str:
         raise ConfigError("a file name is needed, not a URL: write --broker-url for the URL itself")
     example = "write the broker URL into it as its only line"
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(_URL_FILE_BYTES).decode("utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "not a text file"
-        raise ConfigError(f"cannot read {shown(path)} ({reason}): {example}") from None
+        text = read_small_file(path, example).decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise ConfigError(f"cannot read {shown(path)} (not a text file): {example}") from None
     if not text or len(text.split()) != 1:
         raise ConfigError(f"{shown(path)} does not hold one URL: {example}")
     return text
+
+
+def read_small_file(path: str, example: str) -> bytes:
+    """What a file of at most 64 KiB holds; ``example`` says what to write into it."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "not a file name"
+        raise ConfigError(f"cannot read {shown(path)} ({reason}): {example}") from None
+    if len(content) > _FILE_BYTES:
+        raise ConfigError(f"{shown(path)} is longer than {_FILE_BYTES} bytes: {example}")
+    return content
 
 
 def readable_file(path: str) -> str:
@@ -178,13 +170,3 @@ def readable_file(path: str) -> str:
             f"cannot read {shown(path)} ({reason}): write the path of a file that can be read"
         ) from None
     return path
-
-
-def _option_value(name: str, text: str) -> object:
-    try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if is_secret_name(name) and not isinstance(value, str | dict | list):
-        return text
-    return value

@@ -8,7 +8,9 @@ the variable CELERY_BROKER_URL wins over the settings), ``kombu/transport/redis.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final
 
 from celery import Celery
@@ -18,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, masked_url
-from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, secrets
+from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, secrets, secrets_in
 from celery_metrics_exporter.connection.app_loading import checked_app, load_app
 from celery_metrics_exporter.connection.app_routes import declared_queues
 from celery_metrics_exporter.connection.versions import add_later_settings, check_redis_py
@@ -30,7 +32,16 @@ _CONNECT_SECONDS: Final = 5.0
 #: AMQP heartbeats; each side closes the connection after two missed ones.
 _HEARTBEAT_SECONDS: Final = 8.0
 _REDIS: Final = frozenset(scheme for scheme, kind in SUPPORTED.items() if kind in REDIS)
-_WITHOUT_NETWORK: Final = frozenset({"memory", "filesystem"})
+_AMQP: Final = frozenset(scheme for scheme, kind in SUPPORTED.items() if kind == "amqp")
+#: The libraries of kombu's transports, which this package does not bring.
+_LIBRARIES: Final = {"mongodb": "pymongo", "gcpubsub": "google.cloud.pubsub_v1", "pgmq": "pgmq"}
+#: By family: our queue must not stay for ever where the broker has no other end for it (kombu/transport/mongodb.py,
+#: ``ttl``), and no wait may hold up a stop.
+_DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
+    "mongodb": {"ttl": True},
+    "gcpubsub": {"wait_time_seconds": 1},
+    "pgmq": {"wait_time_seconds": 1, "pool_timeout": _CONNECT_SECONDS},
+}
 _REDIS_TIMEOUTS: Final = ("socket_connect_timeout", "socket_timeout")
 _AMQP_TIMEOUTS: Final = ("read_timeout", "write_timeout")
 
@@ -88,9 +99,9 @@ class Broker:
         )
 
     def _bounds(self, timeout: float | None) -> dict[str, object]:
-        if timeout is None or self.scheme in _WITHOUT_NETWORK:
+        if timeout is None or self.scheme not in _REDIS | _AMQP:
             return {}
-        if self.scheme not in _REDIS:
+        if self.scheme in _AMQP:
             return dict.fromkeys(_AMQP_TIMEOUTS, timeout)
         times = dict.fromkeys(_REDIS_TIMEOUTS, timeout)
         bounds: dict[str, object] = {**times, "retry_on_timeout": False}
@@ -122,9 +133,10 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     if scheme in _REDIS:
         check_redis_py()
     conf.broker_connection_timeout = min(conf.broker_connection_timeout or _CONNECT_SECONDS, _CONNECT_SECONDS)
-    defaults = _REDIS_OPTIONS if scheme in _REDIS else {}
+    defaults = _REDIS_OPTIONS if scheme in _REDIS else _DEFAULTS.get(SUPPORTED.get(scheme, ""), {})
     options = {**defaults, **conf.broker_transport_options, **config.transport_options}
-    _configure_events(conf, config)
+    _configure_names(conf, config)
+    _check_library(scheme)
     # What the application brings has to keep the same rules.
     checked = Config(
         broker_url=url,
@@ -140,7 +152,7 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     elif scheme == "amqps" and not conf.broker_use_ssl:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     queues = declared_queues(app) if config.app else ()
-    return Broker(app, url, secrets(checked), queues)
+    return Broker(app, url, secrets(checked) | frozenset(secrets_in(conf.broker_use_ssl)), queues)
 
 
 def _url_of(conf: Any) -> str:
@@ -148,7 +160,7 @@ def _url_of(conf: Any) -> str:
     return ";".join(url) if isinstance(url, list | tuple) else str(url)
 
 
-def _configure_events(conf: Any, config: Config) -> None:
+def _configure_names(conf: Any, config: Config) -> None:
     queue = config.event_queue
     for setting, value in {
         "event_queue_prefix": queue.prefix,
@@ -158,6 +170,7 @@ def _configure_events(conf: Any, config: Config) -> None:
         "event_queue_durable": queue.durable,
         "event_exchange": queue.exchange,
         "event_serializer": queue.serializer,
+        "control_exchange": config.control_exchange,
     }.items():
         if value is not None:
             conf[setting] = value
@@ -171,6 +184,20 @@ def _configure_events(conf: Any, config: Config) -> None:
         raise ConfigError(
             f"events in {conf.event_serializer} cannot be read here ({error}): install its library, "
             "or write --event-serializer json, msgpack or yaml"
+        ) from error
+
+
+def _check_library(scheme: str) -> None:
+    """Raise ConfigError where kombu's transport lacks its library, or kombu the transport."""
+    name = scheme.partition("+")[0]
+    if name not in _LIBRARIES:
+        return
+    try:
+        import_module(f"kombu.transport.{name}")
+        import_module(_LIBRARIES[name])
+    except ImportError as error:
+        raise ConfigError(
+            f"a broker at {scheme}:// needs a library that is not there ({error}): pip install 'kombu[{name}]'"
         ) from error
 
 

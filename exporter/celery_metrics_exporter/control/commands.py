@@ -23,7 +23,7 @@ INSPECTION: Final = (STATS, ACTIVE_QUEUES)
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
 
 #: Shortest time between two ``enable_events``.
-EVENTS_SECONDS: Final = 2.0
+EVENTS_SECONDS: Final = 1.0
 #: Time from the first request of an inspection to the inspection: workers that start together are asked together.
 DEBOUNCE_SECONDS: Final = 1.0
 #: Shortest time between two requested inspections, however many workers appear.

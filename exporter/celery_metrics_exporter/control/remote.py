@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -71,6 +72,8 @@ class RemoteControl:
         self._stopping = threading.Event()
         self._listening_until: float | None = None
         self._taken = 0
+        #: The tickets of the answers since the latest commands, and who sent them.
+        self._answers: set[tuple[object, str]] = set()
         self._poll = POLL_SECONDS[0]
         self._backoff = BACKOFF_SECONDS[0]
         self._outage = OutageLog(
@@ -142,6 +145,7 @@ class RemoteControl:
             self._refuse(_NO_REPLIES, error)
             return False
         self._poll = POLL_SECONDS[0]
+        self._answers.clear()
         self._listening_until = time.monotonic() + WINDOW_SECONDS
         return True
 
@@ -182,11 +186,16 @@ class RemoteControl:
 
     def _read(self, message: Message) -> WorkerFacts | None:
         try:
-            return facts_of(*self._mailbox.read(message))
+            facts = facts_of(*self._mailbox.read(message))
         except (UnreadableReplyError, msgspec.ValidationError, RecursionError) as error:
             self.invalid_answers += 1
             log.debug("ignoring an answer that cannot be read", extra=fields(error=error))
             return None
+        answer = (message.headers.get("ticket"), facts.worker)
+        if answer in self._answers:
+            return replace(facts, answered_twice=True)
+        self._answers.add(answer)
+        return facts
 
     def _refuse(self, text: str, error: RefusedError) -> None:
         self.failures += 1

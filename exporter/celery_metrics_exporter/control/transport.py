@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 
 import amqp
 
+from celery_metrics_exporter.control import RefusedError
+
 #: Replies that are taken at once; bounded, so that a flood cannot keep us from everything else.
 BATCH: Final = 500
 #: Most replies that a queue keeps for us.
@@ -60,13 +62,14 @@ def prepared(channel: Any, message: Message) -> Any:
 
 
 class VirtualTransport:
-    """For memory:// and filesystem://: a queue exists from its first message on, and clients know fanout exchanges."""
+    """For kombu's other transports, where clients know fanout exchanges; some want a queue to be declared."""
 
     counts = False
 
     def __init__(self, connection: Any, queue: str) -> None:
         self._channel = connection.channel()
         self._queue = queue
+        self._declared = False
 
     def publish(self, message: Message, exchange: str, routing_key: str = "") -> None:
         """Publish to a fanout exchange."""
@@ -74,12 +77,20 @@ class VirtualTransport:
         self._channel.basic_publish(prepared(self._channel, message), exchange, routing_key)
 
     def take(self) -> list[Message]:
-        """Take the next batch of replies."""
-        return _fetch(self._channel, self._queue)
+        """Take the next batch of replies, from a queue that is there then."""
+        if not self._declared:
+            self._channel.queue_declare(self._queue, auto_delete=True)
+            self._declared = True
+        try:
+            return _fetch(self._channel, self._queue)
+        except KeyError:  # kombu/transport/gcpubsub.py, Channel._get: a queue that is bound to no exchange
+            raise RefusedError("no answers of workers arrive on this kind of broker") from None
 
     def discard(self) -> None:
-        """Discard the replies that have arrived."""
-        self._channel.queue_purge(self._queue)
+        """Remove the queue with the replies that have arrived."""
+        if self._declared:
+            self._channel.queue_delete(self._queue)
+            self._declared = False
 
 
 class AmqpTransport:

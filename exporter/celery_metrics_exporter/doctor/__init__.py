@@ -12,7 +12,8 @@ from celery_metrics_exporter.connection.celery_app import broker_of
 from celery_metrics_exporter.doctor.checks import examine
 from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.report import document_of, exit_code, lines_of, summary_of
-from celery_metrics_exporter.logs import Redaction, hide
+from celery_metrics_exporter.logs import hide
+from celery_metrics_exporter.redaction import Redaction
 from celery_metrics_exporter.status_page.findings import Finding
 
 __all__ = ("run_doctor",)

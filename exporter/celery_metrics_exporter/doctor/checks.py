@@ -85,13 +85,12 @@ def examine(context: Context, redact: Callable[[str], str]) -> Iterator[tuple[st
     Yields:
         The title of each check and what it came to, under the check's name.
     """
-    titles = {check.name: check.title for check in CHECKS}
-    broken: set[str] = set()
+    broken: dict[str, str] = {}  # what failed or was skipped for that -> what failed
     for check in CHECKS:
-        need = next((need for need in check.needs if need in broken), None)
-        finding = _made(check, context) if need is None else skipped(f"needs: {titles[need]}")
-        if need is not None or finding.level is Level.FAILED:
-            broken.add(check.name)
+        cause = next((broken[need] for need in check.needs if need in broken), None)
+        finding = _made(check, context) if cause is None else skipped(f"needs: {cause}")
+        if cause is not None or finding.level is Level.FAILED:
+            broken[check.name] = cause or check.title
         # Remedies and commands are our own words and names of the configuration: a password that is a common word, such
         # as guest, must not make holes into a line that is to be typed.
         yield (

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 from celery_metrics_exporter.app import Exporter
-from celery_metrics_exporter.config.broker_url import REDIS, family
+from celery_metrics_exporter.config.broker_url import REDIS, UNIVERSAL, family
 from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.doctor.failures import ConnectFailure, failure_of
@@ -89,7 +89,7 @@ class Context:
 
     @property
     def family(self) -> str:
-        """redis, socket, sentinel, amqp, memory or filesystem."""
+        """As ``config.broker_url.family`` names it."""
         return family(self.broker.url)
 
     @property
@@ -98,9 +98,13 @@ class Context:
         return self.family in REDIS
 
     @property
-    def local(self) -> bool:
-        """Whether there is no server at all."""
-        return not self.addresses
+    def local(self) -> str:
+        """Why there is no server to examine; empty where there is one."""
+        if self.addresses:
+            return ""
+        if self.family in UNIVERSAL:
+            return f"not examined at {self.broker.scheme}://, which is reached through kombu alone"
+        return "this broker has no server: there is nothing to connect to"
 
     @property
     def settings(self) -> object:
@@ -120,6 +124,12 @@ class Context:
             return str(self.database)
         vhost = str(getattr(self.settings, "virtual_host", None) or "").strip("/" if self.is_redis else "")
         return vhost or ("0" if self.is_redis else "/")
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that are named; without any, the default one."""
+        named = dict.fromkeys((*self.config.queues, *self.broker.queues))
+        return tuple(named) or (str(self.broker.app.conf.task_default_queue),)
 
     def redis_server(self) -> closing[RedisServer]:
         """Connect to Redis, for the block of a ``with``."""

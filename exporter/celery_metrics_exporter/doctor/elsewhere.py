@@ -21,7 +21,7 @@ MOST: Final = 64
 def check_elsewhere(context: Context) -> Finding:
     """Celery is here, not somewhere else on the same broker."""
     if context.local:
-        return skipped("there is nothing else: this broker has no server")
+        return skipped(context.local)
     if listen(context).workers.up:
         return ok(
             f"workers are in this {'database' if context.is_redis else 'virtual host'} ({context.vhost})"
@@ -35,7 +35,8 @@ def _on_rabbitmq(context: Context) -> Finding:
         exchange = f"{context.broker.app.conf.control_exchange}.pidbox"
         return failed(
             f"no worker was ever in virtual host {context.vhost}: it has no exchange {exchange}",
-            "write the virtual host of the application's broker_url at the end of --broker-url",
+            "write the virtual host of the application's broker_url at the end of --broker-url; if the application "
+            "sets control_exchange, write its name as --control-exchange",
             "rabbitmqctl list_vhosts name; rabbitmqctl list_queues -p VHOST name",
         )
     return skipped(f"the broker does not tell whether workers use another virtual host than {context.vhost}")

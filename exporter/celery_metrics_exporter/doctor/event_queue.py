@@ -1,9 +1,9 @@
-"""Whether this version of RabbitMQ lets us have the event queue that we would declare.
+"""Whether RabbitMQ lets us have the event queue that we would declare: it is declared, as the exporter does, and left.
 
-Source of the facts: RabbitMQ's list of deprecated features and the release notes of 4.3.0: queues that are neither
-durable nor exclusive (``transient_nonexcl_queues``) are deprecated since 2021, told of in the log from 3.13 on, and
-refused from 4.3 on (541, INTERNAL_ERROR) unless ``deprecated_features.permit.transient_nonexcl_queues = true``. Celery
-made such queues until 5.6.
+Source of the facts: RabbitMQ's list of deprecated features, and tries with 3.10.8, 4.0.5 and 4.3.6. Queues that are
+neither durable nor exclusive (``transient_nonexcl_queues``), as Celery made them until 5.6, are deprecated since 3.13.
+Whether a server refuses them (541, INTERNAL_ERROR) depends on who built it (RabbitMQ's own 4.3 does, Debian's 4.3.6
+does not), and on ``deprecated_features.permit.transient_nonexcl_queues`` in its configuration.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ from __future__ import annotations
 from typing import Final
 
 from celery_metrics_exporter.doctor.context import Context
+from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
+from celery_metrics_exporter.doctor.traffic import Traffic
+from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.receivers import RefusedQueueError
 from celery_metrics_exporter.status_page.findings import Finding
 from celery_metrics_exporter.status_page.gather_workers import version_of
 
-#: The first version that refuses them, and the first one that complains.
-_REFUSED_SINCE: Final = (4, 3)
+#: The first version that complains of them.
 _DEPRECATED_SINCE: Final = (3, 13)
 _REMEDY: Final = (
     "make it exclusive (drop --no-event-queue-exclusive, or set event_queue_exclusive = True in the application of "
@@ -25,32 +28,22 @@ _REMEDY: Final = (
 
 
 def check_event_queue(context: Context) -> Finding:
-    """The flags of our event queue suit the broker's version."""
+    """The broker allows an event queue with our flags; tried out if it may refuse it."""
     if context.family != "amqp":
         return skipped("there are event queues on RabbitMQ only")
     conf = context.broker.app.conf
-    return judge(
-        context.software or "the broker",
-        context.version,
-        exclusive=bool(conf.event_queue_exclusive),
-        durable=bool(conf.event_queue_durable),
-    )
-
-
-def judge(software: str, version: str, *, exclusive: bool, durable: bool) -> Finding:
-    """What a broker of this version says of an event queue with these flags."""
-    numbers = version_of(version)
-    queue = "exclusive" if exclusive else ("durable" if durable else "neither exclusive nor durable")
-    broker = " ".join(filter(None, (software, version)))
-    if software != "RabbitMQ" or not numbers:
-        return ok(f"{broker}: the event queue is {queue}; there are no rules for this broker")
-    if exclusive or durable or numbers < _DEPRECATED_SINCE:
-        return ok(f"{broker}: the event queue is {queue}, which it allows")
-    if numbers < _REFUSED_SINCE:
-        return warning(
-            f"{broker}: the event queue is {queue}, which is deprecated and refused from 4.3 on", _REMEDY
-        )
-    return failed(
-        f"{broker} refuses an event queue that is {queue}, unless its rabbitmq.conf permits transient_nonexcl_queues",
-        _REMEDY,
-    )
+    broker = " ".join(filter(None, (context.software or "the broker", context.version)))
+    if conf.event_queue_exclusive or conf.event_queue_durable:
+        kind = "exclusive" if conf.event_queue_exclusive else "durable"
+        return ok(f"{broker}: the event queue is {kind}, which every version allows")
+    queue = f"{broker}: the event queue is neither exclusive nor durable"
+    try:
+        with doing("declaring the event queue"):
+            Traffic(context.broker, context.config).open(keep=False)
+    except RefusedQueueError:
+        return failed(f"{queue}, which it refuses (541)", _REMEDY)
+    except Exception as error:  # noqa: BLE001 - what else hinders it is a matter of the next check
+        return skipped(f"{queue}; whether it allows that is not known: {one_line(error)}")
+    if context.software == "RabbitMQ" and version_of(context.version) >= _DEPRECATED_SINCE:
+        return warning(f"{queue}, which it allows, but which is deprecated and refused by others", _REMEDY)
+    return ok(f"{queue}, which it allows")

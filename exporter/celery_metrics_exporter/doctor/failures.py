@@ -25,7 +25,6 @@ from redis.sentinel import MasterNotFoundError
 
 from celery_metrics_exporter.control import RefusedError
 
-_INTERNAL_ERROR: Final = 541
 _NO_DATABASE: Final = ("db index is out of range", "invalid db index", "select is not allowed")
 _NO_LOGIN: Final = ("noauth", "wrongpass", "authentication required", "auth <password> called")
 
@@ -36,11 +35,11 @@ class ConnectFailure(Enum):
     NETWORK = "network"  # no connection, no answer in time, or an end without a word
     TLS = "tls"
     MASTER = "master"  # Sentinels know none
+    SENTINEL_LOGIN = "sentinel login"  # they do not tell us
     LOGIN = "login"
     NAMESPACE = "namespace"  # the virtual host, or the database of Redis
     RIGHT = "right"  # we are in, but may not do this
     CONFLICT = "conflict"  # something of this name is there, and other than we want it
-    DEPRECATED = "deprecated"  # this kind of queue is allowed no more
     OTHER = "other"
 
 
@@ -49,8 +48,6 @@ def failure_of(error: BaseException) -> ConnectFailure:
     causes = causes_of(error)
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return ConnectFailure.TLS
-    if isinstance(error, MasterNotFoundError):
-        return ConnectFailure.MASTER
     if isinstance(error, RefusedError):
         return ConnectFailure.RIGHT
     if isinstance(error, AMQPError):
@@ -77,13 +74,16 @@ def _of_amqp(error: AMQPError) -> ConnectFailure:
         return ConnectFailure.NAMESPACE
     if isinstance(error, PreconditionFailed | ResourceLocked):
         return ConnectFailure.CONFLICT
-    if getattr(error, "code", None) == _INTERNAL_ERROR and "deprecated" in str(error):
-        return ConnectFailure.DEPRECATED
     return ConnectFailure.NETWORK if isinstance(error, OSError) else ConnectFailure.OTHER
 
 
 def _of_redis(error: RedisError) -> ConnectFailure:
     words = str(error).lower()
+    if isinstance(error, MasterNotFoundError):
+        # redis/sentinel.py, Sentinel.discover_master: the errors of all Sentinels are in the message.
+        return ConnectFailure.SENTINEL_LOGIN if "authenticationerror" in words else ConnectFailure.MASTER
+    if "'sentinel" in words:  # the command of this name
+        return ConnectFailure.SENTINEL_LOGIN
     # A transaction without the right to MULTI or EXEC ends in an error of its own.
     if isinstance(error, NoPermissionError) or "noperm" in words or "exec without multi" in words:
         return ConnectFailure.NAMESPACE if "'select'" in words else ConnectFailure.RIGHT

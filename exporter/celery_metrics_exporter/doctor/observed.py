@@ -183,5 +183,7 @@ check_versions: Final = Observed(("outdated",), _versions)
 check_task_events: Final = Observed(("events-off", "switched-on", "missed"), _task_events)
 check_task_sent: Final = Observed(("task-sent",), _task_sent)
 check_clocks: Final = Observed(("clocks", "retimed"), _clocks)
-check_queues: Final = Observed(("broker", "queues-unreadable", "abandoned", "absent", "management"), _queues)
+check_queues: Final = Observed(
+    ("broker", "queues-unreadable", "forbidden", "abandoned", "absent", "management"), _queues
+)
 check_applications: Final = Observed(("unregistered",), _alone, _others)

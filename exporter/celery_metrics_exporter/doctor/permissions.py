@@ -19,6 +19,8 @@ _ANSWERS: Final = r".*\.reply\.celery-exporter\.pidbox"
 #: From these versions on servers know patterns for reading only, and the parts of CLIENT by name.
 _READ_PATTERNS: Final = (7, 0)
 _SUBCOMMANDS: Final = (7, 2)
+#: From this version on RabbitMQ wants a permission on a queue that is declared passively (``amqp_rights``).
+_READ_QUEUES: Final = (4, 2, 6)
 
 
 def line_to_subscribe(context: Context) -> str:
@@ -66,8 +68,12 @@ def _version(context: Context) -> tuple[int, ...]:
     return version_of(context.version) or (9,)
 
 
-def rabbitmq_line(context: Context) -> str:
-    """All that our user needs on RabbitMQ; there is one such line for a user and a virtual host."""
+def rabbitmq_line(context: Context, *, reads: bool = False) -> str:
+    """All that our user needs on RabbitMQ; there is one such line for a user and a virtual host.
+
+    ``reads``: also to read the queues. Versions that are known to want it get it anyway, unless the management API is
+    read.
+    """
     conf = context.broker.app.conf
     event, queue, control = map(
         _escaped, (conf.event_exchange, conf.event_queue_prefix, conf.control_exchange)
@@ -76,7 +82,9 @@ def rabbitmq_line(context: Context) -> str:
     asks = context.config.remote_control
     answers = f"|{_ANSWERS}" if asks else ""
     asking = rf"|{control}\.pidbox" if asks else ""
-    patterns = (f"^({own}{answers})$", f"^({own}{asking})$", f"^({own}{answers})$")
+    wanted = version_of(context.version) >= _READ_QUEUES and context.config.management_url is None
+    queues = "".join(f"|{_escaped(name)}" for name in context.queues) if reads or wanted else ""
+    patterns = (f"^({own}{answers})$", f"^({own}{asking})$", f"^({own}{answers}{queues})$")
     words = " ".join(f"'{pattern}'" for pattern in patterns)
     return f"rabbitmqctl set_permissions -p {shlex.quote(context.vhost)} {shlex.quote(context.user)} {words}"
 

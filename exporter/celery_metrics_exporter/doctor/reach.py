@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from celery_metrics_exporter.doctor.context import Context, LoginAttempt
@@ -13,14 +14,13 @@ from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, 
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.status_page.findings import Finding
 
-_NO_SERVER: Final = "this broker has no server: there is nothing to connect to"
 _DEFAULT_PASSWORD: Final = "guest"  # noqa: S105 - RabbitMQ's own, which works from the same machine only
 
 
 def check_names(context: Context) -> Finding:
     """Each host has an address."""
     if context.local:
-        return skipped(_NO_SERVER)
+        return skipped(context.local)
     hosts = list(dict.fromkeys(address.host for address in context.addresses if address.host))
     if not hosts:
         return skipped("a Unix socket has no name to look up")
@@ -44,7 +44,7 @@ def check_names(context: Context) -> Finding:
 def check_ports(context: Context) -> Finding:
     """Something listens at each address."""
     if context.local:
-        return skipped(_NO_SERVER)
+        return skipped(context.local)
     bad = []
     with doing(f"connecting to {listed(context.addresses)}"):
         for address in context.addresses:
@@ -73,11 +73,18 @@ def check_master(context: Context) -> Finding:
     if failure in (ConnectFailure.LOGIN, ConnectFailure.NAMESPACE, ConnectFailure.RIGHT, ConnectFailure.TLS):
         return ok("the Sentinels name one")
     name = context.broker.app.conf.broker_transport_options.get("master_name")
+    if failure is ConnectFailure.SENTINEL_LOGIN:
+        return failed(
+            f"the Sentinels refuse our login: {one_line(attempt.error)}",
+            "write the Sentinels' own user and password, which are not the master's, as sentinel_kwargs into a file of "
+            "--broker-transport-options-file, into CELERY_EXPORTER_BROKER_TRANSPORT_OPTION as JSON, or into the "
+            "application's broker_transport_options; leave them out where the Sentinels want none",
+            json.dumps({"master_name": name, "sentinel_kwargs": {"password": "PASSWORD"}}),
+        )
     if failure is ConnectFailure.MASTER:
         return failed(
             f"no Sentinel names a master {name!r}",
-            "write the name that stands in sentinel.conf (sentinel monitor NAME ...); if the Sentinels themselves want "
-            "a password, add --broker-transport-option sentinel_kwargs.password=...",
+            "write the name that stands in sentinel.conf (sentinel monitor NAME ...)",
             "--broker-transport-option master_name=NAME",
         )
     first = context.addresses[0]
@@ -92,7 +99,7 @@ def check_master(context: Context) -> Finding:
 def check_login(context: Context) -> Finding:
     """The broker knows user and password."""
     if context.local:
-        return skipped(_NO_SERVER)
+        return skipped(context.local)
     bad: list[str] = []
     good: list[str] = []
     remedy = ""
@@ -128,7 +135,7 @@ def _login_remedy(context: Context, attempt: LoginAttempt) -> str:
 def check_namespace(context: Context) -> Finding:
     """The virtual host, or the database, is there for us."""
     if context.local:
-        return skipped(_NO_SERVER)
+        return skipped(context.local)
     what = "database" if context.is_redis else "virtual host"
     attempts = context.login_attempts()
     good = [

@@ -13,7 +13,12 @@ from celery_metrics_exporter.control import RefusedError
 from celery_metrics_exporter.control.probe import reaches
 from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.failures import ConnectFailure, failure_of
-from celery_metrics_exporter.doctor.permissions import line_to_ask, line_to_read, line_to_subscribe
+from celery_metrics_exporter.doctor.permissions import (
+    line_to_ask,
+    line_to_read,
+    line_to_subscribe,
+    rabbitmq_line,
+)
 from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.questions import Questions
 from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, warning
@@ -73,8 +78,6 @@ def _not_subscribed(context: Context, error: Exception, exchange: str) -> Findin
             return failed(
                 words, f"let the user receive events{_replaces(context)}", line_to_subscribe(context)
             )
-        case ConnectFailure.DEPRECATED:
-            return failed(words, "make the event queue exclusive: drop --no-event-queue-exclusive")
         case ConnectFailure.CONFLICT:
             return failed(
                 words,
@@ -84,7 +87,10 @@ def _not_subscribed(context: Context, error: Exception, exchange: str) -> Findin
             )
         case _:
             return failed(
-                words, _FOLDERS if context.local else "see the broker's log: it ended the connection"
+                words,
+                _FOLDERS
+                if context.family == "filesystem"
+                else "see the broker's log: it ended the connection",
             )
 
 
@@ -94,10 +100,8 @@ def _replaces(context: Context) -> str:
 
 def check_read(context: Context) -> Finding:
     """Queues can be read."""
-    default = str(context.broker.app.conf.task_default_queue)
-    names = tuple(dict.fromkeys((*context.config.queues, *context.broker.queues, default)))
     if context.is_redis:
-        return _check_redis_reading(context, names[0])
+        return _check_redis_reading(context, context.queues[0])
     reader = reader_for(
         context.broker,
         management_url=context.config.management_url,
@@ -108,7 +112,7 @@ def check_read(context: Context) -> Finding:
         return skipped("the queues of such a broker cannot be read")
     try:
         with doing("reading queues"), closing(reader):
-            facts = reader.read(names)
+            facts = reader.read(context.queues)
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         if context.config.management_url is not None:
             return failed(
@@ -117,7 +121,16 @@ def check_read(context: Context) -> Finding:
                 "http://USER:PASSWORD@HOST:15672); the user needs the tag management, and rights in the virtual host",
                 f"rabbitmqctl set_user_tags {context.user} management",
             )
-        return failed(one_line(error), _FOLDERS if context.local else "see the broker's log")
+        return failed(one_line(error), _FOLDERS if context.family == "filesystem" else "see the broker's log")
+    if facts.forbidden:
+        return failed(
+            f"RabbitMQ refuses passive declares of {count(len(facts.forbidden), 'queue')} (403), so that lengths and "
+            f"consumers are not known: {listed(facts.forbidden)}",
+            "give --management-url http://HOST:15672, which needs the user tag management and no permission on queues. "
+            "Or let the user read each queue (RabbitMQ 4.2.6 and 4.3.0: upgrade first, they want more), which lets it "
+            f"consume them too{_replaces(context)}. Name the queues by --queue if your workers consume others",
+            rabbitmq_line(context, reads=True),
+        )
     return ok(f"{count(len(facts.queues), 'queue')} read in {facts.round_trip * 1000:.1f} ms")
 
 

@@ -36,7 +36,7 @@ _SECURE: Final = frozenset({"rediss", "amqps"})
 def check_tls(context: Context) -> Finding:
     """Both sides speak TLS, or neither does; the certificate is trusted and carries the right name."""
     if context.local or context.family == "socket":
-        return skipped("there is no network in between")
+        return skipped(context.local or "there is no network in between")
     secure = bool(context.broker.app.conf.broker_use_ssl) or context.broker.scheme in _SECURE
     troubles = [
         trouble

@@ -15,10 +15,14 @@ from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.status_page.snapshot_tables import Top
 
 _TICK_SECONDS: Final = 0.1
+_SHORTEST_INTERVAL_SECONDS: Final = 0.5
 
 
 def start_exporter(context: Context, config: Config) -> None:
     """Start it with this configuration, and wait until it receives events, or for a connection's time-out."""
+    # The queues that workers tell of are read with the next sample: it has to come in this time.
+    interval = min(config.sample_interval, max(_SHORTEST_INTERVAL_SECONDS, context.wait / 4))
+    config = replace(config, sample_interval=interval)
     exporter = Exporter(config, context.broker.app if config.app else None, serve=False)
     exporter.start()
     context.leaving.callback(exporter.stop)

@@ -10,6 +10,7 @@ import msgspec
 
 from celery_metrics_exporter.events.salvage import TooManyPartsError, salvage
 from celery_metrics_exporter.events.types import MAX_NAME, WIRE_NAMES, Event, Undecodable, UnknownEvent
+from celery_metrics_exporter.ids import id_text
 
 #: Bytes of an undecodable event that the log shows.
 MAX_EXCERPT: Final = 100
@@ -77,8 +78,6 @@ def _decode_item(item: msgspec.Raw) -> Event | UnknownEvent | Undecodable:
     else:
         if unknown.type not in _KNOWN:
             return unknown
-        if short:
-            return _undecodable("invalid", problem, item)
     try:
         content = json.loads(bytes(item))
     except _ERRORS as error:
@@ -90,10 +89,15 @@ def _convert(item: object, lost: msgspec.Raw) -> Event | UnknownEvent | Undecoda
     kind = None
     if isinstance(item, dict):
         kind = item.get("type")
-        for field in ("name", "queue"):  # they become labels, which may be cut
+        for field in ("name", "queue", "exchange", "routing_key"):  # they become labels, which may be cut
             value = item.get(field)
             if isinstance(value, str):
                 item[field] = value[:MAX_NAME]
+            elif field in ("exchange", "routing_key"):  # nothing of the event depends on them
+                item.pop(field, None)
+        for field in ("uuid", "parent_id"):
+            if item.get(field) is not None:
+                item[field] = id_text(item[field])
     target = Event if not isinstance(kind, str) or kind in _KNOWN else UnknownEvent
     try:
         event: Event | UnknownEvent = msgspec.convert(item, type=target)

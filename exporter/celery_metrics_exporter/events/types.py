@@ -45,10 +45,16 @@ class _WorkerEvent(Struct, frozen=True, gc=False, tag_field="type"):
 
 
 class TaskSent(_TaskEvent, frozen=True, gc=False, tag="task-sent"):
-    """A client published a task; the only event that names the queue. May arrive after the worker's events."""
+    """A client published a task; the only event that names the queue. May arrive after the worker's events.
+
+    ``queue`` is what the client believes, null if it named an exchange; ``exchange`` is "" for the default one, by
+    which the routing key is the queue.
+    """
 
     name: Name | None = None
     queue: Name | None = None
+    exchange: Name | None = None
+    routing_key: Name | None = None
     retries: Number | None = None
     eta: str | None = None
     parent_id: str | None = None
@@ -127,6 +133,8 @@ class WorkerOnline(WorkerHeartbeat, frozen=True, gc=False, tag="worker-online"):
 
 class WorkerOffline(_WorkerEvent, frozen=True, gc=False, tag="worker-offline"):
     """A worker shuts down (or has its events disabled); events of tasks that it still finishes may follow."""
+
+    processed: Number | None = None
 
 
 class UnknownEvent(Struct, frozen=True, gc=False):

@@ -26,6 +26,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from celery_metrics_exporter.exposition.accept import best_format
 from celery_metrics_exporter.exposition.rows import HistogramRows, Labels, Rows, ValueRows, go_string
 
 Encode: TypeAlias = Callable[[Collector], bytes]
@@ -61,11 +62,8 @@ class Encoder:
         self._formats: dict[tuple[str, str], _Format] = {}  # by name and escaping scheme
 
     def choose(self, accept: str) -> tuple[Encode, str]:
-        """The encoder and the content type for this Accept header, as prometheus_client's ``choose_encoder``."""
-        try:
-            theirs, content_type = choose_encoder(accept)
-        except TypeError:  # from a version that is no number, as in version=x
-            theirs, content_type = choose_encoder("")
+        """The encoder and the content type for this Accept header, or for what ``best_format`` made of it."""
+        theirs, content_type = choose_encoder(best_format(accept))
         options = theirs.keywords if isinstance(theirs, partial) else {}
         ours = self.openmetrics if content_type.startswith("application/openmetrics-text") else self.text
         return partial(ours, **options), content_type

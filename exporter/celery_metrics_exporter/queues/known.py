@@ -14,7 +14,7 @@ from fnmatch import translate
 from typing import Final
 
 from celery_metrics_exporter.clock import Clock
-from celery_metrics_exporter.labels import SeriesLimit, clean
+from celery_metrics_exporter.labels import SeriesLimit, clean, has_shared_label, is_shared_label, queue_label
 
 #: A candidate that the broker does not have in this many samples is not asked for again: some brokers log each attempt.
 CANDIDATE_SAMPLES: Final = 3
@@ -23,7 +23,11 @@ RETENTION_SECONDS: Final = 3600.0
 
 
 class KnownQueues:
-    """The names of queues, bounded in number. Written under the dispatcher's lock, read by any thread."""
+    """The labels of queues, bounded in number. Written under the dispatcher's lock, read by any thread.
+
+    Most labels are the names of their queues. Queues of one process each share one (:func:`labels.queue_label`), under
+    which they are known together.
+    """
 
     def __init__(
         self,
@@ -49,25 +53,28 @@ class KnownQueues:
         self._exclude = _compile(exclude)
         self._is_internal = is_internal
         self._limit = limit
-        self._known: dict[str, float] = dict.fromkeys(configured, math.inf)  # name -> expiry
+        named = tuple(configured)
+        self._known: dict[str, float] = dict.fromkeys(map(queue_label, named), math.inf)  # label -> expiry
+        self._named = tuple(name for name in named if has_shared_label(name))
         self._candidates = tuple(name for name in candidates if self.accepts(name))
         self._samples = 0
 
     def __contains__(self, name: str) -> bool:
         """Whether the queue is known."""
-        return name in self._known
+        return queue_label(name) in self._known
 
     def accepts(self, name: str) -> bool:
         """Whether a queue of this name may be shown: one that is not Celery's own, fits the patterns, and can be a
         label as it stands.
         """
-        if self._known.get(name) == math.inf:
+        label = queue_label(name)
+        if self._known.get(label) == math.inf:
             return True
         return (
             clean(name) == name
             and not self._is_internal(name)
-            and (self._include is None or self._include.match(name) is not None)
-            and (self._exclude is None or self._exclude.match(name) is None)
+            and (self._include is None or any(map(self._include.match, (name, label))))
+            and (self._exclude is None or not any(map(self._exclude.match, (name, label))))
         )
 
     def note(self, names: Iterable[str]) -> None:
@@ -75,10 +82,11 @@ class KnownQueues:
         until = self._monotonic() + RETENTION_SECONDS
         known = self._known
         for name in names:
-            if name in known:
-                known[name] = max(known[name], until)
+            label = queue_label(name)
+            if label in known:
+                known[label] = max(known[label], until)
             elif self.accepts(name) and self._limit.admits("celery_queue", len(known)):
-                known[name] = until
+                known[label] = until
 
     def found(self, names: Iterable[str]) -> None:
         """Note that the broker, asked for the wanted queues, has these."""
@@ -88,12 +96,12 @@ class KnownQueues:
             self._candidates = ()
 
     def wanted(self) -> tuple[str, ...]:
-        """The names to ask the broker for."""
-        known = tuple(self._known)
-        return (*known, *(name for name in self._candidates if name not in self._known))
+        """The names to ask the broker for, as far as they are known: a shared label is none."""
+        known = [label for label in self._known if not is_shared_label(label)]
+        return (*known, *self._named, *(name for name in self._candidates if name not in self._known))
 
     def names(self) -> tuple[str, ...]:
-        """The names of the known queues."""
+        """The labels of the known queues."""
         return tuple(self._known)
 
     def sweep(self) -> None:

@@ -26,6 +26,17 @@ class SilentError(TimeoutError):
         self.since = since
 
 
+class RefusedQueueError(ConnectionError):
+    """RabbitMQ allows no event queue with our flags, see ``doctor.event_queue``."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "RabbitMQ refuses an event queue that is neither exclusive nor durable (541, transient_nonexcl_queues); "
+            "drop --no-event-queue-exclusive, set event_queue_exclusive = True in the application, or give "
+            "--event-queue-durable"
+        )
+
+
 class Sink(Protocol):
     """Takes the bodies of messages. Called by the receiver's thread; must not raise.
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from amqp import ConnectionForced
+from amqp import ConnectionForced, InternalError
 from celery.utils import uuid
 
+from celery_metrics_exporter.config.broker_url import family
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.connection.versions import event_queue
-from celery_metrics_exporter.receivers import SilentError, Sink
+from celery_metrics_exporter.receivers import RefusedQueueError, SilentError, Sink
 from celery_metrics_exporter.receivers.amqp_limits import limit_messages
 from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
 from celery_metrics_exporter.receivers.sockets import shut_down
@@ -25,6 +26,8 @@ from celery_metrics_exporter.receivers.sockets import shut_down
 TICK_SECONDS: Final = 1.0
 #: Longest time that Redis may take to confirm a subscription.
 CONFIRM_SECONDS: Final = 5.0
+#: Families with transports that do not delete a queue whose consumer has gone (``auto_delete``).
+_LASTING: Final = frozenset({"mongodb", "pgmq"})
 #: The name of a durable event queue, the same after a restart.
 DURABLE_NODE: Final = "celery-exporter"
 
@@ -39,6 +42,7 @@ class KombuSubscription:
         self._bodies = Bodies(sink, broker.app.conf.event_serializer)
         self._connection: Any = None
         self._transport: Any = None  # the library's connection below kombu's, such as an ``amqp.Connection``
+        self._queue: Any = None
         self._consumer: Any = None
         self._redis: Any = None
         self._reconnected = False
@@ -55,13 +59,19 @@ class KombuSubscription:
         channel = connection.default_channel
         keep_bodies_raw(channel)
         node = DURABLE_NODE if app.conf.event_queue_durable else uuid()
-        self._consumer = connection.Consumer(  # declares the event queue
-            event_queue(app, connection, node=node, routing_key=self._routing_key),
-            channel,
-            on_message=self._bodies.take,  # before the body is decoded
-            on_decode_error=self._bodies.unreadable,
-            no_ack=True,
-        )
+        self._queue = event_queue(app, connection, node=node, routing_key=self._routing_key)
+        try:
+            self._consumer = connection.Consumer(  # declares the event queue
+                self._queue,
+                channel,
+                on_message=self._bodies.take,  # before the body is decoded
+                on_decode_error=self._bodies.unreadable,
+                no_ack=True,
+            )
+        except InternalError as error:
+            if "transient_nonexcl_queues" in str(error):
+                raise RefusedQueueError from error
+            raise
         self._consumer.consume()  # over AMQP this waits for consume-ok
         if connection.transport.driver_type == "redis":
             self._confirm()
@@ -81,6 +91,8 @@ class KombuSubscription:
             return
         if clean:
             self._consumer.cancel()
+            if family(self._broker.url) in _LASTING:
+                self._queue(self._connection.default_channel).delete()
             self._connection.release()
         else:
             self._connection.collect()  # a clean close could wait for a broker that is gone

@@ -44,12 +44,15 @@ def see_queues(
                 oldest=None if sample is None or facts is None else sample.oldest.get(name),
             )
         )
+    lengths = [row.length for row in rows if row.length is not None]
+    forbidden = [] if sample is None else [name for name in sample.facts.forbidden if name in known]
     return Queues(
         shown=Top(tuple(nsmallest(QUEUES, rows, key=_interest)), len(rows)),
-        waiting=None if sample is None else sum(row.length or 0 for row in rows),
+        waiting=sum(lengths) if lengths or (sample is not None and not forbidden) else None,
         abandoned=top_names(row.name for row in rows if row.is_abandoned),
         ageless=top_names(row.name for row in rows if row.length and row.oldest is None),
         absent=top_names(() if sample is None else _absent(named, sample.facts)),
+        forbidden=top_names(forbidden),
     )
 
 

@@ -92,12 +92,12 @@ def _is_zone(skew: float) -> bool:
 
 def _is_heard(worker: Worker) -> bool:
     """Whether any event of it came: a worker that only answered is in the roster too."""
-    return worker.pid is not None or bool(worker.processes) or worker.task_events > 0
+    return bool(worker.pids) or worker.task_events > 0
 
 
 def _is_settled(worker: Worker) -> bool:
     """Whether it has sent heartbeats for some time: a new worker needs a moment to be asked and to answer."""
-    return any(process.settled is not None for process in tuple(worker.processes.values()))
+    return any(record.settled is not None for record in tuple(worker.pids.values()))
 
 
 def version_of(text: str) -> tuple[int, ...]:

@@ -147,8 +147,8 @@ def _broker(seen: Snapshot) -> Iterator[Finding]:
         yield warning(
             "remote-control",
             "Workers cannot be asked: no pool sizes, no consumers of queues",
-            "The user needs to publish to `celery.pidbox`, and to read its own "
-            "`*.reply.celery-exporter.pidbox`. To live without: `--no-remote-control`.",
+            "The user needs to publish to `celery.pidbox` (`control_exchange` may name it otherwise), "
+            "and to read its own `*.reply.celery-exporter.pidbox`. To live without: `--no-remote-control`.",
             quote=broker.control_error,
         )
     elif not config.inspect_workers:

@@ -67,8 +67,9 @@ def _workers(seen: Snapshot, *, had_time: bool) -> Iterator[Finding]:
         yield warning(
             "untold",
             f"{count(workers.untold.total, 'worker')} did not answer: pool size and queues are not known",
-            "A solo worker answers between two tasks only; one with `worker_enable_remote_control = False` never; on "
-            "RabbitMQ the user of the workers needs to write to `amq.default`. `--no-inspect-workers` asks nobody.",
+            "A solo worker answers between two tasks only; one with `worker_enable_remote_control = False` never; one "
+            "whose application sets `control_exchange` needs it here as `--control-exchange`; on RabbitMQ the user of "
+            "the workers needs to write to `amq.default`. `--no-inspect-workers` asks nobody.",
             names=workers.untold,
         )
     if had_time and workers.unheard.total and config.event_queue.routing_key == "#":
@@ -162,6 +163,16 @@ def _queues(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]
             f"{count(queues.absent.total, 'queue')} of `--queue` cannot be found on the broker",
             "Correct `--queue`. A queue is there as soon as a worker consumes it or a task was sent to it.",
             names=queues.absent,
+        )
+    if queues.forbidden.total:
+        yield failed(
+            "forbidden",
+            f"RabbitMQ does not let the exporter look at {count(queues.forbidden.total, 'queue')}: lengths and "
+            "consumers are not known",
+            "From 4.2.6 on looking at a queue needs a permission on it. Give the exporter the management API, which "
+            "needs none: `--management-url http://HOST:15672`, and the tag `management`. Or let its user read these "
+            "queues (the third pattern of `rabbitmqctl set_permissions`), which lets it consume them too.",
+            names=queues.forbidden,
         )
     if any(row.consumers is not None for row in rows) and all(row.unacked is None for row in rows):
         yield note(

@@ -20,7 +20,7 @@ from celery_metrics_exporter.status_page.tables import (
     failing_table,
     queues_table,
     running_table,
-    why,
+    why_unread,
     workers_table,
 )
 from celery_metrics_exporter.status_page.wording import (
@@ -150,7 +150,7 @@ def _tiles(seen: Snapshot, found: set[str]) -> str:
     ]
     if workers.offline:
         states.append(f"{number(workers.offline)} offline")
-    waiting = number(queues.waiting, why(found, "broker"))
+    waiting = number(queues.waiting, why_unread(found))
     tiles = (
         ("Events per second", rate(stream.rate), f"{number(stream.total)} in all", _chart(stream)),
         ("Last event", ago(stream.last, seen.now), "by our clock", ""),

@@ -78,6 +78,7 @@ class Queues:
         abandoned: have messages and no consumer.
         ageless: have messages, and it is not known since when.
         absent: are named by --queue, and the broker does not have them.
+        forbidden: are known, and we lack the right to look at them.
     """
 
     shown: Top[QueueRow] = Top()
@@ -85,6 +86,7 @@ class Queues:
     abandoned: Top[str] = Top()
     ageless: Top[str] = Top()
     absent: Top[str] = Top()
+    forbidden: Top[str] = Top()
 
 
 @dataclass(frozen=True, slots=True)

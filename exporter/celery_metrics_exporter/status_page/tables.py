@@ -96,6 +96,11 @@ def why(found: Collection[str], key: str) -> str:
     return f'<a class="why" href="#missing-{key}" aria-label="not known, see why">{UNKNOWN}</a>'
 
 
+def why_unread(found: Collection[str]) -> str:
+    """What stands for the length of a queue that is not known."""
+    return why(found, "forbidden" if "forbidden" in found else "broker")
+
+
 def _why_untold(found: Collection[str]) -> str:
     """What stands for what a worker did not answer."""
     return why(found, next((key for key in ("remote-control", "inspection", "untold") if key in found), ""))
@@ -118,7 +123,7 @@ def queues_table(seen: Snapshot, found: Collection[str]) -> str:
 
     columns: list[Column[QueueRow]] = [
         Column("Queue", lambda row: foreign(row.name), is_text=True),
-        Column("Waiting", lambda row: number(row.length, why(found, "broker"))),
+        Column("Waiting", lambda row: number(row.length, why_unread(found))),
         Column("Oldest", oldest),
     ]
     if any(row.unacked is not None for row in rows):

@@ -1,4 +1,4 @@
-"""One publication of a task and what its events have told so far.
+"""One execution of a task, or what may become one, and what its events have told so far.
 
 This is the record alone: ``inflight`` decides which events belong to it, ``attribution`` where it is counted.
 
@@ -67,6 +67,9 @@ class _Detail(Generic[T]):
 class Attempt(Struct, eq=False, gc=False):
     """A record of the table. Times are epoch seconds by the sender's clock; 0.0 means that no such event was seen.
 
+    A publication that no worker has told of is one attempt. The first worker that tells of it makes the attempt its
+    own; each further one has an attempt beside it (:meth:`make_sibling`). So all its events of workers are of one.
+
     Its state, and the events that lead there:
 
     ========== ====================================== ==============================================================
@@ -74,25 +77,25 @@ class Attempt(Struct, eq=False, gc=False):
     ========== ====================================== ==============================================================
     published  task-sent                              ``sent``; nothing of a worker
     reserved   task-received                          ``reserved``
-    running    task-started                           ``open`` > 0, and in ``running``
-    returned   task-rejected, task-cancelled          ``returned``; not ``reserved``, ``open`` one less
+    running    task-started                           ``open``, and in ``running``
+    returned   task-rejected, task-cancelled          ``returned``; neither ``reserved`` nor ``open``
     retrying   task-retried                           ``ended`` > 0 and ``will_retry``
     settled    task-succeeded, -failed, -revoked      ``ended`` > 0, neither ``open`` nor ``will_retry``
-    superseded task-received of another name          ``ended`` is :data:`NO_OUTCOME`, ``open`` is 0
+    superseded task-received of what replaces it      ``ended`` is :data:`NO_OUTCOME`, not ``open``
     ========== ====================================== ==============================================================
 
-    Events may be missing or come in any order, so every state can be the first. A message that is delivered again takes
-    a returned, retrying or settled attempt back to reserved or running (:meth:`reopen`). One that is delivered twice
-    runs twice, which is why ``open`` is a number.
+    Events may be missing or come in any order, so every state can be the first. A message that is delivered to its
+    worker again takes a returned, retrying or settled attempt back to reserved or running (:meth:`reopen`); while it
+    runs, the second delivery is a sibling.
 
     Attributes:
         seen: monotonic time at which it was first seen.
-        kind: name and queue of the publication.
-        worker: nodename of the worker whose event came last.
+        kind: name and queue of the publication; the name is the one that its worker reports, once it does.
+        worker: nodename of the worker that has or had it; None while it is only published.
         counts: where it is counted; None before its first event is.
         sent, received, started, ended: timestamp of the last event of the kind; ``ended`` is an outcome. The latest of
             the earlier ones are in ``past``.
-        open: number of starts without an outcome.
+        open: started, and without an outcome.
         reserved: delivered and not started since.
         running: the attempts that run on its worker, if it is one of them.
         details: everything below.
@@ -114,7 +117,7 @@ class Attempt(Struct, eq=False, gc=False):
     received: float = 0.0
     started: float = 0.0
     ended: float = 0.0
-    open: int = 0
+    open: bool = False
     reserved: bool = False
     running: RunningHere | None = None
     details: Details = _EMPTY
@@ -147,7 +150,7 @@ class Attempt(Struct, eq=False, gc=False):
 
     @property
     def has_outcome(self) -> bool:
-        """Whether it ended, and no other start of it still runs."""
+        """Whether it ended, and does not run again."""
         return self.ended > 0 and not self.open
 
     @property
@@ -162,47 +165,42 @@ class Attempt(Struct, eq=False, gc=False):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is known to follow."""
-        return bool(self.ended or self.returned) and not self.open and not self.reserved
+        """Whether nothing is known to follow: its worker has it no more, or another task has taken its place."""
+        if self.open or self.reserved:
+            return self.is_superseded
+        return bool(self.ended or self.returned or self.started)
 
     def chain(self) -> Iterator[Attempt]:
         """This attempt and the older ones of its uuid, newest first."""
         attempt: Attempt | None = self
         while attempt is not None:
             yield attempt
-            attempt = attempt.older
+            attempt = attempt.details.older
 
-    def fits(self, name: str | None, retries: int | None) -> bool:
-        """Whether a publication or delivery with this name and retry count may be this attempt."""
-        return (self.name is None or name is None or self.name == name) and (
-            self.retries is None or retries is None or self.retries == retries
+    def is_of(self, retries: int | None, *, republished: bool) -> bool:
+        """Whether a publication with this retry count may be its own; names say nothing (see ``matching``)."""
+        return (self.retries is None or retries is None or self.retries == retries) and (
+            self.is_republished == republished or not (self.sent or self.received)
         )
 
     def oldest(self) -> Attempt:
         """The end of the chain."""
         attempt = self
-        while attempt.older is not None:
-            attempt = attempt.older
+        while attempt.details.older is not None:
+            attempt = attempt.details.older
         return attempt
-
-    def held_elsewhere(self, worker: str) -> bool:
-        """Whether another worker has it, so that an event of this worker must belong to another attempt."""
-        return (self.reserved or self.open > 0) and self.worker != worker
 
     def has_seen(self, field: str, timestamp: float) -> bool:
         """Whether this very event was seen before."""
         seen: bool = getattr(self, field) == timestamp or (field, timestamp) in self.past
         return seen
 
-    def stamp(self, field: str, timestamp: float) -> bool:
-        """Record an event; False if it was seen before."""
+    def stamp(self, field: str, timestamp: float) -> None:
+        """Record an event that was not seen before."""
         before: float = getattr(self, field)
         if before:
-            if self.has_seen(field, timestamp):
-                return False
             self._remember(field, before)
         setattr(self, field, timestamp)
-        return True
 
     def _remember(self, field: str, before: float) -> None:
         self.past = (*self.past[1 - MAX_PAST :], (field, before))
@@ -217,6 +215,12 @@ class Attempt(Struct, eq=False, gc=False):
         older.older, self.older = self.older, older
         return older
 
+    def make_sibling(self, seen: float) -> Attempt:
+        """Make an attempt of the same publication, for another worker or another start."""
+        labelled = self.counts if self.counts is not None and self.counts.labels else None
+        details = Details(retries=self.retries, is_republished=self.is_republished, eta=self.eta)
+        return Attempt(seen, self.kind, counts=labelled, sent=self.sent, details=details)
+
     def reopen(self) -> None:
         """The message was delivered again after an outcome: there will be another one."""
         self._remember("ended", self.ended)
@@ -224,15 +228,15 @@ class Attempt(Struct, eq=False, gc=False):
         self.will_retry = False
 
     def release(self, worker: str) -> None:
-        """End one of its starts, on ``worker``."""
+        """End what ``worker`` had of it."""
         self.worker = worker
         self.reserved = False
-        if self.open:
-            self.open -= 1
+        self.open = False
+        self.stop_running()
 
     def supersede(self) -> None:
         """End it without an outcome: another task took its place (``Task.replace``)."""
-        self.open = 0
+        self.open = False
         self.ended = self.ended or NO_OUTCOME
         self.stop_running()
 

@@ -13,10 +13,16 @@ from operator import add
 from typing import TypeAlias
 
 from celery_metrics_exporter.distribution import Distribution
-from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit, clean
+from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit, clean, queue_label
 
 #: Name and queue of a publication; None while unknown.
 Kind: TypeAlias = tuple[str | None, str | None]
+
+
+def labelled(kind: Kind) -> Kind:
+    """The same with the label of the queue, which queues of one process each share."""
+    task, queue = kind
+    return task, None if queue is None else queue_label(queue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,8 @@ class Places:
 class Counts:
     """Counters, timestamps and histograms of one (task, queue). One thread at a time writes, any may read.
 
-    An attempt that waits for its task-sent has counts of its own, without labels. They are merged into those of its
-    (task, queue) once that is decided.
+    An attempt that waits for its task-sent has counts of its own, without labels, and one that was only sent shares
+    theirs with all others. They are merged into those of its (task, queue) once that is decided.
 
     Attributes:
         labels: task and queue; empty while the attempt waits.
@@ -100,6 +106,15 @@ class Counts:
                 self.count_exception(exception, outcome)
 
 
+class _OneSent(Counts):
+    """Stands for one task-sent that waits to be counted, and is false: no other event may be counted in it."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
 class LabelSets(dict["Kind", Counts]):
     """The counts of every (task, queue), bounded in number: the one owner of which label sets the task families have.
 
@@ -123,11 +138,11 @@ class LabelSets(dict["Kind", Counts]):
         self._exceptions = 0  # label sets of exceptions
         self._expected: dict[str, tuple[str, str]] = {}  # task -> its labels
         for task, queue in islice(expected.items(), limit.maximum):
-            self._expected[clean(task)] = (clean(task), clean(queue or UNKNOWN))
+            self._expected[clean(task)] = (clean(task), clean(queue_label(queue or UNKNOWN)))
 
     def __missing__(self, kind: Kind) -> Counts:
         task, queue = kind
-        labels = (clean(task or UNKNOWN), clean(queue or UNKNOWN))
+        labels = (clean(task or UNKNOWN), clean(queue_label(queue or UNKNOWN)))
         counts = self.get(labels)
         if counts is None and not self._limit.admits("celery_task", len(self)):
             labels = (OTHER, OTHER)
@@ -140,6 +155,12 @@ class LabelSets(dict["Kind", Counts]):
     def make_unlabelled(self) -> Counts:
         """Make counts for an attempt that waits."""
         return Counts(self, ())
+
+    def make_one_sent(self, place: int) -> Counts:
+        """Make false counts of a single event, which all attempts share that were only sent so far."""
+        one = _OneSent(self, ())
+        one.totals[place] = 1
+        return one
 
     def admits_exception(self, counts: Counts) -> bool:
         """Whether there is room for one more class of exceptions; some libraries make classes at run time."""

@@ -3,120 +3,232 @@
 The rules are functions over a chain of attempts, newest first by arrival. They rely on the order in which each worker
 sends its own events, except that task-retried may come after the task-started of the next attempt (seen with
 Celery 5.7). Events of different workers and clients may come in any order.
+
+An event of a worker belongs to an attempt of this worker, or to one that no worker has told of yet. Where a rule gives
+an attempt of another worker, or None, the caller opens a new one.
+
+A publication is told from others by its retry count, and by ``parent_id``: retries and replacements have their own uuid
+there (``celery/app/task.py``, ``Task.retry`` and ``Task.replace``; the retry of a task with a parent keeps that
+parent). Names tell less: task-sent has the task's, task-received the one of ``shadow`` (``celery/worker/request.py``).
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 from celery_metrics_exporter.events.types import TaskReceived, TaskSent
 from celery_metrics_exporter.tasks.attempt import Attempt
+from celery_metrics_exporter.tasks.replacing import leads_to
 
-#: Attempts of one uuid that are remembered: a task that is retried for days stays small.
+#: Whether a worker may have a task from a queue: false if it is known not to consume it.
+MayConsume: TypeAlias = Callable[[str, str], bool]
+
+#: Attempts of one uuid that are remembered: a task that is retried for days stays small ...
 MAX_CHAIN = 8
+#: ... but executions that workers have, and those of the newest publication, up to this number.
+MAX_EXECUTIONS = 1000
+
+#: A client sends task-sent after the task: a delivery so much before it may be of the same publication.
+SENT_LATE_SECONDS = 1.0
 
 
-def supersede(latest: Attempt, head: Attempt) -> None:
-    """After the delivery of ``latest``, end the attempts that another task has replaced."""
-    for attempt in head.chain():
-        if attempt.name != latest.name and attempt.received:
-            if attempt.received < latest.received:
-                attempt.supersede()
-            elif attempt.received > latest.received:
-                latest.supersede()
+def is_republished(event: TaskSent | TaskReceived) -> bool:
+    """Whether it tells of a retry or of a replacement."""
+    return event.parent_id == event.uuid or bool(event.retries)
 
 
 def trim(head: Attempt) -> None:
-    """Cut the chain behind the last attempt that is remembered."""
-    last: Attempt | None = head
-    for _ in range(MAX_CHAIN - 1):
-        if last is None:
-            return
-        last = last.older
-    if last is not None and last.older is not None:
-        for forgotten in last.older.chain():
-            forgotten.stop_running()
-        last.older = None
+    """Take the attempts out of the chain behind ``head`` that are too many."""
+    number = here = 1
+    last = head
+    attempt = head.details.older
+    while attempt is not None:
+        older = attempt.details.older
+        is_here = attempt.worker == head.worker
+        here += is_here
+        if number < MAX_CHAIN or (
+            number < MAX_EXECUTIONS
+            and not (is_here and here > MAX_CHAIN)
+            and (attempt.open or attempt.reserved or _is_sibling(attempt, head))
+        ):
+            number += 1
+            last = attempt
+        else:
+            attempt.stop_running()
+            last.older = older
+        attempt = older
 
 
-def repeats(head: Attempt, field: str, timestamp: float) -> bool:
-    """Whether this very event was seen before, by any attempt."""
-    if head.older is None:  # nearly always
-        return head.has_seen(field, timestamp)
-    return any(attempt.has_seen(field, timestamp) for attempt in head.chain())
+def _is_sibling(attempt: Attempt, head: Attempt) -> bool:
+    return (
+        attempt.worker is not None
+        and attempt.sent == head.sent
+        and attempt.details.retries == head.details.retries
+    )
+
+
+def repeats(head: Attempt, field: str, worker: str, timestamp: float) -> bool:
+    """Whether any attempt of this worker has seen this very event before."""
+    if head.details.older is None:  # nearly always
+        return head.worker == worker and head.has_seen(field, timestamp)
+    return any(attempt.has_seen(field, timestamp) for attempt in head.chain() if attempt.worker == worker)
+
+
+def is_published_twice(head: Attempt, event: TaskSent) -> bool:
+    """Whether this very task-sent was seen before."""
+    return any(
+        attempt.has_seen("sent", event.timestamp) and (attempt.received or attempt.name == event.name)
+        for attempt in head.chain()
+    )
 
 
 def published(head: Attempt, event: TaskSent) -> Attempt | None:
-    """The attempt that a worker told of before its task-sent came, or one that is published again as it was."""
-    if head.older is None and not head.sent:
-        return head if head.fits(event.name, event.retries) else None
-    fitting = [attempt for attempt in head.chain() if attempt.fits(event.name, event.retries)]
-    for attempt in fitting:
-        if attempt.has_seen("sent", event.timestamp):
-            return attempt
-    unsent = [attempt for attempt in fitting if not attempt.sent]
-    again = [attempt for attempt in fitting if attempt.queue == event.queue]
-    return _find_best(unsent, event.retries) or _find_best(again, event.retries)
-
-
-def delivered(head: Attempt, event: TaskReceived) -> Attempt | None:
-    """The attempt of this name and retry count, preferably one that was not delivered yet."""
-    if head.older is None and not head.received and not head.ended:  # nearly always
-        return head if head.fits(event.name, event.retries) else None
-    fitting = [
+    """The attempt that a worker told of before its task-sent came, even if it was taken for a redelivery."""
+    republished = is_republished(event)
+    fitting = [attempt for attempt in head.chain() if attempt.is_of(event.retries, republished=republished)]
+    unsent = [
         attempt
-        for attempt in head.chain()
-        if attempt.fits(event.name, event.retries) and (attempt.received or attempt.ended <= 0)
+        for attempt in fitting
+        if not attempt.sent
+        and not (republished and attempt.will_retry and attempt.retries is None)  # rather the one before
     ]
-    for attempt in fitting:
-        if attempt.has_seen("received", event.timestamp):
+    if unsent or not fitting:
+        return _find_best(unsent, event.name, event.retries)
+    last = max(fitting, key=lambda attempt: attempt.received)
+    follows = last.received > event.timestamp - SENT_LATE_SECONDS and any(
+        other.sent == last.sent and 0 < other.received < last.received for other in fitting
+    )
+    return last if follows else None
+
+
+def siblings(head: Attempt, attempt: Attempt) -> list[Attempt]:
+    """The other attempts of the same publication that workers told of."""
+    return [
+        other
+        for other in head.chain()
+        if other is not attempt
+        and _is_sibling(other, attempt)
+        and other.is_republished == attempt.is_republished
+        and (other.retries is not None or not (other.will_retry or attempt.will_retry))
+    ]
+
+
+def delivered(
+    head: Attempt, event: TaskReceived, may_consume: MayConsume = lambda _worker, _queue: True
+) -> Attempt | None:
+    """The attempt that this worker received: an undelivered one, else one that is delivered again.
+
+    Of several undelivered ones it is the oldest on a queue that the worker may consume.
+    """
+    republished = is_republished(event)
+    mine, unassigned = _of(head, event.hostname)
+    mine = [attempt for attempt in mine if attempt.is_of(event.retries, republished=republished)]
+    late = [
+        attempt
+        for attempt in mine
+        if not attempt.received and (attempt.ended <= 0 or event.timestamp <= attempt.ended)
+    ]
+    waiting = [attempt for attempt in unassigned if attempt.is_of(event.retries, republished=republished)]
+    near = [
+        attempt for attempt in waiting if attempt.queue is None or may_consume(event.hostname, attempt.queue)
+    ]
+    again = [attempt for attempt in mine if attempt.received and attempt.name in (None, event.name)]
+    again.sort(key=lambda attempt: attempt.open)
+    found = (
+        _find_best(late, event.name, event.retries)
+        or _find_best((near or waiting)[::-1], event.name, event.retries)
+        or _find_best(again, event.name, event.retries)
+    )
+    if found is not None:
+        return found
+    for attempt in head.chain():
+        if (
+            attempt.worker not in (None, event.hostname)
+            and attempt.is_of(event.retries, republished=republished)
+            and (not attempt.received or event.name is None or attempt.name in (None, event.name))
+        ):
             return attempt
-    undelivered = [attempt for attempt in fitting if not attempt.received]
-    return _find_best(undelivered, event.retries) or _find_best(fitting, event.retries)
+    return None
 
 
-def _find_best(attempts: list[Attempt], retries: int | None) -> Attempt | None:
-    """The newest attempt of exactly this retry count, else the newest."""
-    exact = [attempt for attempt in attempts if attempt.retries == retries]
-    return exact[0] if exact else attempts[0] if attempts else None
+def _find_best(attempts: list[Attempt], name: str | None, retries: int | None) -> Attempt | None:
+    """The first of exactly this name and retry count, else of this name, else of this count, else the first."""
+    return max(attempts, key=lambda attempt: (attempt.name == name, attempt.retries == retries), default=None)
 
 
 def startable(head: Attempt, worker: str) -> Attempt:
-    """Of several attempts the oldest that this worker has reserved, else the newest that any has, else the newest."""
-    reserved = [attempt for attempt in _newest_first(head) if attempt.reserved]
-    mine = [attempt for attempt in reserved if attempt.worker == worker]
-    return mine[-1] if mine else reserved[0] if reserved else head
+    """The oldest attempt that this worker has reserved, else one that is only published, else its newest.
+
+    If it has none, one of another worker.
+    """
+    mine, unassigned = _of(head, worker)
+    reserved = [attempt for attempt in mine if attempt.reserved]
+    if reserved:
+        return reserved[-1]
+    mine = [attempt for attempt in mine if not attempt.is_superseded]
+    mine.sort(key=lambda attempt: attempt.open)
+    waiting = [attempt for attempt in unassigned if not attempt.ended]
+    if waiting or mine:
+        return (waiting or mine)[0]
+    return elsewhere(head)
 
 
-def endable(head: Attempt, worker: str, *, final: bool) -> Attempt:
-    """Of several attempts one that runs on this worker, else the newest without an outcome, else the newest.
+def endable(head: Attempt, worker: str, *, final: bool) -> Attempt | None:
+    """An attempt that runs on this worker, else one without an outcome.
 
     A worker may send the task-started of the next attempt before the task-retried of this one (seen with Celery 5.7):
-    of several that run on it the oldest was retried, while only the newest can have a final outcome, and none that is
-    older than a settled one.
+    of several that run on it the oldest was retried, while only the newest can have a final outcome, and none with a
+    lower retry count than a settled one.
     """
-    attempts = _newest_first(head)
+    mine, unassigned = _of(head, worker)
+    running = [attempt for attempt in mine if attempt.open]
     if not final:
-        running = [attempt for attempt in attempts if attempt.open and attempt.worker == worker]
-        pending = [
-            attempt for attempt in attempts if attempt.ended <= 0 and not attempt.held_elsewhere(worker)
-        ]
-        mine = [attempt for attempt in pending if attempt.worker == worker]
-        return running[-1] if running else mine[-1] if mine else (pending or [head])[0]
-    attempts = [attempt for attempt in attempts if not attempt.is_superseded] or [head]
-    settled = [number for number, attempt in enumerate(attempts) if attempt.is_settled]
+        pending = [attempt for attempt in mine if attempt.ended <= 0]
+        waiting = [attempt for attempt in unassigned if attempt.ended <= 0]
+        return next(iter(running[::-1] or pending[::-1] or waiting), None)
+    settled = [attempt for attempt in mine if attempt.is_settled]
     if settled:
-        attempts = attempts[: settled[0] + 1]
-    running = [attempt for attempt in attempts if attempt.open and attempt.worker == worker]
-    ended = [attempt for attempt in attempts if attempt.is_settled and attempt.worker == worker]
-    pending = [attempt for attempt in attempts if attempt.ended <= 0 and not attempt.held_elsewhere(worker)]
-    return (running or ended or pending or attempts)[0]
+        last = settled[0]
+        running = [
+            attempt
+            for attempt in running
+            if _first_told(attempt) > _first_told(last) or not leads_to(attempt, last, head)
+        ]
+    pending = [attempt for attempt in mine if not attempt.ended]
+    superseded = [attempt for attempt in mine if attempt.is_superseded]
+    waiting = [attempt for attempt in unassigned if not attempt.ended]
+    return next(iter(running or settled or pending or superseded or waiting), None)
 
 
-def _newest_first(head: Attempt) -> list[Attempt]:
-    """The chain by retry count, as far as it is known; events of workers may have opened it in another order."""
-    return sorted(
-        head.chain(),
-        key=lambda attempt: math.inf if attempt.retries is None else attempt.retries,
-        reverse=True,
-    )
+def returnable(head: Attempt, worker: str) -> Attempt:
+    """The attempt that this worker runs, else the one that it has reserved, else had, else a published one."""
+    mine, unassigned = _of(head, worker)
+    mine.sort(key=lambda attempt: (not attempt.open, not attempt.reserved))
+    return (mine or unassigned or [elsewhere(head)])[0]
+
+
+def elsewhere(head: Attempt) -> Attempt:
+    """The newest attempt that no other task has replaced, whichever worker has it."""
+    return next((attempt for attempt in head.chain() if not attempt.is_superseded), head)
+
+
+def _of(head: Attempt, worker: str) -> tuple[list[Attempt], list[Attempt]]:
+    """The attempts of this worker, and those of none, newest first by the clock of this worker and of clients."""
+    mine, unassigned = [], []
+    attempt: Attempt | None = head
+    while attempt is not None:
+        if attempt.worker is None:
+            unassigned.append(attempt)
+        elif attempt.worker == worker:
+            mine.append(attempt)
+        attempt = attempt.details.older
+    if len(mine) > 1:
+        mine.sort(key=_first_told, reverse=True)
+    if len(unassigned) > 1:
+        unassigned.sort(key=lambda attempt: attempt.sent, reverse=True)
+    return mine, unassigned
+
+
+def _first_told(attempt: Attempt) -> float:
+    return attempt.received or attempt.started or attempt.ended

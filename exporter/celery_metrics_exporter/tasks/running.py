@@ -20,17 +20,14 @@ class Running:
         here = self._on_worker.get(worker)
         if here is None:
             here = self._on_worker[worker] = {}
-        if attempt.running is not here:
-            if attempt.running is not None:
-                attempt.stop_running()
-            attempt.running = here
-            here[attempt] = None
+        attempt.running = here
+        here[attempt] = None
 
     def end_all(self, worker: str, since: float) -> None:
         """End what was started on this worker before ``since`` (epoch seconds by the worker's clock)."""
         for attempt in tuple(self._on_worker.get(worker, ())):
             if attempt.started < since:
-                attempt.open = 0
+                attempt.open = False
                 attempt.stop_running()
 
     def sweep(self) -> None:

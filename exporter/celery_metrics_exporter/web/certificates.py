@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from celery_metrics_exporter.config.yaml_reading import Entries, Entry
 from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.named_files import NamedFiles
-from celery_metrics_exporter.web.yaml_reading import Entries, Entry
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -48,7 +48,7 @@ def read_pem(entries: Entries, name: str, files: NamedFiles, folder: Path) -> Pe
     """What stands at ``name``, or in the file that ``<name>_file`` names in ``folder``. Raises ConfigError."""
     inline, file = entries[name], entries[f"{name}_file"]
     if inline.text() and file.text():
-        raise inline.refuse(f"{name} and {name}_file are there both: drop one of them")
+        raise inline.refuse(f"{name} and {name}_file are both set; remove one")
     if inline.text():
         return Pem(inline.text().encode(), inline)
     if not file.text():

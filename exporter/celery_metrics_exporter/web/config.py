@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from celery_metrics_exporter.config.yaml_reading import Entry, read_yaml
+from celery_metrics_exporter.errors import ConfigError
 from celery_metrics_exporter.web.named_files import NamedFiles
 from celery_metrics_exporter.web.tls import Tls, read_tls
-from celery_metrics_exporter.web.yaml_reading import Entry, read_yaml
 
 _SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
 #: The headers that may be set, with the values of those that have a fixed choice.
@@ -27,8 +28,9 @@ _HEADERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "X-XSS-Protection": (),
     }
 )
-#: Algorithm, cost, 22 characters of salt, 31 of hash; $2x$ and $2y$ are what PHP and htpasswd write.
-_HASH = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}")
+#: Algorithm, cost, 22 characters of salt, 31 of hash; $2x$ and $2y$ are what PHP and htpasswd write. The last character
+#: of either carries fewer bits than others: bcrypt refuses a salt, and makes no hash, with another one.
+_HASH = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]", re.ASCII)
 #: 2**cost rounds: 10 takes 0.07 s, 18 takes 18 s; with more no client would wait for its first answer.
 _COSTS = range(4, 19)
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
@@ -57,12 +59,15 @@ def read_web_config(path: str, files: NamedFiles) -> WebConfig:
     """Read the file and those that it names, through ``files``.
 
     Raises:
-        ConfigError: with file, line and reason; never with a hash, a key or a password in it.
+        ConfigError: with file, line (if it can be read) and reason; never with a hash, a key or a password in it.
     """
     try:
         content = files.read(path)
     except OSError as error:
-        raise Entry(path, "the file").refuse(str(error)) from None
+        reason = (
+            f"cannot read the web configuration {path}: {error}; name another file with --web.config.file"
+        )
+        raise ConfigError(reason) from None
     sections = read_yaml(path, content).entries(_SECTIONS)
     http = sections["http_server_config"].entries(("http2", "headers"))
     http["http2"].flag(default=True)  # part of the format; HTTP/1.1 alone is offered
@@ -93,16 +98,18 @@ def _users(section: Entry) -> Mapping[bytes, bytes]:
     users = {}
     for name, entry in section.entries().items():
         if ":" in name:
-            raise entry.refuse(f"user {name}: HTTP cannot send a name with a colon")
+            raise entry.refuse(
+                f"user {name} has a colon in the name, which HTTP cannot send; choose another name"
+            )
         text = replace(entry, name=f"the hash of user {name}").text()
         match = _HASH.fullmatch(text)
+        remedy = f"make one with: htpasswd -nBC 10 {name or 'NAME'}"
         if match is None:
-            raise entry.refuse(
-                f"user {name}: this is no bcrypt hash; make one with: htpasswd -nBC 10 {name or 'NAME'}"
-            )
+            raise entry.refuse(f"the hash of user {name} is not one that bcrypt makes; {remedy}")
         if int(match[1]) not in _COSTS:
             raise entry.refuse(
-                f"user {name}: the cost of the hash must be {_COSTS.start} to {_COSTS.stop - 1}"
+                f"the hash of user {name} has cost {match[1]}, and may have {_COSTS.start} to {_COSTS.stop - 1}; "
+                f"{remedy}"
             )
         users[name.encode()] = text.encode()
     return MappingProxyType(users)

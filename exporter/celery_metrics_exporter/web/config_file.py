@@ -9,7 +9,7 @@ import logging
 import threading
 
 from celery_metrics_exporter.errors import ConfigError
-from celery_metrics_exporter.logs import fields
+from celery_metrics_exporter.logs import fields, hide
 from celery_metrics_exporter.web.config import WebConfig, read_web_config
 from celery_metrics_exporter.web.named_files import NamedFiles
 
@@ -26,6 +26,7 @@ class WebConfigFile:
         self._files = NamedFiles()
         self._version = read_web_config(self._path, self._files)
         self._holds = True
+        _hide(self._version)
 
     def holds(self) -> bool:
         """Whether what the file says now is in force; False: its last change was refused."""
@@ -41,6 +42,11 @@ class WebConfigFile:
                 self._renew()
             return self._version
 
+    def renew(self) -> None:
+        """Read it, whether it has changed or not, and log what comes of it."""
+        with self._lock:
+            self._renew()
+
     def _renew(self) -> None:
         files = NamedFiles()
         try:
@@ -48,12 +54,21 @@ class WebConfigFile:
             self._check_same_scheme(version)
         except ConfigError as error:
             self._holds = False
-            log.error("web configuration refused, the last good one stays", extra=fields(error=error))
+            log.error(
+                "cannot use the changed web configuration, the previous one stays in force",
+                extra=fields(error=error),
+            )
         else:
             self._version, self._holds = version, True
+            _hide(version)
             log.info("web configuration read again", extra=fields(file=self._path))
         self._files = files
 
     def _check_same_scheme(self, version: WebConfig) -> None:
         if (version.tls is None) is not (self._version.tls is None):
-            raise ConfigError(f"{self._path}: TLS cannot come or go while serving; restart the exporter")
+            change = "TLS off" if version.tls is None else "TLS on"
+            raise ConfigError(f"{self._path} turns {change}, which takes a restart of the exporter")
+
+
+def _hide(version: WebConfig) -> None:
+    hide(each.decode() for each in version.users.values())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import h11
 
@@ -20,24 +20,32 @@ PLAIN_TEXT = ("Content-Type", "text/plain; charset=utf-8")
 
 _SERVER = "celery-exporter"
 _WRITE_BYTES = 65_536
-_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+#: A line feed without CR, and a line of a header that goes on with the next one, which RFC 9112, 5.2 has given up.
+_BAD_LINE_END = re.compile(rb"(?<!\r)\n|\n[ \t]")
+#: A host and perhaps a port, without what no scraper sends (RFC 3986, 3.2: users, addresses of a future version).
+_HOST = re.compile(
+    r"(?:\[[\da-f]*:[\da-f:.]+(?:%[\w.~%-]+)?]|[\w.~!$&'()*+;=%-]*)(?::\d{0,5})?", re.ASCII | re.IGNORECASE
+)
+_WHOLE_URL = re.compile(r"https?://([^/?]+)([^?]*)\??(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What clients may take. Times in seconds.
 
-    ``connections``: of all addresses together, and fewer where the process may open few files. Where more come, the one
-    that has waited longest for a request is cut, once it had ``chance`` to send one. ``answers``: those that are being
-    sent; where there are more, the oldest is cut. ``idle``: between requests, and before the first; longer than usual
+    ``connections``: of all addresses together, and fewer where the process may open few files. Where more come, those
+    that have waited longest for a request are cut, ``turnover`` a second, and fewer where each would have less than
+    ``chance`` to send one. ``unsent``: bytes of the pages that are being sent, each page counted once; where there are
+    more, the oldest are cut, but for the newest. ``idle``: between requests, and before the first; longer than usual
     scrape intervals, so that Prometheus keeps its connection. ``head``: from a request's first byte to its last, and
     for a TLS handshake. ``answer``: from there until the client has taken its answer. ``stall``: for each 64 KiB of the
     answer. No page has a use for a body; one of up to ``body_bytes`` is read and forgotten.
     """
 
     connections: int = 1024
-    chance: float = 1.0
-    answers: int = 12
+    turnover: int = 1000
+    chance: float = 0.1
+    unsent: int = 100_000_000
     header_bytes: int = 16_384
     body_bytes: int = 16_384
     idle: float = 120.0
@@ -131,6 +139,10 @@ class HttpConnection:
         for raw, value in event.headers:
             name, text = raw.decode(), value.decode("latin-1")
             headers[name] = f"{headers[name]}, {text}" if name in headers else text
+        if not _HOST.fullmatch(headers.get("host", "")):
+            raise _refused(HTTPStatus.BAD_REQUEST)
+        if "transfer-encoding" in headers and ("content-length" in headers or event.http_version == b"1.0"):
+            raise _refused(HTTPStatus.BAD_REQUEST)  # another server may see another end of it (RFC 9112, 6.1)
         request = Request(
             event.method.decode(), *_path_and_query(event.target.decode()), headers, self._stream.client
         )
@@ -141,13 +153,13 @@ class HttpConnection:
         return request
 
     def _check_head(self, received: bytes) -> None:
-        """Refuse what h11 accepts: heads that are too large but complete, and lines that end without CR."""
+        """Refuse what h11 accepts: heads that are too large but complete, and lines that end wrongly."""
         head = received.partition(b"\r\n\r\n")[0]
         self._is_head = head.startswith(b"HEAD ")
         if len(head) > self._limits.header_bytes:
             fits = b"\n" in head[: self._limits.header_bytes]
             raise _refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE if fits else HTTPStatus.REQUEST_URI_TOO_LONG)
-        if _BARE_LINE_FEED.search(head):
+        if _BAD_LINE_END.search(head):
             raise _refused(HTTPStatus.BAD_REQUEST)
 
     async def _skip_body(self) -> None:
@@ -172,14 +184,14 @@ def _path_and_query(target: str) -> tuple[str, str]:
     """Of a request's target in origin or absolute form (RFC 9112, 3.2)."""
     if target.startswith("/"):
         path, _, query = target.partition("?")
-        return unquote(path), query
-    try:
-        url = urlsplit(target)
-    except ValueError:
-        raise _refused(HTTPStatus.BAD_REQUEST) from None
-    if url.scheme not in {"http", "https"} or not url.netloc:
+    else:
+        url = _WHOLE_URL.fullmatch(target)
+        if url is None or url[1].startswith(":") or not _HOST.fullmatch(url[1]):
+            raise _refused(HTTPStatus.BAD_REQUEST)
+        path, query = url[2] or "/", url[3]
+    if "#" in target:
         raise _refused(HTTPStatus.BAD_REQUEST)
-    return unquote(url.path) or "/", url.query
+    return unquote(path), query
 
 
 def _refused(status: HTTPStatus) -> h11.RemoteProtocolError:

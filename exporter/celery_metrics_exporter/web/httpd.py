@@ -1,7 +1,7 @@
 """The HTTP server below the pages: one loop that serves all clients, whatever they do.
 
 No client has a thread: those that are silent or slow cost a socket. Each step that depends on a client has a time
-limit, and where too many connections are open, or too many answers are being sent, the oldest one is cut.
+limit, and where too many connections are open, or too large pages are being sent, the oldest one is cut.
 """
 
 import asyncio
@@ -9,10 +9,11 @@ import logging
 import resource
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import h11
 
@@ -28,13 +29,21 @@ _Task: TypeAlias = "asyncio.Task[None]"
 
 _OTHER_FILES = 128  # that the rest of the process may have open
 _PAUSE_SECONDS = 0.05  # before looking again whether there is room for a connection
+_LATE_SECONDS = 0.01  # by which cuts are made up for: a loop sleeps for whole milliseconds
 
 
 class HttpServer:
     """Serves one page function, in one loop, whose thread alone may call it."""
 
-    def __init__(self, page: Page, limits: Limits, handshakes: Handshakes | None = None) -> None:
-        """``handshakes`` makes TLS of every connection; None: plain HTTP."""
+    def __init__(
+        self,
+        page: Page,
+        limits: Limits,
+        handshakes: Handshakes | None = None,
+        cut: Counter[str] | None = None,
+    ) -> None:
+        """``handshakes`` makes TLS of every connection; None: plain HTTP. ``cut`` counts connections by reason."""
+        self._count = Counter[str]() if cut is None else cut
         self._page = page
         self._limits = limits
         self._handshakes = handshakes
@@ -42,10 +51,14 @@ class HttpServer:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if files != resource.RLIM_INFINITY:
             self._most = min(self._most, max(files // 2, files - _OTHER_FILES))
+        self._pace = max(1 / limits.turnover, limits.chance / self._most)  # seconds from one cut to the next
+        self._next_cut = 0.0  # monotonic
         self._stopping = asyncio.Event()
-        self._open: set[_Task] = set()
-        self._waiting: dict[_Task, float] = {}  # for a request, and since when; the longest waiting first
-        self._sending: dict[_Task, None] = {}  # an answer; the oldest first
+        # By stream: a task that a frame of its own names is never freed once it was cancelled (CPython 3.11, Task keeps
+        # the CancelledError, whose traceback has the frame), and neither is the page that it was sending.
+        self._open: dict[ClientStream, _Task] = {}
+        self._waiting: dict[ClientStream, None] = {}  # for a request; the longest waiting first
+        self._sending: dict[ClientStream, bytes] = {}  # a page; the oldest first
         self._tell_no_room = partial(ThrottledLog(log).log, logging.ERROR, "connections cannot be accepted")
 
     async def run(self, listening: Sequence[socket.socket], grace: float) -> None:
@@ -55,10 +68,10 @@ class HttpServer:
         await _end(accepting, grace)
         for sock in listening:
             sock.close()
-        await _end(self._waiting, grace)
+        await _end([self._open[stream] for stream in self._waiting], grace)
         if self._open:
-            await asyncio.wait(self._open, timeout=grace)
-        await _end(self._open, grace)
+            await asyncio.wait(self._open.values(), timeout=grace)
+        await _end(list(self._open.values()), grace)
 
     def stop(self) -> None:
         """Let ``run`` end."""
@@ -67,13 +80,14 @@ class HttpServer:
     async def _accept(self, listening: socket.socket) -> None:
         listening.settimeout(0)
         while True:
-            await until_ready(listening)
             try:
                 # Not loop.sock_accept: where it is cancelled just then, a connection is neither served nor closed.
                 sock, address = listening.accept()
             except BlockingIOError:
+                await until_ready(listening)
                 continue
             except OSError as error:
+                self._count["descriptors"] += 1
                 self._tell_no_room(error=error.strerror)
                 await asyncio.sleep(_PAUSE_SECONDS)
                 await self._make_room()
@@ -81,25 +95,30 @@ class HttpServer:
             stream = ClientStream(sock, str(address[0]))
             task = asyncio.create_task(self._serve(stream))
             task.add_done_callback(partial(self._ended, stream))
-            self._open.add(task)
-            self._waiting[task] = time.monotonic()
+            self._open[stream] = task
+            self._waiting[stream] = None
             while len(self._open) > self._most:
                 await self._make_room()
 
     async def _make_room(self) -> None:
-        """Cut the client that has waited longest, if it had its chance: those who come again at once are held up."""
-        longest = next(iter(self._waiting), None)
-        if longest is None or time.monotonic() - self._waiting[longest] < self._limits.chance:
-            await asyncio.sleep(_PAUSE_SECONDS)
-        else:
-            longest.cancel()
-            await asyncio.wait([longest])
+        """Cut the client that has waited longest; at a steady pace, so that each had its chance and none waits long."""
+        wait = self._next_cut - time.monotonic() if self._waiting else _PAUSE_SECONDS
+        if wait > 0:
+            await asyncio.sleep(wait)
+            return
+        self._next_cut += self._pace + max(0.0, -wait - _LATE_SECONDS)
+        self._cut(next(iter(self._waiting)), "waiting")
+
+    def _cut(self, stream: ClientStream, reason: str) -> None:
+        self._count[reason] += 1
+        self._open.pop(stream).cancel()
+        self._waiting.pop(stream, None)
+        self._sending.pop(stream, None)
 
     def _ended(self, stream: ClientStream, task: _Task) -> None:
         stream.close()
-        self._open.discard(task)
-        self._waiting.pop(task, None)
-        self._sending.pop(task, None)
+        for streams in (self._open, self._waiting, self._sending):
+            streams.pop(stream, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a connection ended by an unexpected error", exc_info=error)
 
@@ -112,28 +131,33 @@ class HttpServer:
 
     async def _converse(self, stream: ClientStream) -> None:
         """Answer request after request. Raises OSError when the client is gone, or has to go."""
-        me = cast(_Task, asyncio.current_task())
         http = HttpConnection(stream, self._limits)
         try:
             goes_on = True
             while goes_on and not self._stopping.is_set():
-                self._waiting[me] = time.monotonic()
+                self._waiting[stream] = None
                 request = await http.receive()
-                self._waiting.pop(me, None)
+                self._waiting.pop(stream, None)
                 async with asyncio.timeout(self._limits.answer):
                     answer = await self._answer(request)
-                    self._sending[me] = None
-                    if len(self._sending) > self._limits.answers:
-                        oldest = next(iter(self._sending))
-                        del self._sending[oldest]
-                        oldest.cancel()
+                    self._sending[stream] = answer.body
+                    self._bound_memory()
                     goes_on = await http.send(answer, last=self._stopping.is_set())
-                    self._sending.pop(me, None)
+                    self._sending.pop(stream, None)
         except h11.RemoteProtocolError as error:
             status = HTTPStatus(error.error_status_hint)
             log.debug("request refused", extra=fields(client=stream.client, reason=status.phrase))
             await http.refuse(status)
         await stream.linger()
+
+    def _bound_memory(self) -> None:
+        """Cut those that have been taking their page for longest, where the pages are too large together."""
+        while (
+            len(pages := {id(page): len(page) for page in self._sending.values()}) > 1
+        ):  # clients may share one
+            if sum(pages.values()) <= self._limits.unsent:
+                break
+            self._cut(next(iter(self._sending)), "sending")
 
     async def _answer(self, request: Request) -> Answer:
         try:

@@ -6,6 +6,7 @@ Owns listening, starting, stopping.
 import asyncio
 import socket
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import cast
@@ -39,8 +40,17 @@ class WebServer:
         telemetry_path: str = "/metrics",
         config_file: WebConfigFile | None = None,
         limits: Limits | None = None,
+        cut: Counter[str] | None = None,
     ) -> None:
-        """``config_file`` says who is let in, and how it is encrypted; without one everybody is, by plain HTTP."""
+        """Args:
+        addresses: where to listen.
+        registry: what /metrics shows.
+        status: what the other pages show.
+        telemetry_path: of the page of metrics.
+        config_file: who is let in, and how it is encrypted; without one everybody is, by plain HTTP.
+        limits: what clients may take.
+        cut: counts connections that were cut, by reason.
+        """
         self._addresses = tuple(addresses)
         limits = limits or Limits()
         encoding, checking = SerialThread("web-pages"), SerialThread("web-passwords")
@@ -54,7 +64,7 @@ class WebServer:
                 # WebConfigFile lets TLS neither come nor go.
                 handshakes = Handshakes(lambda: cast(Tls, file.current().tls), limits)
         self._scheme = "http" if handshakes is None else "https"
-        self._server = HttpServer(page, limits, handshakes)
+        self._server = HttpServer(page, limits, handshakes, cut)
         self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
         self._urls: tuple[str, ...] = ()
 

@@ -12,17 +12,17 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from celery_metrics_exporter.config.yaml_reading import Entries, Entry, nearest
 from celery_metrics_exporter.web.certificates import Pem, load_key_pair, names_in, read_pem
 from celery_metrics_exporter.web.named_files import NamedFiles
 from celery_metrics_exporter.web.tls_names import (
     CIPHERS,
     CLIENT_AUTH,
     CURVES,
-    DEFAULT_CIPHERS,
     TLS13_CIPHERS,
     VERSIONS,
+    WITHOUT_FORWARD_SECRECY,
 )
-from celery_metrics_exporter.web.yaml_reading import Entries, Entry, nearest
 
 _KEYS = (
     "cert",
@@ -121,14 +121,18 @@ class Tls:
         names = []
         for item in entry.items():
             names.append(name := item.text())
+            if name in WITHOUT_FORWARD_SECRECY:
+                raise item.refuse(
+                    f"cipher suite {name} has no forward secrecy: write TLS_ECDHE_..., or drop cipher_suites"
+                )
             if name not in CIPHERS and name not in TLS13_CIPHERS:
                 raise item.refuse(f"unknown cipher suite {name}{nearest(name, CIPHERS)}")
         if self._oldest == ssl.TLSVersion.TLSv1_3:
             return ()
-        ciphers = tuple(CIPHERS[name] for name in names if name in CIPHERS)
-        if names and not ciphers and self._newest != ssl.TLSVersion.TLSv1_3:
+        ciphers = tuple(CIPHERS[name] for name in names or CIPHERS if name in CIPHERS)
+        if not ciphers and self._newest != ssl.TLSVersion.TLSv1_3:
             raise entry.refuse("none of these cipher suites works before TLS 1.3")
-        return ciphers if names else DEFAULT_CIPHERS
+        return ciphers
 
     def _set_curve(self) -> None:
         items = self._entries["curve_preferences"].items()

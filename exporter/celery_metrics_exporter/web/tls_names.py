@@ -1,7 +1,7 @@
 """Go's names for TLS versions, cipher suites, curves and client certificates, and what OpenSSL calls them.
 
-Facts: Go, crypto/tls: cipher_suites.go (CipherSuites of Go 1.19, with the suites without ECDHE that later versions call
-insecure), common.go (CurveID, ClientAuthType); names as prometheus/exporter-toolkit, web/tls_config.go, reads them.
+Facts: Go, crypto/tls: cipher_suites.go (CipherSuites of current Go, which the toolkit accepts alone), common.go
+(CurveID, ClientAuthType); names as prometheus/exporter-toolkit, web/tls_config.go, reads them.
 """
 
 import ssl
@@ -31,14 +31,17 @@ CIPHERS: Final = MappingProxyType(
         "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
         "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
         "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
-        "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
-        "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
-        "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
-        "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
     }
 )
-#: Without forward secrecy; only where the file names them, as in Go since 1.22.
-DEFAULT_CIPHERS: Final = tuple(name for name in CIPHERS.values() if name.startswith("ECDHE-"))
+#: Suites that current Go counts as insecure (InsecureCipherSuites), and older Go did not.
+WITHOUT_FORWARD_SECRECY: Final = frozenset(
+    {
+        "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_AES_256_GCM_SHA384",
+        "TLS_RSA_WITH_AES_128_CBC_SHA",
+        "TLS_RSA_WITH_AES_256_CBC_SHA",
+    }
+)
 
 #: Always on with TLS 1.3, in Go and in Python's ssl alike: naming them changes nothing.
 TLS13_CIPHERS: Final = frozenset(

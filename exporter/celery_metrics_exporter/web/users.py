@@ -5,14 +5,14 @@ Owns the verdict on an Authorization header and the time spent on it.
 A right password is checked once, then known by a digest with a random key of this process; so is a wrong one. bcrypt
 runs in one thread at a time. After a wrong password it rests for three times as long as it took, so that strangers
 take a quarter of one core at most. A client (an IPv4 address, or a /64 of IPv6) has one check waiting or running, all
-clients together four; what is beyond is not checked at all, whoever asks. So a flood holds up nobody who is known, and
-a newcomer from another address waits for three checks at most.
+clients together four; what is beyond is not checked at all. Of those that wait, who asked least lately comes first. So
+a flood holds up nobody who is known, and whoever comes anew from another address waits for the check that runs, with
+the rest after it, and for others that come anew: three checks at most.
 
 bcrypt releases the interpreter's lock: of other threads' time it takes what the system's scheduler gives it.
 Facts: prometheus/exporter-toolkit, web/handler.go (ServeHTTP).
 """
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -27,6 +27,7 @@ from typing import Final
 import bcrypt
 
 from celery_metrics_exporter.web.serial_thread import SerialThread
+from celery_metrics_exporter.web.turns import Turns
 
 #: Of one core, at most, for the passwords of strangers.
 STRANGERS_SHARE: Final = 0.25
@@ -67,8 +68,7 @@ class Users:
         self._right: dict[bytes, None] = {}  # digests, the oldest first
         self._wrong: dict[bytes, None] = {}  # apart, so that strangers cannot make known clients forgotten
         self._hashes: Mapping[bytes, bytes] | None = None
-        self._checking: set[str] = set()  # clients with a check that waits or runs
-        self._turn = asyncio.Lock()  # held while bcrypt runs or rests
+        self._turns = Turns(MOST_CHECKS - 1)
         self._rested_at = 0.0  # monotonic
 
     async def verdict(
@@ -89,16 +89,13 @@ class Users:
         remembered = self._remembered(hashes, digest)
         if remembered is not None:
             return remembered
-        client = _network(address)
-        if client in self._checking or len(self._checking) >= MOST_CHECKS:
+        if not await self._turns.begin(_network(address)):
             return Verdict.UNCHECKED
-        self._checking.add(client)
         try:
-            async with self._turn:
-                remembered = self._remembered(hashes, digest)  # somebody else may have asked meanwhile
-                return remembered or await self._checked(hash_, password, digest, exists=known is not None)
+            remembered = self._remembered(hashes, digest)  # somebody else may have asked meanwhile
+            return remembered or await self._checked(hash_, password, digest, exists=known is not None)
         finally:
-            self._checking.discard(client)
+            self._turns.end(self._rested_at - time.monotonic())
 
     def _remembered(self, hashes: Mapping[bytes, bytes], digest: bytes) -> Verdict | None:
         if hashes is not self._hashes:  # the file has changed
@@ -110,9 +107,6 @@ class Users:
         return Verdict.UNKNOWN if digest in self._wrong else None
 
     async def _checked(self, hash_: bytes, password: bytes, digest: bytes, *, exists: bool) -> Verdict:
-        rest = self._rested_at - time.monotonic()
-        if rest > 0:
-            await asyncio.sleep(rest)
         right = await self._thread.run(partial(self._check_now, hash_, password, exists=exists))
         digests = self._right if right else self._wrong
         digests[digest] = None

@@ -18,7 +18,7 @@ and its config, resources, extraArgs, extraEnv and envFrom, those of all include
   {{- $name := default "" .name -}}
   {{- if and .url (not (default dict .existingSecret).name) -}}
     {{- /* Its own url beats the Secret that all others share. */ -}}
-    {{- $_ := set $item "existingSecret" (dict "name" "" "urlKey" "" "managementUrlKey" "" "transportOptionsKey" "") -}}
+    {{- $_ := set $item "existingSecret" (dict "name" "" "urlKey" "" "managementUrlKey" "" "transportOptionsKey" "" "transportOptionsFileKey" "") -}}
   {{- end -}}
   {{- if hasKey (default dict .config) "web.telemetry-path" }}{{ fail (printf "broker %s has web.telemetry-path: set it in config for all, so that one scrape configuration fits" $name) }}{{ end -}}
   {{- if hasKey $seen $name }}{{ fail (printf "brokers has two items with the name %s" $name) }}{{ end -}}
@@ -64,7 +64,7 @@ and its config, resources, extraArgs, extraEnv and envFrom, those of all include
 {{- end -}}
 {{- end -}}
 {{- if and .url (not .fromSecret) }}{{ fail (printf "%s has a url, which fromSecret: false would not use: drop one of them" $where) }}{{ end -}}
-{{- if and (or .existingSecret.managementUrlKey .existingSecret.transportOptionsKey) (not .existing) -}}
+{{- if and (or .existingSecret.managementUrlKey .existingSecret.transportOptionsKey .existingSecret.transportOptionsFileKey) (not .existing) -}}
 {{- fail (printf "%s has a key of existingSecret, but no existingSecret.name" $where) -}}
 {{- end -}}
 {{- if and .managementUrl .existingSecret.managementUrlKey }}{{ fail (printf "%s has managementUrl and existingSecret.managementUrlKey: drop one of them" $where) }}{{ end -}}
@@ -80,13 +80,6 @@ broker-url: {{ tpl . $.root | b64enc | quote }}
 management-url: {{ tpl . $.root | b64enc | quote }}
 {{- end }}
 {{- with .broker.transportOptions }}
-transport-options: {{ include "celery-exporter.transportOptions" . | b64enc | quote }}
+transport-options: {{ toJson . | b64enc | quote }}
 {{- end }}
-{{- end -}}
-
-{{/* key=value key=value, each value as JSON, which is how the exporter reads the variable. */}}
-{{- define "celery-exporter.transportOptions" -}}
-{{- $words := list -}}
-{{- range $key, $value := . }}{{ $words = append $words (printf "%s=%s" $key (toJson $value)) }}{{ end -}}
-{{- join " " $words -}}
 {{- end -}}

@@ -27,6 +27,9 @@ Settings are given as environment variables, not as arguments: so they hold for 
 {{- else if $existing.transportOptionsKey -}}
 {{- $env = append $env (include "celery-exporter.secretEnv" (list "BROKER_TRANSPORT_OPTION" $broker.existing $existing.transportOptionsKey) | fromJson) -}}
 {{- end -}}
+{{- if $existing.transportOptionsFileKey -}}
+{{- $env = append $env (dict "name" "CELERY_EXPORTER_BROKER_TRANSPORT_OPTIONS_FILE" "value" "/etc/celery-exporter/broker-options/options.yaml") -}}
+{{- end -}}
 {{- range $file := include "celery-exporter.brokerTlsFiles" $broker | fromJsonArray -}}
 {{- $env = append $env (dict "name" $file.variable "value" (printf "/etc/celery-exporter/broker-tls/%s" $file.key)) -}}
 {{- end -}}
@@ -72,7 +75,12 @@ Settings are given as environment variables, not as arguments: so they hold for 
 {{- if kindIs "slice" $value -}}
 {{- $words := list -}}
 {{- range $value }}{{ $words = append $words (kindIs "string" . | ternary . (toJson .)) }}{{ end -}}
-{{- join (hasSuffix "-buckets" (first .) | ternary "," " ") $words -}}
+{{- if hasSuffix "-buckets" (first .) -}}
+{{- join "," $words -}}
+{{- else -}}
+{{- /* Words, unless one would be read as several: the exporter takes a JSON list too. */ -}}
+{{- regexMatch "[][\\s,\"{}]" (join "" $words) | ternary (toJson $words) (join " " $words) -}}
+{{- end -}}
 {{- else -}}
 {{- kindIs "string" $value | ternary $value (toJson $value) -}}
 {{- end -}}
@@ -101,6 +109,10 @@ Settings are given as environment variables, not as arguments: so they hold for 
 {{- $item := dict "key" (include "celery-exporter.urlKey" $broker) "path" "url" -}}
 {{- $volumes = append $volumes (dict "name" "broker" "secret" (dict "secretName" $broker.urlSecret "defaultMode" 288 "items" (list $item))) -}}
 {{- end -}}
+{{- with $broker.existingSecret.transportOptionsFileKey -}}
+{{- $item := dict "key" . "path" "options.yaml" -}}
+{{- $volumes = append $volumes (dict "name" "broker-options" "secret" (dict "secretName" $broker.existing "defaultMode" 288 "items" (list $item))) -}}
+{{- end -}}
 {{- with include "celery-exporter.brokerTlsFiles" $broker | fromJsonArray -}}
 {{- $sources := list -}}
 {{- range . -}}
@@ -125,7 +137,7 @@ Settings are given as environment variables, not as arguments: so they hold for 
 {{- define "celery-exporter.volumeMounts" -}}
 {{- $mounts := list -}}
 {{- range (include "celery-exporter.volumes" . | fromYamlArray) -}}
-{{- if has .name (list "broker" "broker-tls" "web-config" "web-tls") -}}
+{{- if has .name (list "broker" "broker-options" "broker-tls" "web-config" "web-tls") -}}
 {{- $mounts = append $mounts (dict "name" .name "mountPath" (printf "/etc/celery-exporter/%s" .name) "readOnly" true) -}}
 {{- end -}}
 {{- end -}}

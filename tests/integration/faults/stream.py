@@ -18,7 +18,7 @@ _IDLE_S = 30.0
 
 
 class Stream:
-    """Sends :data:`RATE` numbered task-sent events a second, and a heartbeat with every tenth; a context manager.
+    """Sends :data:`RATE` numbered tasks a second (sent, received) and a heartbeat with every tenth; a context manager.
 
     ``settings`` are Celery's. When the broker goes away it connects again; an event is sent once or not at all.
     """
@@ -73,6 +73,8 @@ class Stream:
         self.unsure[phase] += 1
         if number % 10 == 0:
             sender.send("worker-heartbeat", freq=1.0, active=0, processed=0)
-        sender.send("task-sent", uuid=f"{phase}-{number}", name=phase, queue=QUEUE)
+        uuid = f"{phase}-{number}"
+        sender.send("task-sent", uuid=uuid, name=phase, queue=QUEUE)
+        sender.send("task-received", uuid=uuid, name=phase)  # with which the task-sent is counted at once
         self.unsure[phase] -= 1
         self.sent[phase] += 1

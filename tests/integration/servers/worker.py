@@ -20,6 +20,7 @@ class CeleryWorker:
     ``app`` is an importable ``module:attribute``; ``env`` tells it its broker (Celery reads CELERY_BROKER_URL).
     ``hostname`` is the part of the nodename before ``@localhost``. ``events`` is ``-E``: send task events.
     ``arguments`` go to the worker as they are; by default it skips gossip and mingle, which only cost time here.
+    ``within`` is a command that runs it, such as one that makes a namespace.
     """
 
     def __init__(
@@ -34,10 +35,12 @@ class CeleryWorker:
         env: Mapping[str, str] | None = None,
         events: bool = True,
         arguments: Sequence[str] = ("--without-gossip", "--without-mingle"),
+        within: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.nodename = f"{hostname}@localhost"
         argv = [
+            *within,
             sys.executable,
             "-m",
             "celery",

@@ -56,6 +56,11 @@ def test_ids_of_messages() -> None:
     """The id of a task is that in the headers, whatever else is there; an absurd one is as good as none."""
     assert message_id(message("6c3a2d0e")) == "6c3a2d0e"
     assert message_id(b'{"headers": {"id": "\\u00e9", "lang": null}, "body": 5}') == "é"
+    assert message_id(b'{"headers": {"id": 42}}') == "42"
+    wire = (
+        b'{"headers": {"id": {"__type__": "uuid", "__value__": {"hex": "0123456789abcdef0123456789abcdef"}}}}'
+    )
+    assert message_id(wire) == "01234567-89ab-cdef-0123-456789abcdef"
     assert len(message_id(message("x" * 5000))) == 32
     assert len(message_id(message(""))) == 32
 

@@ -1,8 +1,11 @@
-"""The queue reader for RabbitMQ over AMQP: only passive declares, which create nothing and need no permission.
+"""The queue reader for RabbitMQ over AMQP: only passive declares, which create nothing.
 
 RabbitMQ logs an error for each passive declare of a queue that does not exist. So a missing queue is declared again in
 the next reading, then after 2, 4, ... readings, up to a limit: a queue that comes back is found after at most twice the
 time for which it was away.
+
+From 4.2.6 on a passive declare needs a permission on the queue; without one it is not known whether the queue is there,
+and it is left out (``amqp_rights``). A stream counts all its messages, which nothing in the answer shows.
 
 A reading takes one round trip while the known queues still exist; for all others ``amqp_session`` bounds the number of
 round trips. A declare counts as use of a classic queue, so that its ``x-expires`` never runs out while it is read
@@ -22,6 +25,7 @@ from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.readers.amqp_frames import is_queue_name
+from celery_metrics_exporter.queues.readers.amqp_rights import is_forbidden
 from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, Answers, is_missing
 
 log = logging.getLogger(__name__)
@@ -65,7 +69,8 @@ class AmqpReader:
 
         Returns:
             Facts of these queues, without those that the broker cannot read (locked by another connection, on a node
-            that is down) and those that did not fit into the round trips of one reading.
+            that is down), those that it forbids us to read, and those that did not fit into the round trips of one
+            reading.
 
         Raises:
             OSError: no connection, or no answer in time.
@@ -77,11 +82,14 @@ class AmqpReader:
         self._refused = {name: queue for name, queue in self._refused.items() if name in names}
         answers = self._ask(names)
         self._update(names, answers)
+        forbidden = tuple(name for name in wanted if name in self._session.forbidden)
+        self._session.forbidden.tell(forbidden)
         delayed = [answers.found[name][0] for name in _DELAYED if name in answers.found]
         return BrokerFacts(
             queues={name: facts for name in wanted if (facts := self._facts(name, answers)) is not None},
             round_trip=answers.round_trip,
             delayed=sum(delayed) if len(delayed) == len(_DELAYED) else None,
+            forbidden=forbidden,
         )
 
     def close(self) -> None:
@@ -97,7 +105,7 @@ class AmqpReader:
         due.sort(key=lambda name: self._refused[name].due)
         answers = self._session.ask(existing, [*uncertain, *due[:PROBES]])
         for name in _DELAYED:  # without one of them, all are declared again as seldom as the last one
-            if name in answers.refused:
+            if name in answers.refused and not is_forbidden(answers.refused[name]):
                 answers.found.pop(_LAST_DELAYED, None)
                 answers.refused[_LAST_DELAYED] = answers.refused[name]
         return answers
@@ -109,6 +117,9 @@ class AmqpReader:
             self._refused.pop(name, None)
         for name in names & answers.refused.keys():
             self._known.discard(name)
+            if is_forbidden(answers.refused[name]):
+                self._refused.pop(name, None)
+                continue
             missing, before = is_missing(answers.refused[name]), self._refused.get(name)
             pause = 1
             if before is not None and before.missing == missing:
@@ -127,6 +138,6 @@ class AmqpReader:
             ready, consumers = answers.found[name]
             return QueueFacts(exists=True, ready=ready, consumers=consumers)
         refused = self._refused.get(name)
-        if refused is None:  # the name is invalid, or the round trips did not suffice
+        if refused is None:  # the name is invalid, or forbidden, or the round trips did not suffice
             return None if is_queue_name(name) else _MISSING
         return _MISSING if refused.missing else None

@@ -1,10 +1,10 @@
 """A connection to RabbitMQ that declares many queues passively in few round trips.
 
 Source of the facts: the AMQP 0-9-1 specification, and ``rabbit_channel.erl`` (``queue.declare`` with ``passive``). The
-answers of a channel come in the order of its declares. RabbitMQ closes the channel when a queue is missing or locked by
-another connection: later declares on that channel get no answer. kombu and py-amqp make the connection; after the
-handshake we use its socket ourselves, and of py-amqp only public names: ``Connection.sock``, ``frame_max``,
-``channel_max``.
+answers of a channel come in the order of its declares. RabbitMQ closes the channel when a queue is missing, locked by
+another connection, or forbidden to us: later declares on that channel get no answer. kombu and py-amqp make the
+connection; after the handshake we use its socket ourselves, and of py-amqp only public names: ``Connection.sock``,
+``frame_max``, ``channel_max``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from amqp.exceptions import error_for_code
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.queues.readers import amqp_frames as frames
+from celery_metrics_exporter.queues.readers.amqp_rights import PAUSE, ForbiddenQueues
 
 #: Queues that are declared in one round trip.
 BATCH: Final = 2_000
@@ -44,7 +45,7 @@ def is_missing(refusal: str) -> bool:
 
 @dataclass(slots=True)
 class Answers:
-    """The answers to the declares of one call; a queue that is in neither mapping was not declared in time.
+    """The answers to the declares of one call; a queue that is in neither mapping was not declared, or not in time.
 
     Attributes:
         found: ready messages and consumers by queue.
@@ -60,10 +61,18 @@ class Answers:
 
 
 class AmqpSession:
-    """One connection to RabbitMQ. The first :meth:`ask` opens it, and the next one after a failure."""
+    """One connection to RabbitMQ. The first :meth:`ask` opens it, and the next one after a failure.
 
-    def __init__(self, broker: Broker, timeout: float) -> None:
-        """``timeout``: seconds for connecting (see ``Broker.connect``), and again for each :meth:`ask`."""
+    Attributes:
+        forbidden: queues that we lack the right to look at.
+    """
+
+    def __init__(self, broker: Broker, timeout: float, *, pause: int = PAUSE) -> None:
+        """Args:
+        broker: a RabbitMQ.
+        timeout: seconds for connecting (see ``Broker.connect``), and again for each :meth:`ask`.
+        pause: calls of :meth:`ask` until some forbidden queues are declared again.
+        """
         self._broker = broker
         self._timeout = timeout
         self._deadline = 0.0
@@ -73,9 +82,12 @@ class AmqpSession:
         self._width = 0
         self._open: set[int] = set()
         self._buffer = bytearray()
+        self.forbidden = ForbiddenQueues(pause)
 
     def ask(self, existing: Iterable[str], uncertain: Iterable[str] = ()) -> Answers:
         """Declare queues passively; all names must be valid (``amqp_frames.is_queue_name``).
+
+        Those that are forbidden are declared again after a while only, see :attr:`forbidden`.
 
         It takes one round trip for each BATCH of queues if at most the last WIDTH of ``uncertain`` are missing, and one
         more when some of ``uncertain`` exist. Otherwise it takes more, TRIPS at most: a round trip finds one missing
@@ -112,6 +124,7 @@ class AmqpSession:
         self._width = max(1, min(WIDTH, connection.connection.channel_max - _FIRST))
         self._open.clear()
         self._buffer.clear()
+        self.forbidden.forget()
         self._connection = connection
 
     def _abandon(self) -> None:
@@ -125,7 +138,10 @@ class AmqpSession:
     def _ask(self, existing: Iterable[str], uncertain: Iterable[str]) -> Answers:
         self._deadline = time.monotonic() + self._timeout
         answers = Answers()
-        waiting, doubtful = deque(existing), deque(uncertain)
+        sure, unsure = tuple(existing), tuple(uncertain)
+        left_out = self.forbidden.begin((*sure, *unsure))
+        waiting = deque(name for name in sure if name not in left_out)
+        doubtful = deque(name for name in unsure if name not in left_out)
         trips = TRIPS + (len(waiting) + len(doubtful)) // BATCH
         while answers.trips < trips and (waiting or doubtful or not answers.trips):
             declares = self._next_declares(waiting, doubtful)
@@ -134,6 +150,7 @@ class AmqpSession:
         if self._open - {_FIRST}:
             self._close_additional_channels()
             answers.trips += 1
+        self.forbidden.learn(answers.found, answers.refused)
         return answers
 
     def _next_declares(self, existing: deque[str], uncertain: deque[str]) -> dict[int, deque[str]]:

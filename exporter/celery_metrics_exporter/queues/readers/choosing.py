@@ -41,7 +41,7 @@ def reader_for(
     if transport in _VIRTUAL:
         return VirtualReader(broker, accepts=accepts, max_queues=max_queues)
     log.warning(
-        "cannot read the queues of this kind of broker, leaving out their metrics",
+        "cannot read the queues of this kind of broker: no lengths, ages, unacked messages or consumers",
         extra=fields(broker=broker.name),
     )
     return None

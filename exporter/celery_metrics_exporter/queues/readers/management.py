@@ -3,18 +3,20 @@
 The API lists queues and their unacknowledged messages (``management_api`` says how old its numbers are). Ready messages
 and consumers come from passive declares, which are exact: one more round trip. Two kinds of queues are not declared,
 and have the API's numbers: a queue with ``x-expires``, which declares would keep alive forever, and an exclusive queue,
-which only its own connection may declare. Streams are no task queues and are never shown.
+which only its own connection may declare. So has a queue that we may not declare (``amqp_rights``), with its consumers:
+one more request. Streams are no task queues and are never shown.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
+from celery_metrics_exporter.labels import has_shared_label
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.amqp_frames import is_queue_name
 from celery_metrics_exporter.queues.readers.amqp_session import AmqpSession, Answers, is_missing
@@ -25,6 +27,9 @@ _DELAYED: Final = re.compile(r"(?:.+_)?celery_delayed_\d+", re.DOTALL)
 #: User and password of a URL that has none, in kombu and RabbitMQ.
 _GUEST: Final = "guest"
 _TASK_QUEUES: Final = frozenset({"classic", "quorum"})
+#: Readings until queues that we may not declare are tried again: an hour at the default interval, for the API tells of
+#: them, and RabbitMQ logs an error each time.
+_PAUSE: Final = 720
 _MISSING: Final = QueueFacts(exists=False, ready=0, unacked=0, consumers=0)
 
 
@@ -52,7 +57,7 @@ class ManagementReader:
         """
         self._accepts = accepts
         self._max_queues = max_queues
-        self._session = AmqpSession(broker, timeout)
+        self._session = AmqpSession(broker, timeout, pause=_PAUSE)
         settings: Any = broker.app.connection_for_read(url=broker.url)  # not connected, only read
         password = settings.password
         self._api = ManagementApi(
@@ -82,13 +87,15 @@ class ManagementReader:
         round_trip = time.monotonic() - began
         tasks = {name: queue for name, queue in listed.items() if queue.type in _TASK_QUEUES}
         names = [name for name in wanted if name in tasks]
-        names += [name for name in sorted(tasks.keys() - set(names)) if self._is_shown(tasks[name])]
+        found = sorted(name for name in tasks.keys() - set(names) if self._is_shown(tasks[name]))
+        names += sorted(found, key=has_shared_label)
         shown = [tasks[name] for name in names[: self._max_queues]]
         delayed = [queue for queue in listed.values() if _DELAYED.fullmatch(queue.name)]
         answers = self._session.ask(queue.name for queue in (*shown, *delayed) if _may_be_declared(queue))
+        consumers = self._api.consumers() if self._session.forbidden else {}
         queues = {name: _MISSING for name in wanted if name not in listed}
         for queue in shown:
-            facts = _facts(queue, answers)
+            facts = _facts(queue, answers, consumers)
             if facts is not None:
                 queues[queue.name] = facts
         return BrokerFacts(queues=queues, round_trip=round_trip, delayed=_sum_of(delayed, answers))
@@ -105,17 +112,21 @@ def _may_be_declared(queue: ListedQueue) -> bool:
     return not queue.expires and not queue.exclusive and is_queue_name(queue.name)
 
 
-def _facts(queue: ListedQueue, answers: Answers) -> QueueFacts | None:
+def _facts(queue: ListedQueue, answers: Answers, consumers: Mapping[str, int | None]) -> QueueFacts | None:
     if queue.name in answers.found:
-        ready, consumers = answers.found[queue.name]
-        return QueueFacts(exists=True, ready=ready, unacked=queue.unacked, consumers=consumers)
+        ready, consuming = answers.found[queue.name]
+        return QueueFacts(exists=True, ready=ready, unacked=queue.unacked, consumers=consuming)
     if is_missing(answers.refused.get(queue.name, "")):
         return _MISSING  # deleted between the answers of the API and of AMQP
-    return None if queue.ready is None else QueueFacts(exists=True, ready=queue.ready, unacked=queue.unacked)
+    if queue.ready is None:
+        return None
+    return QueueFacts(
+        exists=True, ready=queue.ready, unacked=queue.unacked, consumers=consumers.get(queue.name)
+    )
 
 
 def _sum_of(delayed: Iterable[ListedQueue], answers: Answers) -> int | None:
     """Ready messages of all these queues together; None without queues, and when one of them is not known."""
-    facts = [_facts(queue, answers) for queue in delayed]
+    facts = [_facts(queue, answers, {}) for queue in delayed]
     known = [each.ready for each in facts if each is not None]
     return sum(known) if known and len(known) == len(facts) else None

@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts
+from celery_metrics_exporter.labels import has_shared_label
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.redis_bindings import Bindings
@@ -188,7 +189,7 @@ class RedisReader:
     def _query_for(self, wanted: tuple[str, ...], layout: Layout, bound: Collection[str]) -> LengthQuery:
         if self._query is None or self._names != (wanted, bound):
             found = (name for name in bound if not is_internal(name) and self._accepts(name))
-            names = list(dict.fromkeys((*wanted, *found)))
+            names = list(dict.fromkeys((*wanted, *sorted(found, key=has_shared_label))))
             if len(names) > self._max_queues:
                 text = "too many queues, leaving out the rest: raise --max-series or use --queue-exclude"
                 self._warn_once(text, found=len(names), shown=self._max_queues)

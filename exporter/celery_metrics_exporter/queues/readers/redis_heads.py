@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import msgspec
+
+from celery_metrics_exporter.ids import id_text
 
 #: A head of n times 64 KiB is read again after n more readings, at most after the second number of readings.
 _PAUSE: Final = (65_536, 60)
@@ -63,7 +65,7 @@ class ListHeads:
 
 
 class _Headers(msgspec.Struct, frozen=True, gc=False):
-    id: str | None = None
+    id: str | int | float | dict[str, Any] | None = None
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False):
@@ -79,6 +81,7 @@ def message_id(payload: bytes) -> str:
         headers = _decode(payload).headers
     except (msgspec.MsgspecError, ValueError, RecursionError):
         headers = None
-    if headers is not None and headers.id and len(headers.id) <= _LONGEST_ID:
-        return headers.id
+    text = None if headers is None else id_text(headers.id)
+    if text and len(text) <= _LONGEST_ID:
+        return text
     return blake2b(payload, digest_size=16).hexdigest()

@@ -19,6 +19,7 @@ from kombu.exceptions import ChannelError
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
+from celery_metrics_exporter.labels import has_shared_label
 from celery_metrics_exporter.queues.internal import is_internal
 
 _SUFFIX: Final = ".exchange"
@@ -46,8 +47,8 @@ class VirtualReader:
         channel = self._connection.default_channel
         folder = getattr(channel, "control_folder", None)  # of filesystem:// only
         bound = _bound(channel, folder)
-        found = (name for name in sorted(bound) if not is_internal(name) and self._accepts(name))
-        names = list(dict.fromkeys((*wanted, *found)))[: self._max_queues]
+        found = sorted(name for name in bound if not is_internal(name) and self._accepts(name))
+        names = list(dict.fromkeys((*wanted, *sorted(found, key=has_shared_label))))[: self._max_queues]
         queues = {name: _facts(channel, name) for name in names}
         if folder is not None:  # filesystem:// answers for every name as if the queue existed
             for name, facts in queues.items():

@@ -21,6 +21,7 @@ _TAG = "tag:yaml.org,2002:"
 _TRUE = frozenset(["y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"])
 _FALSE = frozenset(["n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"])
 _KINDS = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}
+_NAME_OF = re.compile(r"\b(alias|anchor|tag handle|tag) .*")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -66,7 +67,7 @@ class Entry:
                 continue
             name = self._key(key, known)
             if name in own:
-                raise self._at(key, name).refuse(f"{self.name} has {name} twice")
+                raise self._at(key, name).refuse(f"{self.name} has {name} twice; remove one")
             own[name] = self._at(value, name)
         return Entries(self, merged | own)
 
@@ -134,25 +135,34 @@ class Entries(dict[str, Entry]):
         return Entry(self._mapping.path, name, self._mapping.line)
 
 
-def read_yaml(path: str, content: bytes) -> Entry:
-    """The whole file, in UTF-8, or UTF-16 with its mark. Raises ConfigError with file, line and reason."""
+def read_yaml(path: str, content: bytes, *, secret: bool = False) -> Entry:
+    """The whole file, in UTF-8, or UTF-16 with its mark. Raises ConfigError with file, line and reason.
+
+    ``secret``: what looks like an alias or a tag may be a password without quotes, which the reason must not name.
+    """
     here = Entry(path, "the file")
     try:
         text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise replace(here, line=line).refuse("this is not UTF-8") from None
+        raise replace(here, line=line).refuse("the file is not UTF-8; save it as UTF-8") from None
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise replace(here, line=line).refuse("a character that YAML does not allow") from None
+        raise replace(here, line=line).refuse(
+            "the file has a character that YAML does not allow; remove it"
+        ) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
-        raise replace(here, line=mark.line + 1 if mark else 1).refuse(f"this is no YAML: {reason}") from None
+        if secret:
+            reason = _NAME_OF.sub(r"\1", reason)
+        raise replace(here, line=mark.line + 1 if mark else 1).refuse(
+            f"the file is not valid YAML: {reason}"
+        ) from None
     except RecursionError:
-        raise here.refuse("this is nested too deeply") from None
+        raise here.refuse("the file is nested too deeply") from None
     return replace(here, line=node.start_mark.line + 1, node=node) if node is not None else here
 
 
