@@ -121,9 +121,9 @@ def test_ids_are_brought_to_multiples_of_three() -> None:
 
 def test_registry_has_about_as_many_series_as_wanted() -> None:
     """As many kinds of tasks are chosen, and a change leaves their number as it is, but for rare exceptions."""
-    filled = FilledRegistry(kinds_for(1000))
+    filled = FilledRegistry(kinds_for(2000))
     before = filled.series()
-    assert before == pytest.approx(1000, rel=0.1)
+    assert before == pytest.approx(2000, rel=0.1)
     filled.change()
     assert filled.series() == pytest.approx(before, rel=0.05)
 

@@ -322,3 +322,16 @@ def test_an_id_published_to_two_queues(first: str) -> None:
     began = {"sent": 1, "received": 1, "started": 1}
     assert bench.counts(queue="a") == {**began, "failed": 1}
     assert bench.counts(queue="b") == {**began, "succeeded": 1}
+
+
+def test_an_id_published_again_while_it_runs() -> None:
+    """What a worker of another queue receives is another publication, though its task-sent comes late."""
+    bench = Bench()
+    bench.time.elapsed = 100
+    for queue in "ab":
+        bench.answer(f"{queue}@h", queues=(queue,))
+    bench.feed(sent(queue="a"), *begin("a@h", 1.0), *begin("b@h", 5.0), sent(at=5.2, queue="b"))
+    bench.feed(fail("a@h", 10.0), succeed("b@h", 10.0))
+    began = {"sent": 1, "received": 1, "started": 1}
+    assert bench.counts(queue="a") == {**began, "failed": 1}
+    assert bench.counts(queue="b") == {**began, "succeeded": 1}

@@ -43,7 +43,7 @@ class Answers:
         """Take what workers answered."""
         with self._lock:
             for answer in facts:
-                new = replace(answer, events_were_on=None)
+                new = replace(answer, events_were_on=None, bindings=())
                 told = {each.name: getattr(new, each.name) for each in fields(new)}
                 told = {name: value for name, value in told.items() if value is not None}
                 self._known[new.worker] = replace(self.of(new.worker), **told)

@@ -119,7 +119,8 @@ def delivered(
 ) -> Attempt | None:
     """The attempt that this worker received: an undelivered one, else one that is delivered again.
 
-    Of several undelivered ones it is the oldest on a queue that the worker may consume.
+    Of several undelivered ones it is the oldest on a queue that the worker may consume. One that another worker has is
+    delivered to this one too, if it may consume that queue: else the task-sent of another publication is yet to come.
     """
     republished = is_republished(event)
     mine, unassigned = _of(head, event.hostname)
@@ -147,6 +148,7 @@ def delivered(
             attempt.worker not in (None, event.hostname)
             and attempt.is_of(event.retries, republished=republished)
             and (not attempt.received or event.name is None or attempt.name in (None, event.name))
+            and (attempt.queue is None or may_consume(event.hostname, attempt.queue))
         ):
             return attempt
     return None

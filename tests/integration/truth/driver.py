@@ -143,10 +143,8 @@ class Client:
     def _run_twice(self) -> None:
         for submission in self._plan[Behaviour.PUBLISHED_TWICE]:
             mark(submission.uuid, "first-queue").write_text(submission.queue)
-            queues = (submission.queue, other_queue(submission.queue))
-            for queue in queues:
+            for queue in (submission.queue, other_queue(submission.queue)):
                 self._publish(submission, queue)
-            for queue in queues:
                 self._wait_until_it_runs(submission, queue)
             _release(submission)
 

@@ -71,6 +71,15 @@ def test_every_number_is_the_truth(
         for queue, (pool, concurrency) in POOLS.items()
     }
     nodenames = {queue: worker.nodename for queue, worker in workers.items()}
+    # An id that runs twice has the queue of its worker, if a worker's events come before the task-sent.
+    wait_for(
+        lambda: all(
+            exporter.value("celery_worker_queue_info", worker=worker, queue=queue) == 1
+            for queue, worker in nodenames.items()
+        ),
+        timeout=OFFLINE_S,
+        what="the answers of all workers",
+    )
     expected = truth(submissions(), nodenames, celery=CELERY)
 
     run_client(tmp_path, env, nodenames)
