@@ -1,6 +1,6 @@
 # For a newcomer: `make demo` and `make test` are enough; nothing has to be activated or installed before.
 # DEMO_ARGS="--duration 30", TEST_ARGS="-k task", TEST_PROCESSES=0 (one test after the other), BENCH_ARGS="--table redis-3",
-# PYTHON=python3.12 change what is run.
+# PYTHON=python3.12, CELERY=5.4 change what is run.
 
 PYTHON ?= python3
 DEMO_ARGS ?=
@@ -11,6 +11,7 @@ SOAK_SECONDS ?= 600
 SOAK_ARGS ?=
 FUZZ_MESSAGES ?= 1000000
 FUZZ_ARGS ?=
+CELERY ?= 5.3
 IMAGE ?= celery-exporter
 BUILD_ARGS ?=
 BIN := .venv/bin
@@ -22,7 +23,7 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-slow lint format docs screenshots dashboards chart bench soak fuzz recordings image image-check package clean
+.PHONY: help .venv demo test test-slow test-celery lint format docs screenshots dashboards chart bench soak fuzz recordings image image-check package clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,17 @@ test: .venv/stamp-dev ## Run the tests; installs RabbitMQ, Prometheus, Chromium 
 test-slow: .venv/stamp-dev ## Run the second tier of tests: the README's commands, alerts from end to end
 	@scripts/install-backends
 	@$(PYTEST) -m slow $(TEST_ARGS)
+
+# What can differ: routes and settings of an application, connecting, receivers, remote control, and what workers send.
+CELERY_TESTS := tests/connection tests/control tests/receivers/test_receiver.py $(addprefix tests/integration/, truth/test_truth.py \
+	test_app_settings.py test_celery_command.py test_control_amqp.py test_control_redis.py test_event_queue.py test_subscriptions.py \
+	test_transports_redis.py)
+
+test-celery: .venv/stamp-dev ## Run the tests that can differ beside an older Celery, CELERY=5.3 by default
+	@scripts/install-backends
+	@scripts/make-celery-venv $(CELERY)
+	@build/celery-$(CELERY)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal -W default -m "slow or not slow" -k "not alone" \
+		$(CELERY_TESTS) $(TEST_ARGS)
 
 lint: .venv/stamp-dev ## Check style (ruff), types (mypy) and layers (import-linter)
 	$(BIN)/ruff check .

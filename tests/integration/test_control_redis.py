@@ -85,9 +85,8 @@ def test_what_is_written(valkey: Valkey) -> None:
         for line in seen
         if line.startswith(f"{ours} ") and not re.match(r"\d+ (HELLO|CLIENT|AUTH|SELECT) ", line)
     }
-    # PING is kombu's and redis-py's check of a connection.
-    assert {line.strip() for line in told} == {
-        "PING",
+    # PING is kombu's and redis-py's check of a connection; not every pair of versions makes it on this one.
+    assert {line.strip() for line in told} - {"PING"} == {
         "MULTI",
         "EXEC",
         "LRANGE LIST",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
+import celery
+
 from celery_metrics_exporter.config.config import Config, EventQueue
 from celery_metrics_exporter.doctor import run_doctor
 from celery_metrics_exporter.status_page.findings import Level
@@ -96,7 +98,7 @@ def test_health(broker_url: str, start_worker: StartWorker) -> None:
     assert found.code == 0
     assert found.skipped == NOT_APPLICABLE[kind]
     assert worker.nodename in found["workers"]["message"]
-    assert "Celery 5.7.0 (1 worker)" in found["versions"]["message"]
+    assert f"Celery {celery.__version__} (1 worker)" in found["versions"]["message"]
     assert worker.nodename in found["task_events"]["message"]
     assert "1 consumer" in found["queues"]["message"]
     worker.kill()

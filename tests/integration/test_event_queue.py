@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import celery
 import pytest
 
 from tests.integration.conftest import Vhost
@@ -141,12 +142,15 @@ def test_variables_rule_the_queue(
     }
 
 
+NOT_5_6 = pytest.mark.skipif(celery.VERSION[:2] == (5, 6), reason="event queues are not exclusive by default")
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings"),
     [
         (("--event-queue-exclusive", "--event-queue-durable"), None),
         (("--event-queue-durable",), None),
-        ((), {"event_queue_durable": True}),
+        pytest.param((), {"event_queue_durable": True}, marks=NOT_5_6),
         (("--event-queue-durable",), {"event_queue_exclusive": True}),
         (("--event-queue-exclusive",), {"event_queue_durable": True, "event_queue_exclusive": False}),
     ],

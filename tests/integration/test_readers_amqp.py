@@ -5,12 +5,6 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from kombu.transport.native_delayed_delivery import (
-    MAX_LEVEL,
-    calculate_routing_key,
-    declare_native_delayed_delivery_exchanges_and_queues,
-    level_name,
-)
 
 from celery_metrics_exporter.facts import QueueFacts
 from celery_metrics_exporter.queues.readers.amqp import LONGEST_PAUSE, PROBES, AmqpReader
@@ -164,19 +158,20 @@ def test_an_exclusive_queue(queues: AmqpQueues, reader: AmqpReader, caplog: pyte
 
 def test_native_delayed_delivery(queues: AmqpQueues, reader: AmqpReader) -> None:
     """Messages that kombu's queues for delayed delivery hold are summed, once these queues are there."""
+    delayed = pytest.importorskip("kombu.transport.native_delayed_delivery", reason="new in kombu 5.5")
     assert reader.read([]).delayed is None
-    declare_native_delayed_delivery_exchanges_and_queues(queues.connection, "quorum")
+    delayed.declare_native_delayed_delivery_exchanges_and_queues(queues.connection, "quorum")
     with queues.connection.Producer() as producer:
         for countdown in (600, 3600, 86400):
             producer.publish(
                 {},
-                exchange=level_name(MAX_LEVEL),
-                routing_key=calculate_routing_key(countdown, "mail"),
+                exchange=delayed.level_name(delayed.MAX_LEVEL),
+                routing_key=delayed.calculate_routing_key(countdown, "mail"),
                 delivery_mode="persistent",
             )
     wait_for(lambda: reader.read([]).delayed == 3, timeout=5, what="messages that wait for their time")
     assert reader.read([]).queues == {}
-    queues.delete(level_name(5))
+    queues.delete(delayed.level_name(5))
     assert reader.read([]).delayed is None
 
 

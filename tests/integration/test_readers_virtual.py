@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import kombu
 import pytest
 from kombu import Connection, Exchange, Queue
 from kombu.transport import filesystem, memory
@@ -90,7 +91,9 @@ def test_deleted_and_made_again(broker: Broker) -> None:
         queue = LETTERS(connection.default_channel)
         queue.purge()
         queue.delete()
-        assert reader.read(("letters",)).queues == {"letters": MISSING}
+        # Before 5.7 kombu leaves the binding of a deleted queue in its file (filesystem.Channel._delete).
+        stays = broker.scheme == "filesystem" and kombu.VERSION < (5, 7)
+        assert reader.read(("letters",)).queues == {"letters": ready(0) if stays else MISSING}
         publish(connection, PARCELS, 0)
         publish(connection, LETTERS, 1)
         assert reader.read(("letters",)).queues["letters"] == ready(1)

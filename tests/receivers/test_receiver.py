@@ -197,7 +197,7 @@ def test_which_broker_has_a_receiver_of_its_own(url: str, kind: Callable[..., ob
         (
             "redis://localhost/0",
             "Channel._get_publish_topics",
-            ("celery_metrics_exporter.receivers.redis.Channel", object),
+            ("celery_metrics_exporter.connection.versions.Channel", object),
         ),
         ("amqp://localhost//", "TCPTransport._read_buffer", ("amqp.transport.TCPTransport", lambda _: None)),
         ("amqp://localhost//", "Connection.on_inbound_frame", "amqp.Connection.on_inbound_frame"),

@@ -41,11 +41,12 @@ def _plugin() -> ModuleType:
 
 def loading_failure(error: Exception) -> str:
     """One line that names the error of an import of the exporter, where it was raised and what to do."""
+    missing = f"install {error.name}, or " if isinstance(error, ModuleNotFoundError) else ""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f" in {frame.filename}, line {frame.lineno}" for frame in frames if frame.filename[:1] != "<"]
     return (
         f"the exporter cannot be imported: {type(error).__name__}: {error}{places[-1] if places else ''}: "
-        "reinstall the package that this file belongs to"
+        f"{missing}reinstall the package that this file belongs to"
     )
 
 

@@ -19,6 +19,7 @@ from celery_metrics_exporter.cli.launch import EXIT_USAGE, EarlySignals, fail, l
 from celery_metrics_exporter.cli.main import commands
 from celery_metrics_exporter.cli.options import check_option, run_options, version_option
 from celery_metrics_exporter.cli.settings import ENV_PREFIX, config_from
+from celery_metrics_exporter.connection.versions import deliver_preload_options
 from celery_metrics_exporter.errors import ConfigError
 
 _PROGRAM: Final = "celery exporter"
@@ -58,6 +59,7 @@ def run(ctx: click.Context) -> int:
     """Run an exporter with these parsed options until it is told to stop; returns the exit code."""
     open_standard_streams()
     signals = EarlySignals()
+    deliver_preload_options(ctx.obj.app, ctx.params)
     name, app = _application(ctx)
     config = config_from(ctx, app=name)
     url = _celerys_broker(ctx)

@@ -23,6 +23,7 @@ from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, masked_u
 from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, secrets, secrets_in
 from celery_metrics_exporter.connection.app_loading import checked_app, load_app
 from celery_metrics_exporter.connection.app_routes import declared_queues
+from celery_metrics_exporter.connection.versions import add_later_settings, check_redis_py
 from celery_metrics_exporter.errors import ConfigError
 
 #: In seconds: bound the wait for a broker that does not answer. The user's transport options win.
@@ -126,8 +127,11 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     else:
         app = load_app(config.app) if app is None else checked_app(app, config.app)
     conf = app.conf
+    add_later_settings(conf)
     url = config.broker_url or _url_of(conf)
     scheme = url.partition("://")[0].lower()
+    if scheme in _REDIS:
+        check_redis_py()
     conf.broker_connection_timeout = min(conf.broker_connection_timeout or _CONNECT_SECONDS, _CONNECT_SECONDS)
     defaults = _REDIS_OPTIONS if scheme in _REDIS else _DEFAULTS.get(SUPPORTED.get(scheme, ""), {})
     options = {**defaults, **conf.broker_transport_options, **config.transport_options}

@@ -2,11 +2,11 @@
 
 This module does everything that we write on a Redis broker.
 
-Source of the facts: ``kombu/transport/redis.py``. ``Channel._put_fanout`` publishes and ignores how many subscribers
-Redis counted; ``create_publish_batch`` lets us read that answer. A reply to the default exchange is one LPUSH
-(``Channel._put``) without any binding. It would make the list again after we have deleted it, and the list would stay
-forever. So the list always holds one empty element and has a time to live, until every worker that received a command
-has replied.
+Source of the facts: ``kombu/transport/virtual/base.py`` (``Channel.basic_publish``) and ``kombu/transport/redis.py``.
+``Channel._put_fanout`` publishes and ignores how many subscribers Redis counted, so we send its command. A reply to the
+default exchange is one LPUSH (``Channel._put``) without any binding. It would make the list again after we have deleted
+it, and the list would stay forever. So the list always holds one empty element and has a time to live, until every
+worker that received a command has replied.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from redis import Redis
 
+from celery_metrics_exporter.connection.versions import fanout_topics
 from celery_metrics_exporter.control.transport import BATCH, Message, prepared
 
 #: Late replies find the list for so long after our end: longer than a solo worker is busy with one task.
@@ -42,18 +43,12 @@ class RedisTransport:
     def publish(self, message: Message, exchange: str, routing_key: str = "") -> int:
         """Publish to a fanout exchange; returns the number of subscribers."""
         self._channel.exchange_declare(exchange, "fanout")  # in this process only
-        # With 10 messages it would send them and ignore the answers.
-        batch = self._channel.create_publish_batch(10)
-        try:
-            batch.publish(prepared(self._channel, message), exchange=exchange, routing_key=routing_key)
-            received: list[Any] = batch.pipeline.execute(raise_on_error=False)
-        finally:
-            batch.close()
-        for error in received:
-            if isinstance(error, Exception):
-                raise error
-        # With sentinel_fanout_compat there are two channels, with the same subscribers.
-        return int(max(received))
+        content = prepared(self._channel, message)
+        self._channel._inplace_augment_message(content, exchange, routing_key)  # noqa: SLF001 - as basic_publish does
+        envelope = json.dumps(content)
+        topics = fanout_topics(self._channel, exchange, routing_key)
+        # Where there are two, they have the same subscribers.
+        return max(int(self._redis.publish(topic, envelope)) for topic in topics)
 
     def take(self) -> list[Message]:
         """Take a batch from the old end of the list; afterwards the list exists and will expire."""

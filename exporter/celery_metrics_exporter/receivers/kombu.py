@@ -1,9 +1,9 @@
-"""The universal subscription: works with every transport of kombu, through Celery's own EventReceiver.
+"""The universal subscription: works with every transport of kombu, as Celery's own EventReceiver does.
 
 Source of the facts: ``celery/events/receiver.py``. We use the exchange, queue and options of ``EventReceiver``, and
 nothing that touches a body: bodies are handed over as they came, no timestamp is shifted, no logical clock is kept. Its
-``capture`` is not used: it never reconnects, checks AMQP heartbeats only when idle, and sends its wakeup before a Redis
-subscription is confirmed.
+``capture`` never reconnects, checks AMQP heartbeats only when idle, and sends its wakeup before a Redis subscription is
+confirmed.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import time
 from typing import Any, Final
 
 from amqp import ConnectionForced, InternalError
-from celery.events.receiver import EventReceiver
 from celery.utils import uuid
 
 from celery_metrics_exporter.config.broker_url import family
 from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.connection.versions import event_queue
 from celery_metrics_exporter.receivers import RefusedQueueError, SilentError, Sink
 from celery_metrics_exporter.receivers.amqp_limits import limit_messages
 from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
@@ -58,21 +58,15 @@ class KombuSubscription:
         limit_messages(self._transport)
         channel = connection.default_channel
         keep_bodies_raw(channel)
-        receiver = EventReceiver(
-            channel,
-            app=app,
-            routing_key=self._routing_key,
-            node_id=DURABLE_NODE if app.conf.event_queue_durable else uuid(),
-        )
-        self._queue = receiver.queue
+        node = DURABLE_NODE if app.conf.event_queue_durable else uuid()
+        self._queue = event_queue(app, connection, node=node, routing_key=self._routing_key)
         try:
             self._consumer = connection.Consumer(  # declares the event queue
-                receiver.queue,
+                self._queue,
                 channel,
                 on_message=self._bodies.take,  # before the body is decoded
                 on_decode_error=self._bodies.unreadable,
                 no_ack=True,
-                accept=receiver.accept,
             )
         except InternalError as error:
             if "transient_nonexcl_queues" in str(error):
@@ -158,8 +152,7 @@ def declare_durable_queue(broker: Broker, *, routing_key: str, timeout: float) -
     """
     connection = broker.connect(heartbeat=0, timeout=timeout)
     try:
-        channel = connection.default_channel
-        receiver = EventReceiver(channel, app=broker.app, routing_key=routing_key, node_id=DURABLE_NODE)
-        receiver.queue(channel).declare()
+        queue = event_queue(broker.app, connection, node=DURABLE_NODE, routing_key=routing_key)
+        queue(connection.default_channel).declare()
     finally:
         connection.collect()

@@ -4,9 +4,9 @@ Nothing is written to Redis (kombu's consumer writes a binding), so a user needs
 pattern. URL, TLS, Sentinel, credentials, database, prefixes and channel names stay with kombu. A silent pub/sub
 connection can be idle or dead: after some seconds without a byte we send PING.
 
-Source of the facts: ``kombu/transport/redis.py`` (``Channel._get_publish_topics``, ``Channel._queue_bind``,
-``PrefixedRedisPubSub``), ``redis/connection.py`` and the RESP protocol: a subscribed connection answers PING with an
-array in RESP2 and with a string in RESP3, and hiredis returns pushes as a kind of list.
+Source of the facts: ``kombu/transport/redis.py`` (``Channel._queue_bind``, ``PrefixedRedisPubSub``),
+``redis/connection.py`` and the RESP protocol: a subscribed connection answers PING with an array in RESP2 and with a
+string in RESP3, and hiredis returns pushes as a kind of list.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import time
 from typing import Any, Final
 
 from hiredis import Reader, ReplyError
-from kombu.transport.redis import Channel
 from redis import Connection
 from redis.exceptions import ResponseError
 
 from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.connection.versions import fanout_topics, missing_for_fanout, pooled_connection
 from celery_metrics_exporter.receivers import MAX_MESSAGE_BYTES, SilentError, Sink
 from celery_metrics_exporter.receivers.buffered_sink import BufferedSink
 from celery_metrics_exporter.receivers.envelopes import Envelopes, UniqueEnvelopes
@@ -68,10 +68,10 @@ class RedisSubscription:
         conf = self._broker.app.conf
         self._connection = connection = self._broker.connect()
         channel = connection.default_channel
-        self._patterns = _patterns(channel, conf.event_exchange, self._routing_key)
+        self._patterns = fanout_topics(channel, conf.event_exchange, self._routing_key.replace("#", "*"))
         kind = Envelopes if len(self._patterns) == 1 else UniqueEnvelopes
         self._envelopes = kind(self._sink, conf.event_serializer)
-        self._redis = channel.client.connection_pool.get_connection()  # the one that kombu has just tested
+        self._redis = pooled_connection(channel.client.connection_pool)  # the one that kombu has just tested
         self._socket = _socket(self._redis)
         self._socket.settimeout(TICK_SECONDS)
         self._pauses = ReadPauses(self._socket)
@@ -147,17 +147,9 @@ def missing() -> str | None:
     """The attribute that we rely on and these versions of kombu and redis-py do not have; None when all are there."""
     if not hasattr(Connection(), "_sock"):  # type: ignore[no-untyped-call]  # the library's
         return "redis.Connection._sock"
-    if not hasattr(Channel, "_get_publish_topics"):
-        return "kombu.transport.redis.Channel._get_publish_topics"
-    return None
+    return missing_for_fanout()
 
 
 def _socket(connection: Any) -> Any:
     """The socket of a redis-py connection, which reads from it only when asked to."""
     return connection._sock  # noqa: SLF001 - see missing()
-
-
-def _patterns(channel: Any, exchange: str, routing_key: str) -> tuple[str, ...]:
-    """The patterns of the channels that kombu publishes to: two with sentinel_fanout_compat, else one."""
-    topics = channel._get_publish_topics(exchange, routing_key.replace("#", "*"))  # noqa: SLF001 - see missing()
-    return tuple(channel.global_keyprefix + topic for topic in topics)

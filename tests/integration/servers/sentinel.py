@@ -38,7 +38,7 @@ class Sentinels:
         ports = set()
         for sentinel in self.sentinels:
             with sentinel.client() as client:
-                ports.add(client.sentinel_get_master_addr_by_name(self.master_name)[1])
+                ports.add(int(client.sentinel_masters()[self.master_name]["port"]))
         return ports.pop() if len(ports) == 1 else 0
 
     def fail_over(self) -> None:
@@ -86,7 +86,7 @@ class Sentinels:
         for sentinel in self.sentinels:
             with sentinel.client() as client:
                 try:
-                    state = client.sentinel_master(self.master_name)
+                    state = client.sentinel_masters()[self.master_name]
                 except redis.exceptions.RedisError:
                     return False
             peers = len(self.sentinels) - 1

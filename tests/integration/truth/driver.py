@@ -131,7 +131,7 @@ class Client:
         for submission in planned:
             self._publish(submission)
         for submission in planned:
-            self._wait_for_state(submission, "scheduled")
+            self._wait_until_it_is_scheduled(submission)
         self._revoke(planned)
         _require_before(due, "revoking the scheduled tasks")
 
@@ -224,6 +224,15 @@ class Client:
             return found is not None and found[0] == state
 
         wait_for(reached, timeout=_PATIENCE_S, what=f"{submission} to be {state}")
+
+    def _wait_until_it_is_scheduled(self, submission: Submission) -> None:
+        worker = self._workers[submission.queue]
+
+        def scheduled() -> bool:
+            waiting = (self._ask(worker).scheduled() or {}).get(worker, ())
+            return any(entry["request"]["id"] == submission.uuid for entry in waiting)
+
+        wait_for(scheduled, timeout=_PATIENCE_S, what=f"{submission} to be scheduled")
 
     def _wait_for_the_pool_to_replace(self, pid: int) -> None:
         worker = self._workers[ALPHA]

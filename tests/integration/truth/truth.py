@@ -1,7 +1,8 @@
 """The expected numbers, derived from the submissions alone.
 
-Owns what each behaviour means in events and in samples, after the rules of Celery 5.7 and the metric table of the
-product. Must not know the exporter's code, and never looks at an observed event: it is what the exporter is held to.
+Owns what each behaviour means in events and in samples, after the rules of Celery 5.3 to 5.7 and the metric table of
+the product. Must not know the exporter's code, and never looks at an observed event: it is what the exporter is
+held to.
 """
 
 from collections import Counter
@@ -153,7 +154,17 @@ LIVES: Mapping[Behaviour, tuple[Attempt, ...]] = {
     # One publication, and an execution on each worker.
     Behaviour.BROADCAST: (_broadcast(ALPHA, SENT), _broadcast(BETA), _broadcast(GAMMA)),
 }
-"""What happens to a task of each behaviour, attempt by attempt."""
+"""What happens to a task of each behaviour, attempt by attempt, in Celery 5.7."""
+
+_UNTIL_5_6: Mapping[Behaviour, tuple[Attempt, ...]] = {
+    Behaviour.REJECT_DROP: (_attempt(Event.DROPPED),),
+    Behaviour.HARD_LIMIT: (_attempt(Event.FAILED, exception="TimeLimitExceeded"),),
+}
+
+
+def lives(celery: tuple[int, ...]) -> Mapping[Behaviour, tuple[Attempt, ...]]:
+    """What happens in this version of Celery, such as ``(5, 3, 6)``."""
+    return LIVES if celery >= (5, 7) else {**LIVES, **_UNTIL_5_6}
 
 
 ALWAYS_ZERO = (
@@ -183,23 +194,27 @@ class Truth:
     workers: frozenset[str]
 
 
-def truth(planned: Iterable[Submission], workers: Mapping[str, str]) -> Truth:
-    """Expected samples after all of `planned` happened; `workers` maps a queue to the nodename that consumes it."""
-    tally = _Tally(workers)
+def truth(planned: Iterable[Submission], workers: Mapping[str, str], *, celery: tuple[int, ...]) -> Truth:
+    """Expected samples after all of `planned` happened; `workers` maps a queue to the nodename that consumes it.
+
+    `celery` is the version of the workers.
+    """
+    tally = _Tally(workers, lives(celery))
     for submission in planned:
         tally.add(submission)
     return tally.truth()
 
 
 class _Tally:
-    def __init__(self, workers: Mapping[str, str]) -> None:
+    def __init__(self, workers: Mapping[str, str], lives: Mapping[Behaviour, tuple[Attempt, ...]]) -> None:
         self._workers = workers
+        self._lives = lives
         self._counts: Counter[Sample] = Counter()
         self._places: set[Labels] = set()
 
     def add(self, submission: Submission) -> None:
         """Count one task's whole life."""
-        for attempt in LIVES[submission.behaviour]:
+        for attempt in self._lives[submission.behaviour]:
             self._attempt(attempt, submission)
 
     def _attempt(self, attempt: Attempt, submission: Submission) -> None:

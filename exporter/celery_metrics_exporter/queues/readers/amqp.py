@@ -11,7 +11,8 @@ A reading takes one round trip while the known queues still exist; for all other
 round trips. A declare counts as use of a classic queue, so that its ``x-expires`` never runs out while it is read
 (``rabbit_amqqueue_process.erl``, ``handle_call`` of ``stat``); a quorum queue does expire.
 
-Source of the facts: ``kombu/transport/native_delayed_delivery.py`` (the queues that hold messages until their eta).
+Source of the facts: ``kombu/transport/native_delayed_delivery.py`` (``level_name``, ``MAX_LEVEL``: the queues that hold
+messages until their eta, since kombu 5.5).
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from typing import Final, NamedTuple
-
-from kombu.transport.native_delayed_delivery import MAX_LEVEL, level_name
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
@@ -39,7 +38,7 @@ LONGEST_PAUSE: Final = 6
 LONGEST_DELAYED_PAUSE: Final = 720
 
 _MISSING: Final = QueueFacts(exists=False, ready=0, consumers=0)
-_DELAYED: Final = tuple(level_name(level) for level in range(MAX_LEVEL + 1))
+_DELAYED: Final = tuple(f"celery_delayed_{level}" for level in range(28))
 #: Celery declares this one last: when it exists, all the others do. It is read whether or not it is wanted.
 _LAST_DELAYED: Final = _DELAYED[0]
 

@@ -19,6 +19,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from celery_metrics_exporter.connection.celery_app import Broker
+from celery_metrics_exporter.connection.versions import pooled_connection
 from celery_metrics_exporter.queues.readers.redis_layout import Layout
 
 
@@ -61,7 +62,7 @@ class RedisSession:
             redis.RedisError: the connection is lost, or the answers took too long.
         """
         monotonic, deadline = time.monotonic, self._deadline
-        line = self._pool.get_connection()  # connects again if the server has closed an idle connection
+        line = pooled_connection(self._pool)  # connects again if the server has closed an idle connection
         try:
             answer, answers = line.read_response, []
             sent = first = monotonic()
