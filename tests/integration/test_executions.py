@@ -120,6 +120,8 @@ def test_an_id_that_is_published_again_while_it_runs(
     cluster = Cluster({"broker_url": broker_url}, marks, start_exporter, start_worker)
     for name in ("w0", "w1"):
         cluster.start(name, f"{name}s")
+        # A worker's events may come before the task-sent; then the queue that it consumes tells the publication.
+        cluster.wait_for_number(1, "worker_queue_info", worker=f"{name}@localhost", queue=f"{name}s")
         cluster.hold(task_id="fixed", queue=f"{name}s")
         cluster.wait_until_it_runs_on(name)
     cluster.wait_for_number(1, "task_in_progress", queue="w0s")
