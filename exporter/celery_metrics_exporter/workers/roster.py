@@ -124,7 +124,7 @@ class Roster:
         for _ in range(surplus):
             self._limit.admits(_CONSUMED, self._limit.maximum)
         if facts.answered_twice:
-            worker.share_name()
+            worker.share_name(worker.heard)
         if facts.events_enabled is not None:
             worker.note_events(enabled=facts.events_enabled)
         if facts.events_were_on is False:
