@@ -39,13 +39,13 @@ def routed(event: TaskSent, bindings: Bindings) -> TaskSent:
 
 def _queue(event: TaskSent, bindings: Bindings) -> str | None:
     key = event.routing_key or ""
-    claimed = None if event.queue is None else queue_label(event.queue)
     if not event.exchange:  # the default exchange delivers to the queue of this name
-        return key or claimed
+        return key or event.queue
     delayed = _DELAYED.fullmatch(key)
     found = bindings.queues(event.exchange, key) if delayed is None else bindings.delayed_queues(delayed[1])
     if delayed is not None and (not found or delayed[1] in found):
         return delayed[1]  # by Celery's default the key of a queue is its name
+    claimed = None if event.queue is None else queue_label(event.queue)
     if claimed in found or not found:
-        return claimed
+        return event.queue
     return next(iter(found)) if len(found) == 1 else None
