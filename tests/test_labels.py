@@ -9,6 +9,7 @@ from celery_metrics_exporter.labels import (
     SeriesLimit,
     clean,
     exception_class,
+    has_shared_label,
     is_shared_label,
     queue_label,
 )
@@ -66,6 +67,13 @@ def test_every_name_can_be_encoded(name: str) -> None:
         ("None", TRACEBACK + "celery.exceptions.Retry: Retry in 3s", "Retry"),
         ("Retry(Retry(...), ConnectionError('no'), 2.0)", None, "ConnectionError"),
         ("Retry(OSError('n'), 0)", None, "OSError"),
+        ("Retry(<class 'shop.MyErr'>, 0)", None, "MyErr"),
+        ("Retry(Retry(...), <class 'MyErr'>, 0)", TRACEBACK + "celery.exceptions.Retry: x", "MyErr"),
+        ("Retry(Retry(...), <MyErr: x>, 0)", None, "MyErr"),
+        ("Retry(<no class>, 0)", None, "Retry"),
+        ("<class 'shop.errors.MyErr'>", None, "MyErr"),
+        ("<class 'shop.errors.MyErr'>", TRACEBACK + "Retry: Retry in 0s", "MyErr"),
+        ("<class 'no name'>", None, "unknown"),
         ("Retry('later')", TRACEBACK + "celery.exceptions.Retry: later", "Retry"),
         ("Retry(Retry(...), None, 0)", TRACEBACK + "celery.exceptions.Retry: Retry in 0s", "Retry"),
         ("reject requeue=False: no", TRACEBACK + "celery.exceptions.Reject: ('no', False)", "Reject"),
@@ -94,6 +102,13 @@ def test_exception_class(exception: str | None, traceback: str | None, expected:
         ("Retry at 2026-01-31 12:00:00: KeyError", "KeyError"),
         ("Retry in 0s", "Retry"),
         ("Retry in 0s: <no class>", "Retry"),
+        ("Retry in 0s: <class 'no class'>", "Retry"),
+        ("Retry in 0s: <class 'shop.errors.OutOfStock'>", "OutOfStock"),
+        ("Retry in 0s: <class 'shop.f.<locals>.OutOfStock'>", "OutOfStock"),
+        ("Retry at 2026-01-31 12:00:00: <class 'KeyError'>", "KeyError"),
+        ("Retry in 0s: <OutOfStock: no apples>", "OutOfStock"),
+        ("Retry in 0s: <shop.OutOfStock object at 0x7f01>", "OutOfStock"),
+        ("Retry in 0s: <OutOfStock>", "OutOfStock"),
         ("later, please", "Retry"),
     ],
 )
@@ -118,6 +133,8 @@ def test_the_text_of_a_retry_names_the_class(
         ("0f8fad5b-d9cb-469f-a165-70867728950e", "0f8fad5b-d9cb-469f-a165-70867728950e"),
         ("bcast.0f8fad5b-d9cb-469f-a165-70867728950e.x", "bcast.0f8fad5b-d9cb-469f-a165-70867728950e.x"),
         ("dq2", "dq2"),
+        ("z" * 300 + ".0f8fad5b-d9cb-469f-a165-70867728950e", "z" * 198 + ".*"),
+        ("a\nb.0f8fad5b-d9cb-469f-a165-70867728950e", "a\N{REPLACEMENT CHARACTER}b.*"),
     ],
 )
 def test_queues_of_one_process_share_a_label(name: str, label: str) -> None:
@@ -139,3 +156,13 @@ def test_a_limit_counts_what_it_refuses() -> None:
     assert [limit.admits("a", size) for size in (0, 1, 2, 3)] == [True, True, False, False]
     assert not limit.admits("b", 2)
     assert limit.overflows == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("tab\tq", "tab\N{REPLACEMENT CHARACTER}q"), ("z" * 300, "z" * 200), ("", "unknown")]
+)
+def test_the_label_of_a_queue_is_clean(name: str, label: str) -> None:
+    """Without control characters, and cut; it may be the name of another queue."""
+    assert queue_label(name) == queue_label(label) == label
+    assert has_shared_label(name)
+    assert not is_shared_label(label)

@@ -22,14 +22,20 @@ _DOTTED: Final = r"(?:[^\W\d]\w*\.)*([^\W\d]\w*)"
 # "ValueError('x')", "KeyError". A class can define any other repr; "<Declined: x>" may begin with its name.
 _REPR: Final = re.compile(rf"{_DOTTED}(?=\(|$)")
 _ANGLED: Final = re.compile(rf"<{_DOTTED}(?=[\s:(>])")
+# A retry may quote a class, "<class 'project.errors.OutOfStock'>", or such a repr. Of the latter those are sure that no
+# text would look like: "<OutOfStock: x>", "<OutOfStock object at 0x7f>".
+_QUOTED: Final = re.compile(
+    r"(?:Retry\()?(?:Retry\(\.\.\.\), )?"
+    r"<(?:class '(?:[^']*\.)?(?=\w+'>)|(?:[^\W\d]\w*\.)*(?=\w+(?:[:(>]| object at )))([^\W\d]\w*)"
+)
 # Such as "project.errors.OutOfStock: x", or "KeyError" alone.
 _LINE: Final = re.compile(rf"{_DOTTED}(?=:|$)")
 # The repr of a retry begins so, and its text as below (``celery/exceptions.py``, ``Retry``): "Retry in 3s: OSError()",
 # "Retry at 2026-01-31 12:00:00+00:00: OSError()". The repr of the exception follows, if there is one.
 _RETRY: Final = re.compile(r"Retry\((?:Retry\(\.\.\.\), )?(?=[^\W\d])")
 _RETRY_TEXT: Final = re.compile(r"Retry (?:in \S+s|at .{1,64}?): ")
-# Not classes that a task raised: wrappers of pools, and the end of the repr of a retry without an exception.
-_NO_CLASS: Final = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None"})
+# Not classes that a task raised: wrappers of pools, the end of the repr of a retry without an exception, and a keyword.
+_NO_CLASS: Final = frozenset({"ExceptionWithTraceback", "RemoteTraceback", "None", "class"})
 
 
 _UNREGISTERED: Final = re.compile(r"NotRegistered\((['\"])([^'\"\\]{1,500})\1\)")
@@ -70,15 +76,17 @@ def clean(value: str) -> str:
 
 
 def queue_label(name: str) -> str:
-    """The label of a queue: its name, or ``bcast.*``, ``<name>.*`` or ``*.dq2`` for those of one process each."""
+    """The label of a queue: its clean name, or ``bcast.*``, ``<name>.*`` or ``*.dq2`` for those of one process each."""
     if name.endswith(_DIRECT):
         return _ANY_DIRECT
     found = _UUID.search(name)
-    return name if found is None or not found.start() else name[: found.start()] + _ANY
+    if found is None or not found.start():
+        return clean(name)
+    return clean(name[: found.start()])[: MAX_LENGTH - len(_ANY)] + _ANY
 
 
 def has_shared_label(name: str) -> bool:
-    """Whether this is the name of a queue that one process has for itself."""
+    """Whether the label of this queue is not its name, so that other queues may have the same label."""
     return queue_label(name) != name
 
 
@@ -102,7 +110,10 @@ def exception_class(exception: str | None, traceback: str | None) -> str:
     if found is not None and found != "Retry":
         return found
     line = _exception_line(traceback)
-    return _retried_class(line) or found or _class(line, _LINE) or _class(exception, _ANGLED) or UNKNOWN
+    found = found or _class(line, _LINE)
+    if found is None or found == "Retry":
+        found = _retried_class(line) or _class(exception, _QUOTED) or found
+    return found or _class(exception, _ANGLED) or UNKNOWN
 
 
 def unregistered_task(exception: str | None, traceback: str | None) -> str | None:
@@ -121,7 +132,10 @@ def _retried_class(line: str | None) -> str | None:
     if line is None or named is None or named[1] != "Retry":
         return None
     quoted = _RETRY_TEXT.match(line, named.end() + len(": "))
-    return None if quoted is None else _class(line[quoted.end() :], _REPR)
+    if quoted is None:
+        return None
+    text = line[quoted.end() :]
+    return _class(text, _REPR) or _class(text, _QUOTED)
 
 
 def _class(text: str | None, pattern: re.Pattern[str]) -> str | None:

@@ -163,15 +163,16 @@ class Pipeline:
     def wanted(self) -> tuple[str, ...]:
         """The names of the queues to read. May be called from any thread."""
         with self.dispatcher.writing():
-            self._known.note(self._movements.queues())
-            own = dict.fromkeys(filter(self._known.accepts, self._roster.own_queues()))
-            return (*self._known.wanted(), *own)
+            self._known.note(self._movements.take_names())
+            own = filter(self._known.accepts, self._roster.own_queues())
+            return tuple(dict.fromkeys((*self._known.wanted(), *own)))
 
     def sampled(self, facts: BrokerFacts) -> None:
         """Take a sample of the broker. May be called from any thread."""
+        found = [name for name, queue in facts.queues.items() if queue.exists]
         facts = facts.by_label()
         with self.dispatcher.writing():
-            self._known.found(name for name, queue in facts.queues.items() if queue.exists)
+            self._known.found(found)
             received = self._tasks.received_by_queue()
             # A queue from a route is a guess: good enough for a label, but not for the age of messages.
             guessed, self._routed = self._tasks.routed != self._routed, self._tasks.routed

@@ -92,6 +92,26 @@ def test_who_waits_and_who_works(
     worker.kill()
 
 
+def test_queues_with_odd_names(broker_url: str, start_exporter: StartExporter) -> None:
+    """They are found and read by their real names, and shown by their labels; those of one label are added up."""
+    mark = "\N{REPLACEMENT CHARACTER}"
+    lengths = {f"tab{mark}q": 9, "z" * 200: 6}
+    before, after = ["tab\tq", "z" * 250], ["tab\tq", "tab\x7fq", "z" * 250]
+    if broker_url.startswith("redis"):  # RabbitMQ removes line ends
+        lengths[f"nl{mark}q"] = 6
+        before.append("nl\nq")
+        after.append("nl\nq")
+    for name in before:
+        submit(broker_url, name, 3)
+    exporter = start_exporter("--broker-url", broker_url, "--sample-interval", "500ms", "--queue", "spare\tq")
+    wait_until_receiving(exporter)
+    for name in after:
+        submit(broker_url, name, 3)
+    for label, length in lengths.items():
+        expect(exporter, "celery_queue_length", length, queue=label)
+    expect(exporter, "celery_queue_length", 0, queue="spare\N{REPLACEMENT CHARACTER}q")
+
+
 def test_a_stalled_queue(broker_url: str, start_exporter: StartExporter, start_worker: StartWorker) -> None:
     """The oldest of 500 tasks that nobody takes ages from its task-sent, after a restart from the first look."""
     settings = environment({"broker_url": broker_url})

@@ -137,6 +137,26 @@ def test_two_workers_of_one_name(
     exporter.kill()
 
 
+def test_one_of_two_stops(valkey: Valkey, start_exporter: StartExporter, start: Start) -> None:
+    """The name is that of one worker again with the next heartbeats after the worker-offline of the other."""
+    exporter = start_exporter("--broker-url", valkey.url)
+    wait_until_receiving(exporter)
+    workers = [start(valkey.url) for _ in range(2)]
+    for worker in reversed(workers):
+        wait_for(lambda: _is_shared(exporter), timeout=15, what="a shared name")
+        worker.stop()
+        wait_for(
+            lambda: (
+                exporter.value("celery_worker_name_shared", worker=NODE) == 0
+                and exporter.value("celery_worker_up", worker=NODE) == 1
+            ),
+            timeout=10,
+            what="a name of one worker",
+        )
+        start(valkey.url)
+    exporter.kill()
+
+
 def test_idle_workers_that_only_answer(valkey: Valkey, start_exporter: StartExporter) -> None:
     """Two answers to one command under one name are those of two workers, before either sends an event."""
     with PidboxNode(valkey.url, name=NODE), PidboxNode(valkey.url, name=NODE):

@@ -71,12 +71,11 @@ def test_candidates_are_not_looked_for_for_ever() -> None:
         "w@h.celery.pidbox",
         "reply.celery.pidbox",
         "celery_delayed_4",
-        "a\nb",
-        "x" * 201,
+        "",
     ],
 )
 def test_names_that_are_never_shown(name: str) -> None:
-    """Celery's own queues, and names that could not stand in a label as they are."""
+    """Celery's own queues, and what is no name."""
     queues = known()
     queues.note([name])
     assert queues.names() == ()
@@ -108,6 +107,21 @@ def test_queues_of_one_process_each_are_known_together() -> None:
     assert own[7] in queues
     assert queues.wanted() == ("tenant.0f8fad5b-d9cb-469f-a165-70867728950e",)
     assert limit.overflows == {"celery_queue": 2}
+
+
+@pytest.mark.parametrize("configured", [True, False])
+def test_names_that_are_no_labels(*, configured: bool) -> None:
+    """They are shown under their clean label, asked for as they are, and forgotten with it; their number is bounded."""
+    odd = ("a\tb", "a\nb", "x" * 300)
+    time = FakeTime()
+    queues = known(configured=odd if configured else (), limit=SeriesLimit(4), time=time)
+    queues.note([*odd, "a\N{REPLACEMENT CHARACTER}b", "a\x7fb", "a\x7fb"])
+    assert queues.names() == ("a\N{REPLACEMENT CHARACTER}b", "x" * 200)
+    assert set(queues.wanted()) == {*odd, "a\N{REPLACEMENT CHARACTER}b"}
+    time.elapsed = RETENTION_SECONDS + 1
+    queues.sweep()
+    assert queues.wanted() == (odd if configured else ())
+    assert len(queues.names()) == (2 if configured else 0)
 
 
 @pytest.mark.parametrize("pattern", ["bcast.*", "bcast.0f8*", "*.dq2", "w@h.*"])

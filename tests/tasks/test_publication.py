@@ -51,7 +51,12 @@ class Bound:
         ("default", "home", "unbound", "default"),
         ("default", "", "default", "default"),
         (None, "shop", "unbound", None),
-        ("bcast.0f8fad5b-d9cb-469f-a165-70867728950e", "news", "", "bcast.*"),
+        (
+            "bcast.0f8fad5b-d9cb-469f-a165-70867728950e",
+            "news",
+            "",
+            "bcast.0f8fad5b-d9cb-469f-a165-70867728950e",
+        ),
         # native delayed delivery: what follows 28 levels
         (None, "celery_delayed_27", LEVELS + "qq2", "qq2"),
         (None, "shop_celery_delayed_27", LEVELS + "qq2", "qq2"),

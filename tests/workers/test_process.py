@@ -267,6 +267,48 @@ def test_a_name_is_shared_no_more() -> None:
     assert (value(bench, PROCESSED), shared(bench)) == (5 + 9 + 8, 0)
 
 
+@pytest.mark.parametrize("away", [1, 25])
+@pytest.mark.parametrize("gone", [0, 1])
+@pytest.mark.parametrize("pids", [(1, 1), (1, 2)], ids=str)
+def test_a_worker_that_stops_shares_no_name(pids: tuple[int, int], gone: int, away: int) -> None:
+    """The finding ends with its worker-offline; it comes back with another worker of the name, or the same one."""
+    bench = Bench()
+    twins = [Twin(bench, pid=pid, processed=5 + 4 * number) for number, pid in enumerate(pids)]
+    _in_turn(twins, 4)
+    assert shared(bench) == 1
+    twins[gone].offline()
+    for _ in range(away):
+        twins[1 - gone].beat()
+        assert shared(bench) == 0
+    twins[gone].online()
+    _in_turn(twins, 2)
+    assert (shared(bench), value(bench, PROCESSED)) == (1, 14)
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+@pytest.mark.parametrize("pids", [(1, 1), (1, 2)], ids=str)
+def test_a_killed_worker_shares_no_name(pids: tuple[int, int], gone: int) -> None:
+    """The finding ends a minute after the last heartbeat of the one that was killed."""
+    bench = Bench()
+    twins = [Twin(bench, pid=pid, processed=5 + 4 * number) for number, pid in enumerate(pids)]
+    _in_turn(twins, 4)
+    twins[1 - gone].beat(28)
+    assert shared(bench) == 1
+    twins[1 - gone].beat(4)
+    assert shared(bench) == 0
+
+
+def test_of_three_workers_two_share_a_name() -> None:
+    """One that stops does not hide that two others live."""
+    bench = Bench()
+    twins = [Twin(bench, pid=pid, processed=pid) for pid in (1, 2, 3)]
+    _in_turn(twins, 4)
+    for twin, rest in ((twins[2], twins[:2]), (twins[0], twins[1:2])):
+        twin.offline()
+        _in_turn(rest, 4)
+        assert shared(bench) == len(rest) - 1
+
+
 @pytest.mark.parametrize("pids", [(1, 1), (1, 2), (1, 2, 3, 4, 5, 6)], ids=str)
 def test_questions_keep_their_pace(pids: tuple[int, ...]) -> None:
     """Workers of one name are asked a few times, however often their heartbeats take turns."""

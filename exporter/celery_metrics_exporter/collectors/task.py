@@ -122,7 +122,7 @@ class TaskCollector:
         buckets: Buckets,
         limit: SeriesLimit,
         expected: Mapping[str, str | None],
-        on_published: Callable[[str, float], None],
+        on_published: Callable[[str, str, float], None],
     ) -> None:
         """Args:
         inflight: the table of attempts, written by this collector alone.
@@ -132,7 +132,7 @@ class TaskCollector:
         limit: of label sets.
         expected: tasks that are shown at 0 from the start, each with the queue to which its application sends it, None
             if that cannot be told. The queue labels events of which no better source tells the queue.
-        on_published: called with (queue, timestamp) of each task-sent that names a queue.
+        on_published: called with (label of the queue, its name, timestamp) of each task-sent that names a queue.
         """
         self._inflight = inflight
         self._now = now
@@ -176,7 +176,7 @@ class TaskCollector:
         self._attribution.published(attempt)
         queue = attempt.kind[1]
         if queue is not None:
-            self._on_published(queue, event.timestamp)
+            self._on_published(queue, event.queue or queue, event.timestamp)
         if attempt.worker is not None:  # it came late
             for each in (attempt, *self._inflight.siblings(event.uuid, attempt)):
                 counts = self._counts_for(each)

@@ -23,8 +23,9 @@ from celery_metrics_exporter.config.broker_url import (
     url_secrets,
 )
 from celery_metrics_exporter.errors import ConfigError
-from celery_metrics_exporter.labels import MAX_LENGTH
 
+#: Characters of a queue's name, as in events.
+_LONGEST_QUEUE: Final = 500
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 LOG_FORMATS: Final = ("logfmt", "json")
 #: The fastest for the broker, or the one that works with every broker.
@@ -156,9 +157,9 @@ class Config:
             ("--queue-include", self.queue_include),
             ("--queue-exclude", self.queue_exclude),
         ):
-            if not all(name.isprintable() and name.strip() and len(name) <= MAX_LENGTH for name in names):
+            if not all(name.strip() and len(name) <= _LONGEST_QUEUE for name in names):
                 raise ConfigError(
-                    f"{option} must be printable, not empty and at most {MAX_LENGTH} characters: "
+                    f"{option} must not be empty, and have at most {_LONGEST_QUEUE} characters: "
                     f"write for example {option} celery"
                 )
         if self.management_url is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from celery_metrics_exporter.events.stream_state import StreamState
-from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit
+from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit, is_shared_label
 from celery_metrics_exporter.queues.backlog import Movement
 
 
@@ -15,22 +15,26 @@ class Movements:
     def __init__(self, subscription: StreamState, limit: SeriesLimit) -> None:
         self._subscription = subscription
         self._limit = limit
-        self._first_sent: dict[str, float] = {}
+        self._first_sent: dict[str, float] = {}  # by label
+        self._names: set[str] = set()
         self._received: Mapping[str, int] = {}
         self._gap_seconds = 0.0
         self._arrivals: Mapping[str, float] = {}
         self._departures: Mapping[str, int] = {}
         self._all_reported = False
 
-    def published(self, queue: str, timestamp: float) -> None:
-        """Note that a task-sent told of a message in this queue."""
+    def published(self, queue: str, name: str, timestamp: float) -> None:
+        """Note that a task-sent told of a message in the queue of this label and name."""
         first = self._first_sent
         if queue not in first and len(first) < self._limit.maximum:
             first[queue] = timestamp
+        if name not in self._names and len(self._names) < self._limit.maximum:
+            self._names.add(queue if is_shared_label(queue) else name)
 
-    def queues(self) -> tuple[str, ...]:
-        """The queues that a task-sent has named since the last sample."""
-        return tuple(self._first_sent)
+    def take_names(self) -> set[str]:
+        """The queues that a task-sent has named since the last call: names, and shared labels."""
+        names, self._names = self._names, set()
+        return names
 
     def sample(self, received: Mapping[str, int], *, all_reported: bool) -> None:
         """Begin a new interval: from now on :meth:`of` tells what happened from the sample before to this one.

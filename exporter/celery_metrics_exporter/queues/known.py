@@ -14,7 +14,7 @@ from fnmatch import translate
 from typing import Final
 
 from celery_metrics_exporter.clock import Clock
-from celery_metrics_exporter.labels import SeriesLimit, clean, has_shared_label, is_shared_label, queue_label
+from celery_metrics_exporter.labels import SeriesLimit, is_shared_label, queue_label
 
 #: A candidate that the broker does not have in this many samples is not asked for again: some brokers log each attempt.
 CANDIDATE_SAMPLES: Final = 3
@@ -26,7 +26,8 @@ class KnownQueues:
     """The labels of queues, bounded in number. Written under the dispatcher's lock, read by any thread.
 
     Most labels are the names of their queues. Queues of one process each share one (:func:`labels.queue_label`), under
-    which they are known together.
+    which they are known together; of those only configured ones are asked for. Other queues are asked for by name,
+    also where the label is only a part of it, or has other characters.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class KnownQueues:
         self._limit = limit
         named = tuple(configured)
         self._known: dict[str, float] = dict.fromkeys(map(queue_label, named), math.inf)  # label -> expiry
-        self._named = tuple(name for name in named if has_shared_label(name))
+        self._asked: dict[str, float] = dict.fromkeys(named, math.inf)  # name -> expiry
         self._candidates = tuple(name for name in candidates if self.accepts(name))
         self._samples = 0
 
@@ -64,14 +65,12 @@ class KnownQueues:
         return queue_label(name) in self._known
 
     def accepts(self, name: str) -> bool:
-        """Whether a queue of this name may be shown: one that is not Celery's own, fits the patterns, and can be a
-        label as it stands.
-        """
+        """Whether a queue of this name may be shown: one that is not Celery's own, and fits the patterns."""
         label = queue_label(name)
         if self._known.get(label) == math.inf:
             return True
         return (
-            clean(name) == name
+            name != ""
             and not self._is_internal(name)
             and (self._include is None or any(map(self._include.match, (name, label))))
             and (self._exclude is None or not any(map(self._exclude.match, (name, label))))
@@ -80,13 +79,15 @@ class KnownQueues:
     def note(self, names: Iterable[str]) -> None:
         """Note that these queues were mentioned just now."""
         until = self._monotonic() + RETENTION_SECONDS
-        known = self._known
+        known, asked = self._known, self._asked
         for name in names:
             label = queue_label(name)
-            if label in known:
-                known[label] = max(known[label], until)
-            elif self.accepts(name) and self._limit.admits("celery_queue", len(known)):
-                known[label] = until
+            if name in asked or self.accepts(name):
+                if label not in known and not self._limit.admits("celery_queue", len(known)):
+                    continue
+                known[label] = max(known.get(label, until), until)
+                if name in asked or (not is_shared_label(label) and len(asked) < self._limit.maximum):
+                    asked[name] = max(asked.get(name, until), until)
 
     def found(self, names: Iterable[str]) -> None:
         """Note that the broker, asked for the wanted queues, has these."""
@@ -96,9 +97,8 @@ class KnownQueues:
             self._candidates = ()
 
     def wanted(self) -> tuple[str, ...]:
-        """The names to ask the broker for, as far as they are known: a shared label is none."""
-        known = [label for label in self._known if not is_shared_label(label)]
-        return (*known, *self._named, *(name for name in self._candidates if name not in self._known))
+        """The names to ask the broker for."""
+        return tuple(dict.fromkeys((*self._asked, *self._candidates)))
 
     def names(self) -> tuple[str, ...]:
         """The labels of the known queues."""
@@ -107,8 +107,9 @@ class KnownQueues:
     def sweep(self) -> None:
         """Forget the queues that were not mentioned for a while."""
         now = self._monotonic()
-        for name in [name for name, until in self._known.items() if until < now]:
-            del self._known[name]
+        for known in (self._known, self._asked):
+            for name in [name for name, until in known.items() if until < now]:
+                del known[name]
 
 
 def _compile(patterns: Iterable[str]) -> re.Pattern[str] | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from celery_metrics_exporter.collectors import QueueCollector
 from celery_metrics_exporter.facts import BrokerFacts
+from celery_metrics_exporter.labels import clean, queue_label
 from celery_metrics_exporter.queues.known import KnownQueues
 from celery_metrics_exporter.status_page.snapshot_tables import QueueRow, Queues, Top, top_names
 from celery_metrics_exporter.workers.capacity import Consumption
@@ -45,7 +46,7 @@ def see_queues(
             )
         )
     lengths = [row.length for row in rows if row.length is not None]
-    forbidden = [] if sample is None else [name for name in sample.facts.forbidden if name in known]
+    forbidden = [] if sample is None else [clean(name) for name in sample.facts.forbidden if name in known]
     return Queues(
         shown=Top(tuple(nsmallest(QUEUES, rows, key=_interest)), len(rows)),
         waiting=sum(lengths) if lengths or (sample is not None and not forbidden) else None,
@@ -62,4 +63,7 @@ def _interest(row: QueueRow) -> tuple[bool, int, str]:
 
 
 def _absent(named: Iterable[str], facts: BrokerFacts) -> Iterable[str]:
-    return (name for name in named if name in facts.queues and not facts.queues[name].exists)
+    for name in named:
+        queue = facts.queues.get(queue_label(name))
+        if queue is not None and not queue.exists:
+            yield clean(name)

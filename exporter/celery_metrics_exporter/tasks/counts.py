@@ -138,11 +138,11 @@ class LabelSets(dict["Kind", Counts]):
         self._exceptions = 0  # label sets of exceptions
         self._expected: dict[str, tuple[str, str]] = {}  # task -> its labels
         for task, queue in islice(expected.items(), limit.maximum):
-            self._expected[clean(task)] = (clean(task), clean(queue_label(queue or UNKNOWN)))
+            self._expected[clean(task)] = (clean(task), queue_label(queue or UNKNOWN))
 
     def __missing__(self, kind: Kind) -> Counts:
         task, queue = kind
-        labels = (clean(task or UNKNOWN), clean(queue_label(queue or UNKNOWN)))
+        labels = (clean(task or UNKNOWN), queue_label(queue or UNKNOWN))
         counts = self.get(labels)
         if counts is None and not self._limit.admits("celery_task", len(self)):
             labels = (OTHER, OTHER)

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from celery_metrics_exporter.labels import UNKNOWN, SeriesLimit
+from celery_metrics_exporter.labels import UNKNOWN, SeriesLimit, queue_label
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.counts import Kind
@@ -126,7 +126,7 @@ class Naming:
         Whoever publishes a task may name another queue, so this is the last source.
         """
         queue = self._routes.get(attempt.name or UNKNOWN)
-        if queue is None or not self._consumers.may_consume(attempt.worker, queue):
+        if queue is None or not self._consumers.may_consume(attempt.worker, queue_label(queue)):
             return UNKNOWN
         if not self.routed:
             log.info(

@@ -49,16 +49,17 @@ def routed(event: TaskSent, bindings: Bindings) -> tuple[TaskSent, frozenset[str
 
 def _queue(event: TaskSent, bindings: Bindings) -> tuple[str | None, frozenset[str] | None]:
     key = event.routing_key or ""
-    claimed = None if event.queue is None else queue_label(event.queue)
     if not event.exchange:  # the default exchange delivers to the queue of this name
-        return key or claimed, None
+        return key or event.queue, None
     delayed = _DELAYED.fullmatch(key)
     found = bindings.queues(event.exchange, key) if delayed is None else bindings.delayed_queues(delayed[1])
     if delayed is not None and (not found or delayed[1] in found):
         return delayed[1], None  # by Celery's default the key of a queue is its name
+    claimed = None if event.queue is None else queue_label(event.queue)
     if not found:
         cannot = claimed is not None and bindings.are_known_without(claimed, event.exchange)
-        return (None, frozenset()) if cannot else (claimed, None)
+        return (None, frozenset()) if cannot else (event.queue, None)
     if len(found) == 1:
-        return next(iter(found)), None
-    return claimed if claimed in found else None, frozenset(found if len(found) <= MAX_FITTING else ())
+        return event.queue if claimed in found else next(iter(found)), None
+    fitting = frozenset(found if len(found) <= MAX_FITTING else ())
+    return event.queue if claimed in found else None, fitting

@@ -150,7 +150,8 @@ class Pid:
         process = max(reversed(fitting), key=lambda each: each.processed)
         if process is not newest and newest in fitting and not process.lives_on:
             return self._doubt(process, newest, processed, now)
-        shared = process.lives_on = process is not newest
+        process.lives_on = process is not newest
+        shared = process.lives_on and not newest.ended
         if process is newest and self.doubted is not None:  # the heartbeats in doubt were not its own
             shared = self.doubted.lives_on = True
         if process in (newest, self.doubted):

@@ -111,7 +111,7 @@ class Roster:
         """Take what a worker answered, which is a sign of life too."""
         worker = self.touch(facts.worker)
         if facts.answered_twice:
-            worker.share_name()
+            worker.share_name(worker.heard)
         capacity, maximum = worker.capacity, self._limit.maximum
         bindings = capacity.bindings
         others = self._queues - len(capacity.queues or ()), self._shown - capacity.shown

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import Final
 
 from celery_metrics_exporter.labels import OTHER
@@ -63,7 +64,7 @@ class Worker:
     pids: dict[int, Pid] = field(default_factory=dict)
     newest: Process | None = None
     online_at: float = 0.0  # timestamp of the latest worker-online
-    name_shared: float = -math.inf  # monotonic time at which an older process was heard beside the newest
+    name_shared: float = -math.inf  # monotonic time up to which several processes were heard
     told_shared: bool = False  # the log has told of that
     events_enabled: bool | None = None
     task_events: int = 0  # since the last heartbeat
@@ -139,7 +140,7 @@ class Worker:
             process.began = self.heard if processed == 0 else process.began
         if seen.began:
             seen = self._begin(process, seen)
-        elif seen.shared or is_other_pid:
+        elif seen.shared or is_other_pid or (self.newest is not None and self.newest.ended):
             self._note_older(process)
         elif online:  # it has connected again; or an idle one was replaced by another of its pid
             self.want_events()
@@ -158,6 +159,8 @@ class Worker:
             process = self.beat(pid, processed, timestamp, active=1).process
             if process is not None:
                 process.ended = True
+                if sum(map(self._is_alive, self._processes())) <= 1:
+                    self.name_shared = -math.inf
 
     def _begin(self, process: Process, seen: Heartbeat) -> Heartbeat:
         """Forget what holds for one process only: that task events are on, and its answers."""
@@ -174,17 +177,17 @@ class Worker:
         return seen
 
     def _note_older(self, process: Process) -> None:
-        """Note that an older process than the newest lives: beside it, unless the newest has fallen silent."""
-        if self.newest is None or self.silence(self.newest.heard) > self._patience:
+        """Note that an older process than the newest lives: beside it, unless the newest has ended or fallen silent."""
+        if self.newest is None or not self._is_alive(self.newest):
             self.newest = process
         else:
-            self.share_name()
+            self.share_name(self.newest.heard)
 
-    def share_name(self) -> None:
-        """Note that several workers with this name live; each of them is to be asked."""
+    def share_name(self, until: float) -> None:
+        """Note that several workers with this name lived at this monotonic time; each of them is to be asked."""
         if not self.shares_its_name:
             self.want_events()
-        self.name_shared = self.heard
+        self.name_shared = max(self.name_shared, until)
 
     @property
     def _patience(self) -> float:
@@ -195,6 +198,13 @@ class Worker:
         """Whether another worker has sent heartbeats, or an answer, under the same nodename lately."""
         return self.heard - self.name_shared < self._patience and self.name != OTHER
 
+    def _processes(self) -> Iterator[Process]:
+        return chain.from_iterable(record.processes for record in self.pids.values())
+
+    def _is_alive(self, process: Process) -> bool:
+        """Whether it has neither said that it stops nor fallen silent."""
+        return not process.ended and self.silence(process.heard) <= self._patience
+
     def _living(self) -> Iterator[Process]:
         """The newest process, and those that were heard since it began."""
         newest = self.newest
@@ -202,8 +212,7 @@ class Worker:
             latest = record.processes[-1] if record.processes else None
             for each in record.processes:
                 is_other_pid = each is latest and newest is not None and record.heard > newest.began
-                is_alive = not each.ended and self.silence(each.heard) <= self._patience
-                if each is newest or (is_alive and (each.lives_on or is_other_pid)):
+                if each is newest or (self._is_alive(each) and (each.lives_on or is_other_pid)):
                     yield each
 
     def _idle_before(self) -> float | None:
