@@ -1,7 +1,6 @@
 """A real Prometheus server that scrapes the exporter."""
 
 import json
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
+from tests.integration.servers.programs import command
 
 _START_S = 30.0
 _REQUEST_S = 10.0
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 def promtool(*arguments: str | Path, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run promtool; its standard error is part of ``stdout``."""
     return subprocess.run(
-        [shutil.which("promtool") or "promtool", *map(str, arguments)],
+        [*command("promtool"), *map(str, arguments)],
         input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -78,7 +78,7 @@ class Prometheus:
         )
         self.process = ServerProcess(
             [
-                shutil.which("prometheus") or "prometheus",
+                *command("prometheus"),
                 f"--config.file={config}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={HOST}:{self.port}",

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
@@ -17,7 +16,7 @@ import amqp
 from tests.integration.servers.certificates import Certificates
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
-from tests.integration.servers.requirements import RABBITMQ_BIN
+from tests.integration.servers.programs import command
 from tests.waiting import wait_for
 
 _START_S = 90.0
@@ -67,12 +66,13 @@ class RabbitMQ:
         self._verify_client = verify_client
         self._folder = folder
         self._env = self._environment()
-        epmd = shutil.which("epmd") or "epmd"
         self._epmd = ServerProcess(
-            [epmd, "-port", str(self.ports.epmd), "-address", HOST], log=folder / "epmd.log", env=self._env
+            [*command("epmd"), "-port", str(self.ports.epmd), "-address", HOST],
+            log=folder / "epmd.log",
+            env=self._env,
         )
         self.process = ServerProcess(
-            [RABBITMQ_BIN / "rabbitmq-server"], log=folder / "rabbitmq.log", env=self._env, cwd=folder
+            command("rabbitmq-server"), log=folder / "rabbitmq.log", env=self._env, cwd=folder
         )
 
     @property
@@ -103,7 +103,7 @@ class RabbitMQ:
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl (takes seconds) and return its standard output."""
         done = subprocess.run(
-            [RABBITMQ_BIN / "rabbitmqctl", "--quiet", *arguments],
+            [*command("rabbitmqctl"), "--quiet", *arguments],
             env=self._env,
             capture_output=True,
             text=True,
