@@ -6,6 +6,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -84,6 +85,17 @@ class RabbitMQ:
     def management_url(self) -> str:
         """The address of the management plugin, with user and password."""
         return f"http://{_USER}:{_PASSWORD}@{HOST}:{self.management_port}"
+
+    @cached_property
+    def version(self) -> tuple[int, ...]:
+        """The server's version, such as (4, 0, 5)."""
+        overview: Any = self.api("GET", "overview")
+        return tuple(map(int, overview["rabbitmq_version"].split(".")))
+
+    @property
+    def hides_queues(self) -> bool:
+        """Whether it tells how long a queue is to users only who have a permission on it."""
+        return self.version >= (4, 2, 6)
 
     @property
     def pid(self) -> int:
@@ -237,6 +249,8 @@ class RabbitMQ:
             "collect_statistics_interval = 1000",
             "disk_free_limit.absolute = 1MB",
             "log.console = true",
+            # Up to 3.13 it is so by itself. Events that are too large for the exporter have to reach it.
+            "max_message_size = 134217728",
             "log.file = false",
         ]
         if self._tls is None:
