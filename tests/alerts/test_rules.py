@@ -74,7 +74,11 @@ def test_promtool_accepts_the_rules() -> None:
 @pytest.mark.needs("prometheus")
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_alerts_fire_and_stay_silent(path: Path) -> None:
-    """promtool's unit tests of one file hold."""
+    """promtool's unit tests of one file hold.
+
+    A range such as ``[15m]`` takes in a sample that is exactly 15 minutes old up to Prometheus 2, and not from 3 on.
+    What is expected has to hold for both.
+    """
     tested = promtool("test", "rules", path)
     assert tested.returncode == 0, tested.stdout
 

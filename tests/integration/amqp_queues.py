@@ -2,7 +2,7 @@
 
 import contextlib
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +19,11 @@ from tests.waiting import wait_for
 def broker(url: str) -> Broker:
     """The broker at this URL, as the exporter would make it."""
     return broker_of(Config(broker_url=url))
+
+
+def asked_arguments(queue: Mapping[str, Any]) -> dict[str, object]:
+    """The arguments that a queue of the management API was declared with; RabbitMQ 4 adds its type to them."""
+    return {name: value for name, value in queue["arguments"].items() if name != "x-queue-type"}
 
 
 #: For tests with refused connections: py-amqp closes its socket only after errors of the system

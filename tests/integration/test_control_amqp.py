@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from celery_metrics_exporter.facts import WorkerFacts
+from tests.integration.amqp_queues import asked_arguments
 from tests.integration.asking import PidboxNode, asking
 from tests.integration.conftest import Vhost
 from tests.integration.servers import RabbitMQ
@@ -95,8 +96,10 @@ def test_the_queue_of_answers(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> None
         )
         assert queue["exclusive"]
         assert not queue["durable"]
-        assert queue["arguments"] == {"x-expires": 180_000, "x-max-length": 10_000}
-    assert not _own_queues(rabbitmq, rabbitmq_vhost)
+        assert asked_arguments(queue) == {"x-expires": 180_000, "x-max-length": 10_000}
+    wait_for(
+        lambda: not _own_queues(rabbitmq, rabbitmq_vhost), timeout=5, what="the end of the queue of answers"
+    )
 
 
 def _own_queues(rabbitmq: RabbitMQ, vhost: Vhost) -> list[dict[str, object]]:

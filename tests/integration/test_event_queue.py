@@ -8,6 +8,7 @@ from typing import Any
 import celery
 import pytest
 
+from tests.integration.amqp_queues import asked_arguments
 from tests.integration.conftest import Vhost
 from tests.integration.known_counts import wait_until_receiving
 from tests.integration.known_tasks import APP, environment
@@ -40,7 +41,8 @@ def _declared(exporter: ExporterProcess, rabbitmq: RabbitMQ, vhost: Vhost) -> di
     exporter.kill()
     return {
         "prefix": queue["name"].partition(".")[0],
-        **{name: queue[name] for name in ("arguments", "exclusive", "durable", "auto_delete")},
+        "arguments": asked_arguments(queue),
+        **{name: queue[name] for name in ("exclusive", "durable", "auto_delete")},
     }
 
 

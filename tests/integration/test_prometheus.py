@@ -3,7 +3,7 @@
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -145,6 +145,27 @@ def test_histogram_quantile(scene: Scene, quantile: float, expected: float) -> N
     )
     assert found is not None
     assert math.isclose(found, expected)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_converted_histograms(
+    scene: Scene, start_prometheus: Callable[..., Prometheus], *, keeps: bool
+) -> None:
+    """A Prometheus 3 that makes native histograms of ours has the series of our queries only if it keeps them."""
+    if scene.prometheus.major_version < 3:
+        pytest.skip("Prometheus 2 does not convert histograms")
+    converting = start_prometheus(
+        scene.exporter.url,
+        options=("--enable-feature=native-histograms",),
+        scrape_settings={
+            "convert_classic_histograms_to_nhcb": True,
+            "always_scrape_classic_histograms": keeps,
+        },
+    )
+    count = "sum(histogram_count(celery_task_runtime_seconds))"
+    wait_for(lambda: converting.value(count), timeout=PATIENCE_S, what="a native histogram")
+    assert bool(converting.value("count(celery_task_runtime_seconds_bucket)")) is keeps
+    assert bool(converting.value("count(celery_task_runtime_seconds_count)")) is keeps
 
 
 def test_types_reach_prometheus(scene: Scene) -> None:

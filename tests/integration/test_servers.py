@@ -21,7 +21,9 @@ from tests.integration.servers import (
     Valkey,
     group_members,
     promtool,
+    why_missing,
 )
+from tests.integration.servers.programs import find, find_redis
 from tests.waiting import wait_for
 
 
@@ -38,6 +40,23 @@ def test_waiting_names_what_it_waited_for_and_the_last_value() -> None:
     """A wait that fails says what was awaited and what was there instead."""
     with pytest.raises(AssertionError, match=r"waited 0 s for a lucky number; last value: 0"):
         wait_for(lambda: 0, timeout=0, what="a lucky number")
+
+
+def test_programs_of_another_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TEST_ROOT and TEST_REDIS choose the programs; what that root lacks is missing, although this machine has it."""
+    monkeypatch.setenv("TEST_ROOT", str(tmp_path))
+    monkeypatch.delenv("TEST_REDIS", raising=False)
+    assert find_redis() is None
+    assert why_missing("valkey")
+    for program in ("redis-server", "valkey-server"):
+        path = tmp_path / "usr" / "bin" / program
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    assert find_redis() == "/usr/bin/valkey-server"
+    monkeypatch.setenv("TEST_REDIS", "redis-server")
+    assert find_redis() == "/usr/bin/redis-server"
+    assert find("sh") is None
 
 
 def test_valkey_restarts_on_its_port_and_leaves_nothing(valkey: Valkey) -> None:

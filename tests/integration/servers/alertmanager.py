@@ -1,7 +1,6 @@
 """A real Alertmanager, to which Prometheus sends its alerts; it tells nobody and keeps them to be asked for."""
 
 import json
-import shutil
 import subprocess
 import urllib.request
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from typing import NamedTuple, Self
 
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
+from tests.integration.servers.programs import command
 
 _START_S = 30.0
 _REQUEST_S = 10.0
@@ -29,7 +29,7 @@ class Alert(NamedTuple):
 def amtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run amtool; its standard error is part of ``stdout``."""
     return subprocess.run(
-        [shutil.which("amtool") or "amtool", *map(str, arguments)],
+        [*command("amtool"), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -48,7 +48,7 @@ class Alertmanager:
         config.write_text(json.dumps(_CONFIG))
         self.process = ServerProcess(
             [
-                shutil.which("prometheus-alertmanager") or "prometheus-alertmanager",
+                *command("prometheus-alertmanager"),
                 f"--config.file={config}",
                 f"--storage.path={folder / 'data'}",
                 f"--web.listen-address={self.address}",

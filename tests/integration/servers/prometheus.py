@@ -1,7 +1,6 @@
 """A real Prometheus server that scrapes the exporter."""
 
 import json
-import shutil
 import subprocess
 import urllib.parse
 import urllib.request
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple, Self
 
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
+from tests.integration.servers.programs import command
 
 _START_S = 30.0
 _REQUEST_S = 10.0
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 def promtool(*arguments: str | Path, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run promtool; its standard error is part of ``stdout``."""
     return subprocess.run(
-        [shutil.which("promtool") or "promtool", *map(str, arguments)],
+        [*command("promtool"), *map(str, arguments)],
         input=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -44,7 +44,7 @@ class Prometheus:
     ``scrape_targets`` are addresses of metrics pages (``http://127.0.0.1:9808/metrics``); ``rules`` are files
     with alert or recording rules, which are evaluated as often as targets are scraped. ``target_labels`` are added to
     every series, as service discovery would; alerts go to ``alertmanagers`` (``127.0.0.1:9093``). ``scrape_settings``
-    are more of each scrape's configuration, such as ``tls_config`` and ``basic_auth``.
+    are more of each scrape's configuration, such as ``tls_config`` and ``basic_auth``; ``options`` are more flags.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Prometheus:
         alertmanagers: Sequence[str] = (),
         target_labels: Mapping[str, str] = MappingProxyType({}),
         scrape_settings: Mapping[str, object] = MappingProxyType({}),
+        options: Sequence[str] = (),
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
@@ -78,10 +79,11 @@ class Prometheus:
         )
         self.process = ServerProcess(
             [
-                shutil.which("prometheus") or "prometheus",
+                *command("prometheus"),
                 f"--config.file={config}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 f"--web.listen-address={HOST}:{self.port}",
+                *options,
             ],
             log=folder / "prometheus.log",
             cwd=folder,
@@ -91,6 +93,11 @@ class Prometheus:
     def url(self) -> str:
         """The address of its web interface."""
         return f"http://{HOST}:{self.port}"
+
+    @property
+    def major_version(self) -> int:
+        """The first part of its version; it must be running."""
+        return int(self.api("status/buildinfo")["version"].partition(".")[0])
 
     def query(self, promql: str) -> list[Sample]:
         """Evaluate an instant query now; a scalar comes as one sample without labels."""

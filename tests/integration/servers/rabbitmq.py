@@ -2,11 +2,11 @@
 
 import json
 import os
-import shutil
 import subprocess
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -17,7 +17,7 @@ import amqp
 from tests.integration.servers.certificates import Certificates
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
-from tests.integration.servers.requirements import RABBITMQ_BIN
+from tests.integration.servers.programs import command
 from tests.waiting import wait_for
 
 _START_S = 90.0
@@ -67,12 +67,13 @@ class RabbitMQ:
         self._verify_client = verify_client
         self._folder = folder
         self._env = self._environment()
-        epmd = shutil.which("epmd") or "epmd"
         self._epmd = ServerProcess(
-            [epmd, "-port", str(self.ports.epmd), "-address", HOST], log=folder / "epmd.log", env=self._env
+            [*command("epmd"), "-port", str(self.ports.epmd), "-address", HOST],
+            log=folder / "epmd.log",
+            env=self._env,
         )
         self.process = ServerProcess(
-            [RABBITMQ_BIN / "rabbitmq-server"], log=folder / "rabbitmq.log", env=self._env, cwd=folder
+            command("rabbitmq-server"), log=folder / "rabbitmq.log", env=self._env, cwd=folder
         )
 
     @property
@@ -84,6 +85,17 @@ class RabbitMQ:
     def management_url(self) -> str:
         """The address of the management plugin, with user and password."""
         return f"http://{_USER}:{_PASSWORD}@{HOST}:{self.management_port}"
+
+    @cached_property
+    def version(self) -> tuple[int, ...]:
+        """The server's version, such as (4, 0, 5)."""
+        overview: Any = self.api("GET", "overview")
+        return tuple(map(int, overview["rabbitmq_version"].split(".")))
+
+    @property
+    def hides_queues(self) -> bool:
+        """Whether it tells how long a queue is to users only who have a permission on it."""
+        return self.version >= (4, 2, 6)
 
     @property
     def pid(self) -> int:
@@ -103,7 +115,7 @@ class RabbitMQ:
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl (takes seconds) and return its standard output."""
         done = subprocess.run(
-            [RABBITMQ_BIN / "rabbitmqctl", "--quiet", *arguments],
+            [*command("rabbitmqctl"), "--quiet", *arguments],
             env=self._env,
             capture_output=True,
             text=True,
@@ -237,6 +249,8 @@ class RabbitMQ:
             "collect_statistics_interval = 1000",
             "disk_free_limit.absolute = 1MB",
             "log.console = true",
+            # Up to 3.13 it is so by itself. Events that are too large for the exporter have to reach it.
+            "max_message_size = 134217728",
             "log.file = false",
         ]
         if self._tls is None:

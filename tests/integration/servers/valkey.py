@@ -12,7 +12,7 @@ from redis.retry import Retry
 from tests.integration.servers.certificates import Certificates
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
-from tests.integration.servers.requirements import valkey_binary
+from tests.integration.servers.programs import redis_command
 from tests.integration.servers.tls_front import TlsFront
 
 _START_S = 15.0
@@ -38,8 +38,6 @@ class Valkey:
         arguments: tuple[str, ...] = (),
         port: int | None = None,
     ) -> None:
-        binary = valkey_binary()
-        assert binary is not None, "no Valkey; require('valkey') first"
         folder.mkdir(parents=True, exist_ok=True)
         self.plain_port = port or free_port()
         self.port = free_port() if tls else self.plain_port
@@ -55,7 +53,9 @@ class Valkey:
         settings |= config
         file = folder / "valkey.conf"
         file.write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
-        self.process = ServerProcess([binary, file, *arguments], log=folder / "valkey.log", cwd=folder)
+        self.process = ServerProcess(
+            [*redis_command(), file, *arguments], log=folder / "valkey.log", cwd=folder
+        )
 
     @property
     def url(self) -> str:
