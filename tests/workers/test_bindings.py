@@ -5,9 +5,9 @@ import time
 import pytest
 
 from celery_metrics_exporter.facts import Binding
-from celery_metrics_exporter.workers.bindings import MAX_PATTERNS, Bindings
+from celery_metrics_exporter.workers.bindings import MAX_PATTERNS, WorkerBindings
 
-BINDINGS = Bindings(
+BINDINGS = WorkerBindings(
     [
         Binding("plain", "direct", "direct", "k"),
         Binding("twin", "direct", "direct", "k"),
@@ -60,7 +60,7 @@ def test_queues_of_an_exchange(exchange: str, key: str, queues: set[str]) -> Non
 )
 def test_topic_patterns(pattern: str, key: str, fits: bool) -> None:
     """As RabbitMQ matches them, word by word."""
-    assert bool(Bindings([Binding("q", "x", "topic", pattern)]).queues("x", key)) is fits
+    assert bool(WorkerBindings([Binding("q", "x", "topic", pattern)]).queues("x", key)) is fits
 
 
 def test_queues_of_a_delayed_message() -> None:
@@ -73,7 +73,7 @@ def test_queues_of_a_delayed_message() -> None:
 def test_patterns_of_anybody_take_no_time() -> None:
     """A worker may answer anything; the publications of others must not wait for it."""
     hostile = [Binding(f"q{n}", "x", "topic", "#.a." * 60 + f"{n}") for n in range(3 * MAX_PATTERNS)]
-    bindings = Bindings(hostile)
+    bindings = WorkerBindings(hostile)
     began = time.thread_time()
     assert bindings.queues("x", ".".join("a" * 120)) == set()
     assert time.thread_time() - began < 3

@@ -24,7 +24,7 @@ _DELAYED: Final = re.compile(r"(?:[01]\.){28}(.+)", re.DOTALL)
 MAX_FITTING: Final = 100
 
 
-class Bindings(Protocol):
+class Destinations(Protocol):
     """To which queues, by their labels, exchanges deliver."""
 
     def queues(self, exchange: str, key: str) -> AbstractSet[str]:
@@ -37,7 +37,7 @@ class Bindings(Protocol):
         """Whether the bindings of this queue are known, and none is to this exchange."""
 
 
-def routed(event: TaskSent, bindings: Bindings) -> tuple[TaskSent, frozenset[str] | None]:
+def routed(event: TaskSent, bindings: Destinations) -> tuple[TaskSent, frozenset[str] | None]:
     """The event with the queue to which its message went, null if that cannot be told.
 
     Returns:
@@ -47,7 +47,7 @@ def routed(event: TaskSent, bindings: Bindings) -> tuple[TaskSent, frozenset[str
     return event if queue == event.queue else replace(event, queue=queue), fitting
 
 
-def _queue(event: TaskSent, bindings: Bindings) -> tuple[str | None, frozenset[str] | None]:
+def _queue(event: TaskSent, bindings: Destinations) -> tuple[str | None, frozenset[str] | None]:
     key = event.routing_key or ""
     if not event.exchange:  # the default exchange delivers to the queue of this name
         return key or event.queue, None

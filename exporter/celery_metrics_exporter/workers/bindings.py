@@ -18,7 +18,7 @@ from celery_metrics_exporter.labels import queue_label
 MAX_PATTERNS: Final = 500
 
 
-class Bindings:
+class WorkerBindings:
     """An index of bindings; queues are given by their labels."""
 
     def __init__(self, bindings: Iterable[Binding] = ()) -> None:

@@ -15,7 +15,7 @@ from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.facts import WorkerFacts
 from celery_metrics_exporter.labels import OTHER, SeriesLimit, clean
 from celery_metrics_exporter.logs import ThrottledLog
-from celery_metrics_exporter.workers.bindings import Bindings
+from celery_metrics_exporter.workers.bindings import WorkerBindings
 from celery_metrics_exporter.workers.capacity import Consumption, consumption
 from celery_metrics_exporter.workers.worker import Presence, Worker
 
@@ -74,7 +74,7 @@ class Roster:
         self._queues = self._shown = 0  # of all workers together
         self._log = ThrottledLog(log, lambda: now.monotonic)
         self._workers = _Workers(self._find)
-        self._bindings: Bindings | None = Bindings()
+        self._bindings: WorkerBindings | None = WorkerBindings()
         #: The record of a worker, by its nodename.
         self.of: Callable[[str], Worker] = self._workers.__getitem__
 
@@ -144,11 +144,11 @@ class Roster:
         return queues is None or queue in queues
 
     @property
-    def bindings(self) -> Bindings:
+    def bindings(self) -> WorkerBindings:
         """The bindings of the queues that workers consume."""
         if self._bindings is None:
             told = (worker.capacity.bindings for worker in self._workers.values())
-            self._bindings = Bindings(islice(chain.from_iterable(told), MAX_BINDINGS))
+            self._bindings = WorkerBindings(islice(chain.from_iterable(told), MAX_BINDINGS))
         return self._bindings
 
     def may_hold(self, name: str, received: float) -> bool:
