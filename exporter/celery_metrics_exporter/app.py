@@ -11,8 +11,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
 import celery
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 #: Time between two sweeps; attribution, expiry and the detection of lost workers may be late by as much.
 SWEEP_SECONDS: Final = 0.25
+#: Longest time for which a signal may wait for the main thread.
+_SIGNAL_SECONDS: Final = 1.0
 #: Longest wait of a stop for receiver, sampler and remote control together to close their connections.
 LEAVE_SECONDS: Final = 2.5
 
@@ -197,12 +200,22 @@ class Exporter:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda received, _: self._happened.put(received))
         self.start()
-        while (received := self._happened.get()) == signal.SIGHUP and not in_terminal:
+        while (received := self._wait()) == signal.SIGHUP and not in_terminal:
             self._read_again()
         if received is not None:
             log.info("stopping", extra=fields(signal=signal.Signals(received).name))
         self.stop()
         return 1 if received is None else 0
+
+    def _wait(self) -> int | None:
+        """Wait for what happens next.
+
+        A signal that comes just before the queue's lock is waited for runs its handler only after that wait (CPython's
+        Python/thread_pthread.h, ``PyThread_acquire_lock_timed``), so it must not be for ever.
+        """
+        while True:
+            with suppress(Empty):
+                return self._happened.get(timeout=_SIGNAL_SECONDS)
 
     def _read_again(self) -> None:
         if self._web_config is None:

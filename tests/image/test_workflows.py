@@ -132,12 +132,10 @@ def test_no_host_is_named(path: Path) -> None:
 
 
 def test_versions_of_python() -> None:
-    """Each version that pyproject.toml promises is tested, and what else is tested may fail."""
+    """Each version that pyproject.toml promises is tested."""
     promised = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["classifiers"]))
     matrix = _job(TEST, "test").content["strategy"]["matrix"]
     assert matrix["python"] == promised
-    assert matrix["experimental"] == [False]
-    assert all(one["experimental"] for one in matrix["include"])
     assert PROJECT["requires-python"] == f">={promised[0]}"
 
 
