@@ -246,3 +246,30 @@ def test_a_stop_waits_for_the_farewell() -> None:
         stage.received.wait_up()
     assert stage.made[-1].left.is_set()
     assert stage.received.errors == ["stopped"]
+
+
+def test_a_stop_that_is_obeyed_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A receiver that ends between the check of the stop and that of its thread did not end by itself."""
+    received = Received()
+
+    class Quick(Receiver):
+        def still(self) -> str | None:
+            watchdog.stop()
+            wait_for(
+                lambda: "receiving" not in {thread.name for thread in threading.enumerate()},
+                timeout=WAIT_S,
+                what="the end of the receiver",
+            )
+            return None
+
+    watchdog = Watchdog(
+        "the-broker",
+        received,
+        received,
+        lambda sink, link: Quick("the-broker", link, lambda: Stuck(sink)),
+        on_restart=lambda: None,
+        patience=PATIENCE_S,
+    )
+    watchdog.run()
+    assert received.errors == ["stopped"]
+    assert "stuck" not in caplog.text

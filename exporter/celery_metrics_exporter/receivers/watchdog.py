@@ -110,6 +110,8 @@ class Watchdog:
             step, last = min(now - last, 2 * self._tick), now
             stage = receiver.still()
             if not thread.is_alive():
+                if self._stopping.is_set():  # just now, and the receiver was quick
+                    return None
                 self._died += 1
                 return "receiver ended by itself"
             stuck = stuck + step if stage else 0.0
