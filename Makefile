@@ -23,7 +23,7 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-slow test-celery lint format docs screenshots dashboards chart bench soak fuzz recordings image image-check package clean
+.PHONY: help .venv demo test test-slow test-celery lint format docs screenshots dashboards chart bench soak fuzz matrix recordings image image-check package clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,16 +43,8 @@ test-slow: .venv/stamp-dev ## Run the second tier of tests: the README's command
 	@scripts/install-backends
 	@$(PYTEST) -m slow $(TEST_ARGS)
 
-# What can differ: routes and settings of an application, connecting, receivers, remote control, and what workers send.
-CELERY_TESTS := tests/connection tests/control tests/receivers/test_receiver.py $(addprefix tests/integration/, truth/test_truth.py \
-	test_app_settings.py test_celery_command.py test_control_amqp.py test_control_redis.py test_event_queue.py test_subscriptions.py \
-	test_transports_redis.py)
-
 test-celery: .venv/stamp-dev ## Run the tests that can differ beside an older Celery, CELERY=5.3 by default
-	@scripts/install-backends
-	@scripts/make-celery-venv $(CELERY)
-	@build/celery-$(CELERY)/bin/python -m pytest -n $(TEST_PROCESSES) --dist worksteal -W default -m "slow or not slow" -k "not alone" \
-		$(CELERY_TESTS) $(TEST_ARGS)
+	@$(BIN)/python -m tests.matrix celery-$(CELERY) --processes $(TEST_PROCESSES)
 
 lint: .venv/stamp-dev ## Check style (ruff), types (mypy) and layers (import-linter)
 	$(BIN)/ruff check .
@@ -91,6 +83,12 @@ soak: .venv/stamp-dev ## Load the exporter for SOAK_SECONDS like a busy cluster,
 
 fuzz: .venv/stamp-dev ## Send FUZZ_MESSAGES mutants of real messages through the exporter, into tests/fuzz/RESULTS.md
 	$(BIN)/python -m tests.fuzz --messages $(FUZZ_MESSAGES) --output benchmarks/results $(FUZZ_ARGS); $(RENDER)
+
+matrix: .venv/stamp-dev ## Run the tests with other servers, Celerys and Pythons, into docs/compatibility.md (root on Debian; hours)
+	$(BIN)/python -m tests.matrix --output benchmarks/results; $(RENDER)
+
+matrix-%: .venv/stamp-dev # one column
+	$(BIN)/python -m tests.matrix --output benchmarks/results $*; $(RENDER)
 
 recordings: .venv/stamp-dev ## Record events of real workers of five Celery versions anew (minutes)
 	$(BIN)/python -m tests.recordings.record

@@ -13,11 +13,13 @@ from typing import Final
 from benchmarks.results import Result, Spread, Value, read
 from benchmarks.targets import TARGETS
 from tests.integration.servers.exporter import REPOSITORY
+from tests.matrix.columns import COLUMNS
 
 FOLDER: Final = REPOSITORY / "benchmarks" / "results"
 PAGES: Final = (
     *(REPOSITORY / "benchmarks" / f"{name}.md" for name in ("RESULTS", "SAMPLING", "SOAK", "IMAGE")),
     REPOSITORY / "tests" / "fuzz" / "RESULTS.md",
+    REPOSITORY / "docs" / "compatibility.md",
     REPOSITORY / "README.md",
 )
 #: The README's table of costs: the title of a column by the result whose first table it is taken from.
@@ -112,7 +114,62 @@ def cost(results: Results) -> str:
     return "\n\n".join(tables)
 
 
-SUMMARIES: Final = {"targets": targets, "cost": cost}
+def _columns(results: Results) -> dict[str, Result]:
+    """The results of `make matrix` by column, in the order of these."""
+    return {name: results[f"matrix-{name}"] for name in COLUMNS if f"matrix-{name}" in results}
+
+
+def compatibility(results: Results) -> str:
+    """What `make matrix` found: what each column ran with, and what came of it by subject."""
+    found = _columns(results)
+    ran = [
+        [
+            name,
+            *(", ".join(map(" ".join, result.versions[kind].items())) for kind in ("servers", "libraries")),
+            *(result.facts[outcome] for outcome in ("passed", "failed", "skipped")),
+            f"{result.date}, {result.seconds / 60:.0f} min",
+        ]
+        for name, result in found.items()
+    ]
+    counts = {name: {str(row[0]): row[1:] for row in result.tables[0].rows} for name, result in found.items()}
+    subjects = list(dict.fromkeys(subject for rows in counts.values() for subject in rows))
+    by_subject = [
+        [name, *(_of(*rows[subject]) if subject in rows else "" for subject in subjects)]
+        for name, rows in counts.items()
+    ]
+    outcomes = {"passed": ",", "failed": ",", "skipped": ","}
+    return "\n\n".join(
+        [
+            table({"column": "", "servers": "", "Python and libraries": "", **outcomes, "run": ""}, ran),
+            table({"column": "", **dict.fromkeys(subjects, "")}, by_subject),
+        ]
+    )
+
+
+def _of(passed: Value, failed: Value, skipped: Value) -> str:
+    return (
+        f"{passed}" + (f", {failed} failed" if failed else "") + (f", {skipped} skipped" if skipped else "")
+    )
+
+
+def tested(results: Results) -> str:
+    """The README's table of versions: all that the columns without a failed test ran with."""
+    names = ("Celery", "Python", "RabbitMQ", "Redis", "Valkey", "Prometheus", "Alertmanager")
+    found: dict[str, dict[str, None]] = {name: {} for name in names}
+    for result in _columns(results).values():
+        if not result.facts["failed"]:
+            for versions in result.versions.values():
+                for name in names & versions.keys():
+                    found[name][versions[name]] = None
+    rows = [[name, ", ".join(sorted(versions, key=_parts))] for name, versions in found.items()]
+    return table({"": "", "tested with": ""}, rows)
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+SUMMARIES: Final = {"targets": targets, "cost": cost, "compatibility": compatibility, "tested": tested}
 
 
 def fill(page: str, results: Results) -> str:

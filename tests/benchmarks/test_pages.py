@@ -11,6 +11,7 @@ from benchmarks.render import FOLDER, PAGES, environment, fill, section, shown, 
 from benchmarks.results import Result, Spread, Table, read, write
 from benchmarks.stream import FAILING, KINDS, QUEUES, WORKERS
 from tests.docs.pages import ROOT, tables
+from tests.matrix.columns import COLUMNS
 
 RESULTS = read(FOLDER)
 RESULT = Result(
@@ -36,14 +37,22 @@ def test_page_shows_the_results(page: Path) -> None:
 
 
 def test_every_result_is_shown() -> None:
-    """Each file stands on a page, and there is one for each benchmark, the soak, the image and the fuzzer."""
+    """Each file stands on a page, and there is one for each benchmark, the soak, the image, the fuzzer and columns."""
     shown_names = {
         name
         for page in PAGES
         for name in re.findall(r"<!-- result: (\S+) -->", page.read_text(encoding="utf-8"))
     }
-    assert set(RESULTS) == {*BENCHMARKS, "soak", "image", "fuzz"}
-    assert set(RESULTS) == shown_names - {"targets", "environment", "cost"}
+    columns = {name for name in RESULTS if name.startswith("matrix-")}
+    assert columns <= {f"matrix-{name}" for name in COLUMNS}
+    assert set(RESULTS) - columns == {*BENCHMARKS, "soak", "image", "fuzz"}
+    assert set(RESULTS) - columns == shown_names - {
+        "targets",
+        "environment",
+        "cost",
+        "compatibility",
+        "tested",
+    }
 
 
 def test_only_marked_blocks_are_written() -> None:
