@@ -51,6 +51,9 @@ def serves(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://{HOST}:{port}/-/healthy", timeout=STOP_S) as response:
             return bool(response.status == 200)
+    except HTTPError as error:
+        error.close()
+        return False
     except OSError:
         return False
 

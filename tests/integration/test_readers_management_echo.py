@@ -91,7 +91,8 @@ def seen_at(url: str) -> str:
         with urlopen(url, timeout=5) as answer:  # noqa: S310 - http on 127.0.0.1
             return str(answer.read(), "utf-8")
     except HTTPError as error:
-        return str(error.read(), "utf-8")
+        with error:
+            return str(error.read(), "utf-8")
 
 
 def test_nothing_secret_is_logged_or_shown(

@@ -36,7 +36,8 @@ def ready(exporter: ExporterProcess) -> str:
         with urlopen(exporter.url.replace("/metrics", "/-/ready"), timeout=5) as answer:  # noqa: S310 - http
             return str(answer.read(), "utf-8")
     except HTTPError as error:
-        return str(error.read(), "utf-8")
+        with error:
+            return str(error.read(), "utf-8")
 
 
 def test_a_missing_password_is_told_once(guarded: Sentinels, start_exporter: StartExporter) -> None:

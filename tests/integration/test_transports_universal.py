@@ -52,6 +52,8 @@ def send(broker: Broker, *kinds: str) -> None:
             dispatcher.send(kind, freq=2.0)
 
 
+# mongomock asks for the time in a way that Python 3.12 deprecates.
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning:mongomock")
 def test_events_of_mongodb(database: Any) -> None:
     """They arrive through MongoDB's collections; the queue has an end of its own, and is removed by a clean stop."""
     broker = broker_of(Config(broker_url=URL))

@@ -116,6 +116,9 @@ def prepare(column: Column) -> tuple[list[str], dict[str, str]]:
         _make("install-backends")
     if column.rabbitmq:
         env["TEST_RABBITMQ_CONF"] = column.rabbitmq
+    if column.python:
+        _make("make-python-venv", column.python)
+        return [str(REPOSITORY / "build" / f"python-{column.python}" / "run")], env
     if column.celery:
         _make("make-celery-venv", column.celery)
         return [str(REPOSITORY / "build" / f"celery-{column.celery}" / "bin" / "python")], env

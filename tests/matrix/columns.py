@@ -67,6 +67,35 @@ PYTHON: Final[Subjects] = MappingProxyType(
     {
         "truth": ["tests/integration/truth"],
         "faults": ["tests/integration/faults"],
+        "integration": ["tests/integration", "tests/demo"],
+        "rooms": [
+            f"tests/{room}"
+            for room in (
+                *(
+                    "cli",
+                    "collectors",
+                    "config",
+                    "connection",
+                    "control",
+                    "doctor",
+                    "events",
+                    "exposition",
+                    "fuzz",
+                ),
+                *(
+                    "queues",
+                    "receivers",
+                    "status_page",
+                    "tasks",
+                    "web",
+                    "workers",
+                    "test_app.py",
+                    "test_bounds.py",
+                ),
+                *("test_distribution.py", "test_hostile.py", "test_labels.py", "test_logs.py"),
+                *("test_logs_of_trouble.py", "test_properties.py", "test_redaction.py"),
+            )
+        ],
     }
 )
 

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
+from urllib.error import HTTPError
 
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
@@ -87,5 +88,8 @@ class Alertmanager:
         try:
             with urllib.request.urlopen(url, timeout=_REQUEST_S) as response:
                 return bool(response.status == HTTPStatus.OK)
+        except HTTPError as error:
+            error.close()
+            return False
         except OSError:
             return False

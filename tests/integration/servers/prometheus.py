@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.error import HTTPError
 
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
@@ -146,6 +147,9 @@ class Prometheus:
         try:
             with urllib.request.urlopen(f"{self.url}/-/ready", timeout=_REQUEST_S) as response:  # noqa: S310 - as above
                 return bool(response.status == HTTPStatus.OK)
+        except HTTPError as error:
+            error.close()
+            return False
         except OSError:
             return False
 
