@@ -122,6 +122,8 @@ def _columns(results: Results) -> dict[str, Result]:
 def compatibility(results: Results) -> str:
     """What `make matrix` found: what each column ran with, and what came of it by subject."""
     found = _columns(results)
+    if not found:
+        return "No column was run yet."
     ran = [
         [
             name,

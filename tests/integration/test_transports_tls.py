@@ -1,5 +1,6 @@
 """TLS towards the broker: whom the exporter trusts, and how it says that it does not."""
 
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
