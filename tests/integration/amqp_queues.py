@@ -62,10 +62,10 @@ class AmqpQueues:
             self._channel.queue_declare(name, arguments=arguments, **options)
 
     def declare_many(self, names: list[str]) -> None:
-        """Make classic queues that live in memory, without waiting for each."""
+        """Make durable classic queues, without waiting for each."""
         for name in names[:-1]:
-            self._channel.queue_declare(name, durable=False, auto_delete=False, nowait=True)
-        self._channel.queue_declare(names[-1], durable=False, auto_delete=False)
+            self._channel.queue_declare(name, durable=True, auto_delete=False, nowait=True)
+        self.declare(names[-1])
 
     def publish(self, name: str, number: int) -> None:
         """Put so many messages into a queue; it has them when this returns."""

@@ -14,6 +14,8 @@ from tests.integration.shaping_front import ShapingFront
 from tests.serving import fetch
 from tests.waiting import wait_for
 
+#: Not every RabbitMQ takes a queue that is neither exclusive nor durable.
+SHARED = ("--no-event-queue-exclusive", "--event-queue-durable")
 StartExporter = Callable[..., ExporterProcess]
 
 DELIVERING = "celery_exporter_receiver_delivering"
@@ -105,7 +107,7 @@ def test_rabbitmq_whose_queue_was_unbound(
     rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
 ) -> None:
     """An operator who unbinds the event queue makes the exporter deaf; it binds one again."""
-    exporter = start_exporter(*NEVER, rabbitmq_vhost.url, "--no-event-queue-exclusive", command=IMPATIENT)
+    exporter = start_exporter(*NEVER, rabbitmq_vhost.url, *SHARED, command=IMPATIENT)
     _wait_for_probes(exporter)
     path = f"bindings/{rabbitmq_vhost.name}/e/celeryev/q"
 
@@ -138,8 +140,7 @@ def test_two_exporters_on_one_queue(
     rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
 ) -> None:
     """Exporters that share a durable queue take each other's events; neither calls itself deaf for that."""
-    options = ("--no-event-queue-exclusive", "--event-queue-durable")
-    exporters = [start_exporter(*NEVER, rabbitmq_vhost.url, *options, command=IMPATIENT) for _ in range(2)]
+    exporters = [start_exporter(*NEVER, rabbitmq_vhost.url, *SHARED, command=IMPATIENT) for _ in range(2)]
     for exporter in exporters:
         _wait_for_probes(exporter, 3)
     for exporter in exporters:

@@ -222,7 +222,7 @@ def test_an_event_queue_that_newer_versions_refuse(
     with NewerRabbitMQ(rabbitmq.port, ".", permits_transient=not refuses) as newer:
         url = rabbitmq_vhost.url.replace(str(rabbitmq.port), str(newer.port))
         found = examine(url, wait=WAIT_S, event_queue=EventQueue(exclusive=False))
-        if refuses:
+        if refuses or not rabbitmq.permits_transient:
             remedy = found.says("event_queue", "failed", "neither exclusive nor durable", "541")["remedy"]
             assert "--no-event-queue-exclusive" in remedy
             assert found.code == 1

@@ -152,10 +152,9 @@ SERVER_FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
     }
 )
 _THROUGH_FRONT: Final = frozenset({"half-open-to-client", "half-open-to-server", "half-open", "reset"})
-_ARGUMENTS: Final = {
-    "queue-taken": ("--event-queue-durable", "--no-event-queue-exclusive"),
-    "queue-deleted": ("--no-event-queue-exclusive",),
-}
+#: Nobody else can delete an exclusive queue, and not every RabbitMQ takes one that is neither exclusive nor durable.
+_DURABLE: Final = ("--event-queue-durable", "--no-event-queue-exclusive")
+_ARGUMENTS: Final = {"queue-taken": _DURABLE, "queue-deleted": _DURABLE}
 
 
 def trial(name: str, server: RabbitMQ, folder: Path) -> Outcome:

