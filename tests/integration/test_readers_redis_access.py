@@ -71,7 +71,11 @@ def test_it_writes_nothing(valkey: Valkey) -> None:
         with reading(valkey.url) as reader:
             for _ in range(3):
                 assert reader.read(["letters", "missing"]).queues["letters"].ready == 2
-        (address,) = (address for address, sent in commands.items() if "LLEN letters" in sent)
+        (address,) = wait_for(
+            lambda: [address for address, sent in list(commands.items()) if "LLEN letters" in sent],
+            timeout=5,
+            what="the reader's commands, which another thread collects",
+        )
         wait_for(lambda: address not in addresses(valkey), timeout=5, what="the end of the connection")
     verbs = {command.split()[0] for command in commands[address]}
     assert verbs - CONNECTING == READING
