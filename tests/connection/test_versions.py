@@ -1,8 +1,10 @@
 """What differs between versions: the installed libraries, and others as far as these can stand for them."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import kombu
 import pytest
 import redis
 from celery import Celery
@@ -75,6 +77,19 @@ def test_a_redis_py_that_kombu_refuses(monkeypatch: pytest.MonkeyPatch, url: str
     with pytest.raises(ConfigError, match=words):
         broker_of(Config(broker_url=url, transport_options=options))
     broker_of(Config(broker_url="amqp://host"))
+
+
+@pytest.mark.parametrize(("name", "since"), [("gcpubsub", "5.5"), ("pgmq", "5.7")])
+def test_a_transport_that_kombu_does_not_have_yet(name: str, since: str) -> None:
+    """An older kombu is named, with the command that brings the transport; a newer one at most lacks its library."""
+    old = tuple(map(int, kombu.__version__.split(".")[:2])) < tuple(map(int, since.split(".")))
+    words = rf"needs kombu {since} or newer, .*: pip install 'kombu\[{name}\]>={since}'"
+    said = ""
+    try:
+        broker_of(Config(broker_url=f"{name}://host/a"))
+    except ConfigError as error:
+        said = str(error)
+    assert bool(re.search(words, said)) is old
 
 
 def test_queues_of_delayed_delivery() -> None:

@@ -238,6 +238,20 @@ def test_an_event_queue_that_newer_versions_refuse(
         wait_for(lambda: not rabbitmq.queues(rabbitmq_vhost.name), timeout=10, what="the end of all queues")
 
 
+@pytest.mark.parametrize("refuses", [True, False])
+def test_queues_of_older_workers_that_newer_versions_refuse(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, *, refuses: bool
+) -> None:
+    """Where no worker is seen, and the broker refuses what older ones need, that is said; nothing is left."""
+    with NewerRabbitMQ(rabbitmq.port, ".", permits_transient=not refuses) as newer:
+        url = rabbitmq_vhost.url.replace(str(rabbitmq.port), str(newer.port))
+        found = examine(url, wait=WAIT_S)["workers"]
+        expected = refuses or not rabbitmq.permits_transient
+        assert ("Celery before 5.7 starts over and over" in found["message"]) is expected
+        assert ("control_queue_exclusive" in found["remedy"]) is expected
+        wait_for(lambda: not rabbitmq.queues(rabbitmq_vhost.name), timeout=10, what="the end of all queues")
+
+
 def test_an_event_queue_of_somebody_else(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> None:
     """An exchange of the events' name and another kind is told as what it is."""
     rabbitmq.api("PUT", f"exchanges/{rabbitmq_vhost.name}/celeryev", {"type": "headers"})

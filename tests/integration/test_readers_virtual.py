@@ -36,7 +36,9 @@ def publish(connection: Connection, queue: Queue, number: int) -> None:
 
 @pytest.fixture
 def memory_broker() -> Iterator[Broker]:
-    """A memory:// without any queue."""
+    """A memory:// without any queue, also where other tests of this process left some."""
+    memory.Channel.queues.clear()
+    memory.Transport.global_state.clear()
     yield broker_of(Config(broker_url="memory://"))
     memory.Channel.queues.clear()
     memory.Transport.global_state.clear()

@@ -23,7 +23,11 @@ from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, masked_u
 from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, secrets, secrets_in
 from celery_metrics_exporter.connection.app_loading import checked_app, load_app
 from celery_metrics_exporter.connection.app_routes import declared_queues
-from celery_metrics_exporter.connection.versions import add_later_settings, check_redis_py
+from celery_metrics_exporter.connection.versions import (
+    add_later_settings,
+    check_redis_py,
+    check_transport,
+)
 from celery_metrics_exporter.errors import ConfigError
 
 #: In seconds: bound the wait for a broker that does not answer. The user's transport options win.
@@ -192,8 +196,8 @@ def _check_library(scheme: str) -> None:
     name = scheme.partition("+")[0]
     if name not in _LIBRARIES:
         return
+    check_transport(name)
     try:
-        import_module(f"kombu.transport.{name}")
         import_module(_LIBRARIES[name])
     except ImportError as error:
         raise ConfigError(

@@ -7,6 +7,7 @@ is guarded where it is used, such as by ``receivers.redis.missing``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,6 +23,9 @@ from celery_metrics_exporter.errors import ConfigError
 
 #: celery/app/defaults.py has these settings since 5.6. Before, they are what 5.7 sets.
 _LATER_SETTINGS: Final = MappingProxyType({"event_queue_exclusive": True, "event_queue_durable": False})
+
+#: The versions of kombu that brought a transport.
+_TRANSPORTS_SINCE: Final = MappingProxyType({"gcpubsub": "5.5", "pgmq": "5.7"})
 
 
 def add_later_settings(conf: Any) -> None:
@@ -91,6 +95,16 @@ def pooled_connection(pool: Any) -> Any:
     needed before 5.3 and deprecated since.
     """
     return pool.get_connection() if redis.VERSION >= (5, 3) else pool.get_connection("_")
+
+
+def check_transport(name: str) -> None:
+    """Raise ConfigError if this kombu has no such transport yet (its Changelog.rst names the version)."""
+    since = _TRANSPORTS_SINCE.get(name)
+    if since is not None and find_spec(f"kombu.transport.{name}") is None:
+        raise ConfigError(
+            f"a broker at {name}:// needs kombu {since} or newer, and kombu {kombu.__version__} is installed: "
+            f"pip install 'kombu[{name}]>={since}'"
+        )
 
 
 def check_redis_py() -> None:

@@ -1,15 +1,21 @@
-"""Whether RabbitMQ lets us have the event queue that we would declare: it is declared, as the exporter does, and left.
+"""Whether RabbitMQ lets us and workers have the queues that we would declare: these are declared, and left.
 
 Source of the facts: RabbitMQ's list of deprecated features, and tries with 3.10.8, 4.0.5 and 4.3.6. Queues that are
-neither durable nor exclusive (``transient_nonexcl_queues``), as Celery made them until 5.6, are deprecated since 3.13.
+neither durable nor exclusive (``transient_nonexcl_queues``), as Celery makes them until 5.6, are deprecated since 3.13.
 Whether a server refuses them (541, INTERNAL_ERROR) depends on who built it (RabbitMQ's own 4.3 does, Debian's 4.3.6
 does not), and on ``deprecated_features.permit.transient_nonexcl_queues`` in its configuration.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from typing import Final
 
+from amqp.exceptions import InternalError
+from kombu.utils.uuid import uuid
+
+from celery_metrics_exporter.connection.versions import event_queue
 from celery_metrics_exporter.doctor.context import Context
 from celery_metrics_exporter.doctor.progress import doing
 from celery_metrics_exporter.doctor.results import failed, ok, skipped, warning
@@ -47,3 +53,38 @@ def check_event_queue(context: Context) -> Finding:
     if context.software == "RabbitMQ" and version_of(context.version) >= _DEPRECATED_SINCE:
         return warning(f"{queue}, which it allows, but which is deprecated and refused by others", _REMEDY)
     return ok(f"{queue}, which it allows")
+
+
+def find_refused_workers(context: Context) -> Iterable[Finding]:
+    """Why workers may not come up, where none is seen: RabbitMQ refuses the queues that older ones have; tried out.
+
+    Celery's queues for remote control and events: celery/app/defaults.py has ``control_queue_exclusive`` and
+    ``event_queue_exclusive`` since 5.6, and they are True since 5.7.
+    """
+    if context.family != "amqp" or context.seen is None or context.seen.workers.up:
+        return
+    if _refuses_transient(context):
+        yield warning(
+            "RabbitMQ refuses queues that are neither exclusive nor durable (541): there a worker of Celery "
+            "before 5.7 starts over and over, and never comes up",
+            "use Celery 5.7 for the workers, or with 5.6 set control_queue_exclusive and event_queue_exclusive to True, "
+            "or allow such queues in rabbitmq.conf: deprecated_features.permit.transient_nonexcl_queues = true",
+        )
+
+
+def _refuses_transient(context: Context) -> bool:
+    refused = False
+    # What else hinders it is a matter of other checks.
+    with (
+        contextlib.suppress(Exception),
+        doing("declaring a queue as older workers have it"),
+        context.broker.connect(heartbeat=0, timeout=context.timeout) as connection,
+    ):
+        queue = event_queue(context.broker.app, connection, node=uuid(), routing_key="#")(connection)
+        queue.exclusive, queue.durable, queue.auto_delete = False, False, True
+        try:
+            queue.queue_declare()
+            queue.delete()
+        except InternalError as error:
+            refused = "transient_nonexcl_queues" in str(error)
+    return refused

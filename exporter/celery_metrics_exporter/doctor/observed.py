@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from celery_metrics_exporter.doctor.context import Context
+from celery_metrics_exporter.doctor.event_queue import find_refused_workers
 from celery_metrics_exporter.doctor.results import listed, ok, skipped, together, warning
 from celery_metrics_exporter.doctor.trial_run import listen
 from celery_metrics_exporter.status_page.findings import Finding, count
@@ -177,7 +178,9 @@ check_arrival: Final = Observed(
     _arrived,
 )
 check_workers: Final = Observed(
-    ("no-worker", "lost", "untold", "unheard", "namesakes", "remote-control", "inspection"), _are_up
+    ("no-worker", "lost", "untold", "unheard", "namesakes", "remote-control", "inspection"),
+    _are_up,
+    find_refused_workers,
 )
 check_versions: Final = Observed(("outdated",), _versions)
 check_task_events: Final = Observed(("events-off", "switched-on", "missed"), _task_events)
