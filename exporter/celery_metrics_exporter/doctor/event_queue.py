@@ -67,7 +67,7 @@ def find_refused_workers(context: Context) -> Iterable[Finding]:
         yield warning(
             "RabbitMQ refuses queues that are neither exclusive nor durable (541): there a worker of Celery "
             "before 5.7 starts over and over, and never comes up",
-            "use Celery 5.7 for the workers, or with 5.6 set control_queue_exclusive and event_queue_exclusive to True, "
+            "use Celery 5.7 for workers, or with 5.6 set control_queue_exclusive and event_queue_exclusive to True, "
             "or allow such queues in rabbitmq.conf: deprecated_features.permit.transient_nonexcl_queues = true",
         )
 
