@@ -21,6 +21,11 @@ def test_who_asks_for_it() -> None:
         assert told == {asker or "us" for asker in asked_by}, name
 
 
+def test_no_extra_of_a_dependency_is_asked_for() -> None:
+    """An extra of kombu or Celery bounds redis-py, and pip would change that of a project we are installed beside."""
+    assert not [str(requirement) for requirement in direct() if requirement.extras]
+
+
 def test_every_row_is_filled() -> None:
     """A reason, a licence and a maintainer stand in each row."""
     assert len(direct()) < len(listed())
