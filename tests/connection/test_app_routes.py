@@ -146,7 +146,7 @@ def test_the_default_queue_is_the_applications() -> None:
     assert plan_of(application({"task_default_queue": "main"})).queues == {TASK: "main"}
 
 
-@pytest.mark.filterwarnings("default:The 'priority' task attribute")  # raised, it keeps settings away
+@pytest.mark.filterwarnings("default")  # raised, that of the priority would keep its settings from the task
 def test_what_a_router_is_asked() -> None:
     """A router sees the name, empty arguments, the options of the task and the task itself."""
     asked: list[tuple[Any, ...]] = []
