@@ -129,6 +129,13 @@ def test_faults_arrive_at_alertmanager(scene: Scene) -> None:
 
     # Faults of tasks and queues, all at once: none hides another.
     scene.celery("celery", "-A", APP, "control", "--timeout", "5", "cancel_consumer", "parcels")
+    # increase() counts from a task's first sample on: a burst between two scrapes would be no increase.
+    scene.celery(APP, "broken", "1", "celery")
+    wait_for(
+        lambda: scene.prometheus.value('sum(celery_task_failed_total{task="broken"})') == 1,
+        timeout=PATIENCE_S,
+        what="the first failure in Prometheus",
+    )
     orders = ("quick", PARCELS, "parcels", "endless", 1, "endless", "broken", FAILURES, "celery")
     scene.celery(APP, *map(str, orders))
     failing = scene.arrived("CeleryTaskFailuresFast", task="broken", severity="critical")

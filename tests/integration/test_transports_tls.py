@@ -1,6 +1,5 @@
 """TLS towards the broker: whom the exporter trusts, and how it says that it does not."""
 
-import re
 import ssl
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -99,7 +98,7 @@ def test_amqps(
 
 
 def _refused(exporter: ExporterProcess, *words: str) -> str:
-    """The receiver's one warning, in which all of these patterns are found; readiness must say the same."""
+    """The receiver's one warning, which has all of these words; readiness must say the same."""
 
     def warnings() -> list[str]:
         return [
@@ -113,8 +112,8 @@ def _refused(exporter: ExporterProcess, *words: str) -> str:
     ready = fetch(exporter.url, "/-/ready")
     assert ready.status == 503
     for word in words:
-        assert re.search(word, line)
-        assert re.search(word, ready.text)
+        assert word in line
+        assert word in ready.text
     assert fetch(exporter.url, "/-/healthy").status == 200
     assert exporter.value("celery_exporter_receiver_connected") == 0
     assert "Traceback" not in exporter.stderr
@@ -170,8 +169,8 @@ def test_amqps_without_the_demanded_certificate_is_refused(
 ) -> None:
     """A server that demands a client certificate gets us to say so when we have none."""
     exporter = start_exporter("--broker-url", tls_rabbitmq.url, "--broker-tls-ca-file", ca_file)
-    # TLS 1.3 asks after the handshake: its alert, or the end of the connection, also by a reset, is what is seen first.
-    _refused(exporter, "SSL|reset by peer")
+    # TLS 1.3 asks after the handshake: its alert or the end of the connection, whichever is seen first.
+    _refused(exporter, "SSL")
 
 
 def test_amqps_holds_the_certificate_against_the_given_name(
