@@ -116,6 +116,8 @@ def test_a_worker_that_is_busy(valkey: Valkey, start_worker: StartWorker) -> Non
 def test_a_worker_that_answers_after_our_end(valkey: Valkey, start_worker: StartWorker) -> None:
     """While an answer is missing the list has a time to live, which a stop and a late answer leave alone."""
     worker = start_worker(APP, pool="solo", concurrency=1, env=environment({"broker_url": valkey.url}))
+    with valkey.client() as client:  # a worker says that it is ready before it subscribes to questions
+        wait_for(client.pubsub_numpat, timeout=5, what="a worker that would hear us")
     worker.pause()
     with (
         PidboxNode(valkey.url) as node,
@@ -214,7 +216,8 @@ def test_no_right_to_ask(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> No
         (record,) = caplog.records
         assert record.getMessage().startswith("cannot ask workers: the broker refuses our command")
         shown = str(record.__dict__["fields"])
-        assert "No permissions to access a channel" in shown
+        assert "permissions to access" in shown
+        assert "channel" in shown
         assert "letmein" not in shown
         _wait_for_no_answers(valkey)
         administrator.execute_command("ACL", "SETUSER", "asker", "&/*.celery.pidbox")

@@ -1,7 +1,7 @@
 """The exporter works with users who may do no more than docs/operations.md lists."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -25,11 +25,17 @@ LIVELY = ("--without-gossip", "--without-mingle", "--heartbeat-interval", "1")
 PASSWORD = "known-to-nobody"
 
 
-def redis_rights() -> list[str]:
-    """The words of the ACL SETUSER command in the documentation, after the name of the user."""
+def redis_rights(server: Valkey) -> list[str]:
+    """The words of the ACL SETUSER command in the documentation, after the name of the user, for this server."""
     command = re.search(r"ACL SETUSER celery-exporter (.*?)```", OPERATIONS.read_text(), re.DOTALL)
     assert command is not None
-    return [word.replace("PASSWORD", PASSWORD) for word in command[1].split()]
+    words = [word.replace("PASSWORD", PASSWORD) for word in command[1].split()]
+    return rights_known_to(server, words)
+
+
+def rights_known_to(server: Valkey, rights: Iterable[str]) -> list[str]:
+    """These without what the documentation tells users of an older Redis to leave out."""
+    return [right for right in rights if right != "+client|setinfo" or server.version >= (7, 2)]
 
 
 def rabbitmq_rights(*, newer: bool = False) -> dict[str, str]:
@@ -72,7 +78,7 @@ def test_redis(
     valkey: Valkey, start_exporter: StartExporter, start_worker: StartWorker, *, control: bool
 ) -> None:
     """The user of the documentation suffices, and leaves no key and not one refusal."""
-    rights = redis_rights()
+    rights = redis_rights(valkey)
     if not control:  # the last line of the command
         rights = rights[: rights.index("&/0.celery.pidbox")]
     with valkey.client() as client:
@@ -206,7 +212,7 @@ def test_a_redis_user_who_may_not_ask_workers(
     valkey: Valkey, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:
     """A refused broadcast is said once, and costs neither events nor queues."""
-    rights = redis_rights()
+    rights = redis_rights(valkey)
     with valkey.client() as client:
         client.execute_command(
             "ACL", "SETUSER", "celery-exporter", *rights[: rights.index("&/0.celery.pidbox")]

@@ -9,6 +9,7 @@ from celery_metrics_exporter.receivers.redis import RedisSubscription
 from tests.integration.event_sender import EventSender
 from tests.integration.receiving import receiving, subscribed
 from tests.integration.servers import HOST, Valkey
+from tests.integration.test_least_privilege import rights_known_to
 from tests.waiting import wait_for
 
 #: All that a user needs to receive the events of database 0; without the first, ACL LOG fills with refusals.
@@ -36,8 +37,9 @@ def monitored(valkey: Valkey) -> Iterator[list[str]]:
 
 def reader(valkey: Valkey, *rights: str, database: int = 0) -> str:
     """Make a user who has these rights and no others; the URL that he connects to."""
+    known = rights_known_to(valkey, rights)
     with valkey.client() as client:
-        client.execute_command("ACL", "SETUSER", "reader", "reset", "on", f">{PASSWORD}", *rights)
+        client.execute_command("ACL", "SETUSER", "reader", "reset", "on", f">{PASSWORD}", *known)
     return f"redis://reader:{PASSWORD}@{HOST}:{valkey.port}/{database}"
 
 

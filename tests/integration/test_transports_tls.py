@@ -170,7 +170,7 @@ def test_amqps_without_the_demanded_certificate_is_refused(
     """A server that demands a client certificate gets us to say so when we have none."""
     exporter = start_exporter("--broker-url", tls_rabbitmq.url, "--broker-tls-ca-file", ca_file)
     # TLS 1.3 asks after the handshake: its alert or the end of the connection, whichever is seen first.
-    _refused(exporter, "SSL")
+    _refused(exporter, "certificate")
 
 
 def test_amqps_holds_the_certificate_against_the_given_name(

@@ -58,7 +58,7 @@ def test_redis_that_lets_us_read_only(valkey: Valkey, start_exporter: StartExpor
     exporter = start_exporter("--broker-url", valkey.url.replace("://", "://reader:letmein@"))
     wait_until_receiving(exporter)
     _wait_for_an_event(exporter, valkey.url)
-    _check_refusal(exporter, "No permissions")
+    _check_refusal(exporter, "permissions to access")
 
 
 def test_amqp_that_lets_us_read_only(

@@ -28,7 +28,7 @@ from celery_metrics_exporter.connection.versions import (
     check_redis_py,
     check_transport,
 )
-from celery_metrics_exporter.errors import ConfigError
+from celery_metrics_exporter.errors import ConfigError, one_line
 
 #: In seconds: bound the wait for a broker that does not answer. The user's transport options win.
 _REDIS_OPTIONS: Final = {"socket_connect_timeout": 5, "socket_timeout": 10, "health_check_interval": 10}
@@ -48,6 +48,12 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
 }
 _REDIS_TIMEOUTS: Final = ("socket_connect_timeout", "socket_timeout")
 _AMQP_TIMEOUTS: Final = ("read_timeout", "write_timeout")
+#: With TLS 1.3 our handshake is over before the server looks for our certificate: often all that is seen is the end.
+_NO_CERTIFICATE: Final = (
+    "the broker may demand a client certificate: give it by --broker-tls-cert-file and --broker-tls-key-file"
+)
+#: The end of a connection, in words of py-amqp and redis-py.
+_END: Final = ("closed connection", "connection closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +100,26 @@ class Broker:
         )
         # one attempt asks all Sentinels
         retries = 0 if self.scheme == "sentinel" else max(0, len(connection.alt) - 1)
-        return connection.ensure_connection(
-            max_retries=retries,
-            interval_start=0,
-            interval_step=0,
-            interval_max=0,
-            reraise_as_library_errors=False,
+        try:
+            return connection.ensure_connection(
+                max_retries=retries,
+                interval_start=0,
+                interval_step=0,
+                interval_max=0,
+                reraise_as_library_errors=False,
+            )
+        except Exception as error:
+            if self._shows_no_certificate() and _is_end(error):
+                raise ConnectionError(f"{one_line(error)}; {_NO_CERTIFICATE}") from error
+            raise
+
+    def _shows_no_certificate(self) -> bool:
+        """Whether we connect over TLS, without a client certificate."""
+        options = self.app.conf.broker_use_ssl
+        certificates = isinstance(options, Mapping) and (
+            options.get("certfile") or options.get("ssl_certfile")
         )
+        return bool(options) and not certificates and "ssl_certfile" not in self.url
 
     def _bounds(self, timeout: float | None) -> dict[str, object]:
         if timeout is None or self.scheme not in _REDIS | _AMQP:
@@ -157,6 +176,19 @@ def broker_of(config: Config, app: Any = None) -> Broker:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     queues = declared_queues(app) if config.app else ()
     return Broker(app, url, secrets(checked) | frozenset(secrets_in(conf.broker_use_ssl)), queues)
+
+
+def _is_end(error: BaseException) -> bool:
+    """Whether the other side just ended the connection; with words of TLS in the way, these tell more."""
+    cause: BaseException = error.__cause__ or error.__context__ or error
+    if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
+        return False
+    kinds = (ConnectionResetError, BrokenPipeError)
+    return (
+        isinstance(error, kinds)
+        or isinstance(cause, kinds)
+        or any(words in str(error).lower() for words in _END)
+    )
 
 
 def _url_of(conf: Any) -> str:

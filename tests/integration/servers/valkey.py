@@ -68,6 +68,12 @@ class Valkey:
         return self.process.pid
 
     @property
+    def version(self) -> tuple[int, ...]:
+        """The version of Redis that the running server says it is like, such as (7, 2, 4); Valkey says 7.2.4."""
+        with self.client() as client:
+            return tuple(map(int, client.info("server")["redis_version"].split(".")))
+
+    @property
     def _credentials(self) -> str:
         return f":{self.password}@" if self.password else ""
 
