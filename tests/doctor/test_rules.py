@@ -76,6 +76,7 @@ def test_redis_lines_by_version() -> None:
     assert "%" not in line_to_read(redis("6.2.14"))
     assert "+client|setinfo" in line_to_subscribe(redis("7.2.0"))
     assert "client" not in line_to_subscribe(redis("7.0.15"))
+    assert "client" not in line_to_subscribe(redis(""))
     assert line_to_ask(redis("7.2.0", database=3)).endswith("+select")
 
 

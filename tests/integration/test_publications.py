@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import celery
 import pytest
 from celery import Celery
 from celery.utils.nodenames import worker_direct
@@ -109,6 +110,7 @@ def test_queues_of_one_process_each(
     assert not OWN.search(exporter.text())
 
 
+@pytest.mark.skipif(celery.VERSION[:2] < (5, 5), reason="Celery 5.5 brought delays for quorum queues")
 def test_delays_of_quorum_queues(
     rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker
 ) -> None:

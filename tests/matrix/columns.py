@@ -55,10 +55,24 @@ CELERY: Final[Subjects] = MappingProxyType(
         "truth": ["tests/integration/truth/test_truth.py"],
         "events": [
             "tests/receivers/test_receiver.py",
-            *_integration("event_queue", "subscriptions", "transports_redis"),
+            *_integration(
+                "event_queue",
+                "event_queue_durable",
+                "executions",
+                "publications",
+                "subscriptions",
+                "transports_redis",
+                "transports_tls",
+            ),
         ],
+        "queues": _integration("queues", "readers_amqp", "readers_redis"),
         "control": ["tests/control", *_integration("control_amqp", "control_redis")],
-        "applications": ["tests/connection", *_integration("app_settings", "celery_command")],
+        "rights": _integration("sentinel_login"),
+        "doctor": _integration("doctor_command", "doctor_workers"),
+        "applications": [
+            "tests/connection",
+            *_integration("app_option", "app_settings", "app_tasks", "celery_command"),
+        ],
     }
 )
 

@@ -16,7 +16,8 @@ from celery_metrics_exporter.status_page.gather_workers import version_of
 _READING: Final = "+ping +scan +smembers +llen +lindex +hlen +zrange"
 _ASKING: Final = "+publish +multi +exec +lrange +ltrim +rpush +expire +del"
 _ANSWERS: Final = r".*\.reply\.celery-exporter\.pidbox"
-#: From these versions on servers know patterns for reading only, and the parts of CLIENT by name.
+#: From these versions on servers know patterns for reading only, and the parts of CLIENT by name. Where the version is
+#: unknown, the line has to be one that every server takes: setinfo is dispensable.
 _READ_PATTERNS: Final = (7, 0)
 _SUBCOMMANDS: Final = (7, 2)
 #: From this version on RabbitMQ wants a permission on a queue that is declared passively (``amqp_rights``).
@@ -27,7 +28,7 @@ def line_to_subscribe(context: Context) -> str:
     """The line that lets our user receive events."""
     if not context.is_redis:
         return rabbitmq_line(context)
-    info = " +client|setinfo" if _version(context) >= _SUBCOMMANDS else ""
+    info = " +client|setinfo" if version_of(context.version) >= _SUBCOMMANDS else ""
     return _redis_line(context, f"{_channel(context, _events(context))} +ping +psubscribe{info}")
 
 
