@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
+import celery
 import kombu
 import pytest
 import redis
@@ -50,7 +52,7 @@ def test_the_event_queue_is_celerys(connection: Connection, settings: dict[str, 
     """The queue is the one that Celery's own receiver makes; before 5.6 that one is never durable nor exclusive."""
     app = Celery("queues", set_as_current=False)
     app.conf.update(settings)
-    add_later_settings(app.conf)
+    add_later_settings(app)
     with connection.channel() as channel:
         theirs = EventReceiver(channel, app=app, routing_key="task.#", node_id="node").queue
     if "queue_durable" not in EventReceiver.__init__.__code__.co_varnames:
@@ -59,11 +61,28 @@ def test_the_event_queue_is_celerys(connection: Connection, settings: dict[str, 
     assert named(event_queue(app, connection, node="node", routing_key="task.#")) == named(theirs)
 
 
-def test_settings_of_later_versions() -> None:
-    """An application has the settings that its Celery does not know, unless it sets them by itself."""
-    conf: dict[str, object] = {"event_queue_durable": True}
-    add_later_settings(conf)
-    assert conf == {"event_queue_durable": True, "event_queue_exclusive": True}
+@pytest.mark.parametrize("namespace", ["", "CELERY"])
+@pytest.mark.parametrize("exclusive", [True, False, None])
+def test_the_event_queue_of_an_application(namespace: str, exclusive: bool | None) -> None:
+    """With each Celery it is exclusive as with 5.7, unless the application sets it by itself, in whichever way."""
+    name = f"{namespace}_EVENT_QUEUE_EXCLUSIVE" if namespace else "event_queue_exclusive"
+    settings = SimpleNamespace() if exclusive is None else SimpleNamespace(**{name: exclusive})
+    app = Celery("queues", set_as_current=False)
+    app.config_from_object(settings, namespace=namespace or None)
+    add_later_settings(app)
+    assert app.conf.event_queue_exclusive is (exclusive is not False)
+    assert app.conf.event_queue_durable is False
+    other = Celery("other", set_as_current=False)
+    assert other.conf.get("event_queue_exclusive") is {(5, 7): True, (5, 6): False}.get(celery.VERSION[:2])
+
+
+def test_a_durable_event_queue_of_an_application() -> None:
+    """Celery 5.6 lets an application have it without a word about exclusive, and so do we beside it."""
+    app = Celery("queues", set_as_current=False)
+    app.conf.event_queue_durable = True
+    add_later_settings(app)
+    assert app.conf.event_queue_durable is True
+    assert app.conf.event_queue_exclusive is (celery.VERSION[:2] != (5, 6))
 
 
 @pytest.mark.parametrize(

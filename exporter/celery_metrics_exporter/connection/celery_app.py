@@ -149,8 +149,8 @@ def broker_of(config: Config, app: Any = None) -> Broker:
         app = Celery("celery-exporter", set_as_current=False)
     else:
         app = load_app(config.app) if app is None else checked_app(app, config.app)
+    add_later_settings(app)
     conf = app.conf
-    add_later_settings(conf)
     url = config.broker_url or _url_of(conf)
     scheme = url.partition("://")[0].lower()
     if scheme in _REDIS:

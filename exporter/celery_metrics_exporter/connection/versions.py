@@ -21,17 +21,22 @@ from kombu.transport.redis import Channel
 
 from celery_metrics_exporter.errors import ConfigError
 
-#: celery/app/defaults.py has these settings since 5.6. Before, they are what 5.7 sets.
+#: celery/app/defaults.py has these settings since 5.6, and these defaults since 5.7. In 5.6 the queue is not exclusive.
 _LATER_SETTINGS: Final = MappingProxyType({"event_queue_exclusive": True, "event_queue_durable": False})
 
 #: The versions of kombu that brought a transport.
 _TRANSPORTS_SINCE: Final = MappingProxyType({"gcpubsub": "5.5", "pgmq": "5.7"})
 
 
-def add_later_settings(conf: Any) -> None:
-    """Give the settings of an application those that its version of Celery does not know, unless it sets them."""
-    for name, value in _LATER_SETTINGS.items():
-        conf.setdefault(name, value)
+def add_later_settings(app: Any) -> None:
+    """Give an application the event queue that it has by default with the newest Celery, whichever it runs with.
+
+    What it sets by itself stays: with 5.6 an event queue can be durable without a word about exclusive.
+    """
+    app.conf.get("broker_url")  # loads the settings, which are no ``Settings`` before
+    *_, defaults = maps = app.conf.maps
+    if not (app.conf.get("event_queue_durable") and "event_queue_exclusive" in defaults):
+        maps.insert(len(maps) - 1, dict(_LATER_SETTINGS))
 
 
 def deliver_preload_options(app: Any, given: Mapping[str, Any]) -> None:
