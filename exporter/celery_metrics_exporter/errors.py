@@ -31,7 +31,7 @@ def one_line(error: BaseException) -> str:
     same line each time.
     """
     text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-    if _ADDRESS.search(text):
+    if _ADDRESS.search(text) or "(<" in text:
         for _ in range(_DEPTH):  # from the innermost one on
             text = _OBJECT.sub(_name, text)
         text = _ADDRESS.sub("", text)

@@ -58,7 +58,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         ("--broker-url memory:// demo", "the command comes first: write celery-exporter demo"),
         ("dmo", "unknown command 'dmo': write one of run, demo, doctor, metrics, healthcheck"),
         ("metrics all", "unexpected argument 'all'"),
-        ("--broker-url sqs://key:S3cret@", "do not reach other processes; write one of redis://"),
+        ("--broker-url sqs://key:S3cret@", "are not supported yet; write one of redis://"),
         ("--broker-url nats://:S3cret@host", "nats:// is not supported; write one of redis://"),
         ("--broker-url redis://:S3cret/x@host", "malformed"),
         ("--broker-url memory:// --runtime-buckets 1,x", "--runtime-buckets: '1,x' is not a list of numbers"),
@@ -81,7 +81,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         ),
         (
             "--broker-url redis:// --event-queue-exclusive --event-queue-durable",
-            "exclusive and durable at once: write --no-event-queue-exclusive or --no-event-queue-durable",
+            "cannot be durable at the same time: write --no-event-queue-exclusive or --no-event-queue-durable",
         ),
         ("metrics --format pdf", "--format: 'pdf' is not known: write one of text, markdown"),
         ("demo --duration x", "--duration: 'x' is not a duration"),

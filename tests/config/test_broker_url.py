@@ -88,7 +88,7 @@ def test_url_that_kombu_understands_is_accepted(url: str) -> None:
         ("kafka://host", "do not reach other processes"),
         ("sqla+postgresql://u:p@host/db", "do not reach other processes"),
         ("db+sqlite:///x", "do not reach other processes"),
-        ("sqs://", "metrics from the workers themselves, which need no events, are not supported yet"),
+        ("sqs://", "there the events of Celery's workers do not reach other processes"),
         ("confluentkafka://host", "do not reach other processes"),
         ("azureservicebus://a:b@c", "do not reach other processes"),
         ("azurestoragequeue://a:b@c", "not supported"),

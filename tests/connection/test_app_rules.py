@@ -30,7 +30,7 @@ def broker_url_of(settings: dict[str, Any], **ours: Any) -> str:
         (
             {"broker_url": "amqp://host", "event_queue_durable": True},
             {"event_queue": EventQueue(exclusive=True)},
-            "exclusive and durable at once: write --no-event-queue-exclusive or --no-event-queue-durable",
+            "cannot be durable at the same time: write --no-event-queue-exclusive or --no-event-queue-durable",
         ),
     ],
     ids=["broker", "master_name", "management", "event queue"],

@@ -107,9 +107,13 @@ def test_two_workers_of_one_name(
     wait_until_receiving(exporter)
     with PidboxNode(valkey.url) as node:
         node.commands.clear()
-        for _ in range(2):
-            start(valkey.url, events=False, within=within)
+        workers = [start(valkey.url, events=False, within=within) for _ in range(2)]
         wait_for(lambda: _is_shared(exporter), timeout=10, what="a shared name")
+        wait_for(
+            lambda: all("Events of group {task} enabled by remote." in worker.output for worker in workers),
+            timeout=10,
+            what="two workers that send task events",
+        )
         wait_for(
             lambda: exporter.value("celery_worker_task_events_enabled", worker=NODE) == 1,
             timeout=10,
@@ -150,8 +154,8 @@ def test_one_of_two_stops(valkey: Valkey, start_exporter: StartExporter, start: 
                 exporter.value("celery_worker_name_shared", worker=NODE) == 0
                 and exporter.value("celery_worker_up", worker=NODE) == 1
             ),
-            timeout=10,
-            what="a name of one worker",
+            timeout=40,  # an answer of the one that stops can come after its worker-offline
+            what=lambda: f"a name of one worker: {exporter.text()}",
         )
         start(valkey.url)
     exporter.kill()

@@ -74,7 +74,7 @@ _CREDENTIALS: Final = re.compile(r"(://[^\s:/@]*):[^\s@]*@")
 _PROJECT: Final = re.compile(r"projects/[A-Za-z0-9.:_-]+/?")
 _EXAMPLES: Final = "redis://host:6379/0 or amqp://user:password@host:5672/vhost"
 _MALFORMED: Final = (
-    f"the broker URL is malformed: write it like {_EXAMPLES}, "
+    f"the broker URL is malformed: write it like {_EXAMPLES}, with a port from 1 to 65535, "
     "and percent-encode the characters / ? # @ ; % in its password"
 )
 
@@ -177,8 +177,8 @@ def _why_not(scheme: str) -> str:
     why = "is not supported"
     if scheme.partition("+")[0] in _WITHOUT_EVENTS:
         why = (
-            "cannot work: metrics from the workers themselves, which need no events, are not supported yet, and "
-            "with it the events of Celery's workers do not reach other processes"
+            "cannot work: there the events of Celery's workers do not reach other processes, and metrics from the "
+            "workers themselves, which need no events, are not supported yet"
         )
     return f"a broker at {scheme}:// {why}; write one of {', '.join(f'{name}://' for name in SUPPORTED)}"
 

@@ -79,7 +79,7 @@ class EventQueue:
     def __post_init__(self) -> None:
         if self.exclusive and self.durable:
             raise ConfigError(
-                "an event queue (exclusive by Celery's default) cannot be exclusive and durable at once: "
+                "an event queue, exclusive unless told otherwise, cannot be durable at the same time: "
                 "write --no-event-queue-exclusive or --no-event-queue-durable"
             )
         _check_name("--event-queue-prefix", self.prefix)

@@ -27,6 +27,9 @@ def load_app(name: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     app, error = _tried(lambda: find_app(name))
     if error is not None:
+        module, _, attribute = name.partition(":")
+        if attribute and module in sys.modules and not hasattr(sys.modules[module], attribute):
+            error = f"{module} has no attribute {attribute}"  # Celery says that there is no such module
         raise ConfigError(
             f"--app {name} cannot be loaded ({error}): {_EXAMPLE}, "
             "and start the exporter where the project can be imported"

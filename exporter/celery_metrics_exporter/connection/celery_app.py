@@ -52,6 +52,7 @@ _AMQP_TIMEOUTS: Final = ("read_timeout", "write_timeout")
 _NO_CERTIFICATE: Final = (
     "the broker may demand a client certificate: give it by --broker-tls-cert-file and --broker-tls-key-file"
 )
+_TLS_ENDS: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 #: The end of a connection, in words of py-amqp and redis-py.
 _END: Final = ("closed connection", "connection closed")
 
@@ -179,15 +180,13 @@ def broker_of(config: Config, app: Any = None) -> Broker:
 
 
 def _is_end(error: BaseException) -> bool:
-    """Whether the other side just ended the connection; with words of TLS in the way, these tell more."""
-    cause: BaseException = error.__cause__ or error.__context__ or error
-    if isinstance(error, ssl.SSLError) or isinstance(cause, ssl.SSLError):
+    """Whether the other side just ended the connection; an alert of TLS would tell more."""
+    causes = (error, error.__cause__ or error.__context__)
+    if any(isinstance(cause, ssl.SSLError) and not isinstance(cause, _TLS_ENDS) for cause in causes):
         return False
-    kinds = (ConnectionResetError, BrokenPipeError)
-    return (
-        isinstance(error, kinds)
-        or isinstance(cause, kinds)
-        or any(words in str(error).lower() for words in _END)
+    ends = (ConnectionResetError, BrokenPipeError, *_TLS_ENDS)
+    return any(isinstance(cause, ends) for cause in causes) or any(
+        words in str(error).lower() for words in _END
     )
 
 
