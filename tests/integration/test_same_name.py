@@ -154,8 +154,8 @@ def test_one_of_two_stops(valkey: Valkey, start_exporter: StartExporter, start: 
                 exporter.value("celery_worker_name_shared", worker=NODE) == 0
                 and exporter.value("celery_worker_up", worker=NODE) == 1
             ),
-            timeout=40,  # an answer of the one that stops can come after its worker-offline
-            what=lambda: f"a name of one worker: {exporter.text()}",
+            timeout=75,  # an answer of the one that stops may come after its worker-offline: it counts for a minute
+            what="a name of one worker",
         )
         start(valkey.url)
     exporter.kill()
