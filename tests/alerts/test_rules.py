@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from tests.alerts.hurried import ALERTS
+from tests.docs.pages import anchors
 from tests.integration.servers import promtool
 from tests.integration.servers.exporter import REPOSITORY
 
@@ -115,6 +117,17 @@ def test_runbook_has_one_section_an_alert() -> None:
     for name, text in sections.items():
         parts = re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE)
         assert parts == ["Means", "Check", "Do"], name
+
+
+def test_links_to_the_runbook_lead_to_the_repository() -> None:
+    """Unconfigured, an alert links to a heading of the runbook, at the address of the project."""
+    links = next(rule["labels"] for rule in _rules() if rule.get("record") == "celery:links")
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert links["runbook"] == f"{project['urls']['Repository']}/blob/main/{RUNBOOK.relative_to(REPOSITORY)}"
+    assert {name.lower() for name in ALERT_RULES} <= anchors(RUNBOOK.read_text())
+    for case in _cases():
+        for alert in case["exp_alerts"]:
+            assert alert["exp_annotations"]["runbook_url"].startswith((links["runbook"], "#"))
 
 
 def test_dashboards_that_alerts_link_to_exist() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import urllib.request
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ class Alert(NamedTuple):
 
     labels: dict[str, str]
     annotations: dict[str, str]
+    inhibited: bool
 
 
 def amtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -40,13 +42,17 @@ def amtool(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
 
 
 class Alertmanager:
-    """One server on 127.0.0.1 with its data in ``folder``; a context manager that starts and stops it."""
+    """One server on 127.0.0.1 with its data in ``folder``; a context manager that starts and stops it.
 
-    def __init__(self, folder: Path) -> None:
+    Its configuration is the file ``config``, or one without any inhibition.
+    """
+
+    def __init__(self, folder: Path, config: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.address = f"{HOST}:{free_port()}"
-        config = folder / "alertmanager.json"  # YAML is read, and JSON is YAML
-        config.write_text(json.dumps(_CONFIG))
+        if config is None:
+            config = folder / "alertmanager.json"  # YAML is read, and JSON is YAML
+            config.write_text(json.dumps(_CONFIG))
         self.process = ServerProcess(
             [
                 *command("prometheus-alertmanager"),
@@ -61,9 +67,22 @@ class Alertmanager:
 
     def alerts(self) -> list[Alert]:
         """The alerts that are active now."""
-        url = f"http://{self.address}/api/v2/alerts?active=true"
+        url = f"http://{self.address}/api/v2/alerts?active=true&inhibited=true"
         with urllib.request.urlopen(url, timeout=_REQUEST_S) as response:
-            return [Alert(alert["labels"], alert["annotations"]) for alert in json.load(response)]
+            return [
+                Alert(alert["labels"], alert["annotations"], bool(alert["status"]["inhibitedBy"]))
+                for alert in json.load(response)
+            ]
+
+    def send(self, alerts: Sequence[Mapping[str, str]]) -> None:
+        """Let alerts with these labels fire, as Prometheus would."""
+        request = urllib.request.Request(
+            f"http://{self.address}/api/v2/alerts",
+            data=json.dumps([{"labels": dict(labels)} for labels in alerts]).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=_REQUEST_S) as response:  # noqa: S310 - always http on 127.0.0.1
+            assert response.status == HTTPStatus.OK
 
     def __enter__(self) -> Self:
         """Start; returns when it is ready."""
