@@ -53,12 +53,17 @@ class Scene:
         )
         return {sample.labels["alertname"] for sample in fired}
 
-    def arrived(self, name: str, **labels: str) -> Alert:
-        """Wait until an alert with at least these labels is at Alertmanager."""
+    def arrived(self, name: str, *, held_back: bool = False, **labels: str) -> Alert:
+        """Wait until an alert with at least these labels is at Alertmanager, and perhaps held back there."""
         wanted = {"alertname": name, **labels}.items()
         return wait_for(
             lambda: next(
-                (alert for alert in self.alertmanager.alerts() if wanted <= alert.labels.items()), None
+                (
+                    alert
+                    for alert in self.alertmanager.alerts()
+                    if wanted <= alert.labels.items() and (alert.inhibited or not held_back)
+                ),
+                None,
             ),
             timeout=PATIENCE_S,
             what=lambda: f"{name} {labels} at Alertmanager; fired: {self.firing()}\n{self.exporter.text()}",
@@ -100,7 +105,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         )
         stack.callback(client.kill)
         client.start()
-        alertmanager = stack.enter_context(Alertmanager(folder / "alertmanager"))
+        alertmanager = stack.enter_context(
+            Alertmanager(folder / "alertmanager", REPOSITORY / "compose" / "alertmanager.yaml")
+        )
         prometheus = stack.enter_context(
             Prometheus(
                 folder / "prometheus", [exporter.url], rules=rules, alertmanagers=[alertmanager.address]
@@ -152,6 +159,9 @@ def test_faults_arrive_at_alertmanager(scene: Scene) -> None:
     scene.doomed.kill()
     scene.arrived("CeleryWorkerLost", worker="doomed@localhost", severity="warning")
     assert "CeleryAllWorkersDown" not in scene.firing()
+    scene.celery(APP, "endless", "2", "endless")
+    scene.arrived("CeleryQueueWorkersLost", worker="doomed@localhost", queue="endless", severity="critical")
+    scene.arrived("CeleryWorkerLost", held_back=True, worker="doomed@localhost")
     scene.steady.kill()
     scene.arrived("CeleryAllWorkersDown", severity="critical")
     scene.arrived("CeleryScheduleMissed", task="quick")
@@ -159,6 +169,8 @@ def test_faults_arrive_at_alertmanager(scene: Scene) -> None:
     # The broker stands still, and goes on.
     scene.valkey.pause()
     scene.arrived("CeleryBrokerUnreachable", severity="critical")
+    scene.arrived("CeleryMonitoringInterrupted", job="exporter-0", severity="info")
+    scene.arrived("CeleryScheduleMissed", held_back=True, task="quick")
     scene.valkey.resume()
     wait_for(
         lambda: (
