@@ -15,14 +15,13 @@ from typing import Final
 import yaml
 from grafana_foundation_sdk.builders.dashboard import ThresholdsConfig
 from grafana_foundation_sdk.models.dashboard import (
-    SpecialValueMap,
     Threshold,
     ThresholdsMode,
     ValueMap,
     ValueMappingResult,
 )
 
-GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"
+from grafana.source.colours import BLUE, GREEN, ORANGE, RED
 
 _SETTINGS: Final = Path(__file__).resolve().parents[1] / "alerts" / "settings.yaml"
 
@@ -37,6 +36,11 @@ class Limits:
     def judges(self) -> bool:
         """Whether there is more than one colour."""
         return len(self.steps) > 1
+
+    @property
+    def praises(self) -> bool:
+        """Whether a value can be right."""
+        return any(color == GREEN for _, color in self.steps)
 
     def config(self) -> ThresholdsConfig:
         """The SDK's form."""
@@ -65,6 +69,13 @@ def at_least(tolerable: float, good: float) -> Limits:
     if math.isinf(tolerable):
         return NEUTRAL
     return Limits(((None, BLUE), (0, RED), (tolerable, ORANGE), (good, GREEN)))
+
+
+def bad_from(doubtful: float, bad: float) -> Limits:
+    """Orange and red from these values on, and never green: a low value proves nothing, since a stall is not in it."""
+    if math.isinf(bad):
+        return NEUTRAL
+    return Limits(((None, BLUE), (doubtful, ORANGE), (bad, RED)))
 
 
 def threshold(name: str) -> float:
@@ -103,8 +114,8 @@ SUCCESS: Final = at_least(
     1 - threshold("task_failure_ratio_slow"), 1 - threshold("task_failure_ratio_slow") / 6
 )
 #: Share of busy slots of a pool: tasks wait for a free slot when nearly all are busy.
-SATURATION: Final = at_most(threshold("queue_pool_busy_ratio") * 5 / 6, threshold("queue_pool_busy_ratio"))
-QUEUE_WAIT: Final = at_most(threshold("queue_wait_seconds"), 5 * threshold("queue_wait_seconds"))
+SATURATION: Final = bad_from(threshold("queue_pool_busy_ratio") * 5 / 6, threshold("queue_pool_busy_ratio"))
+QUEUE_WAIT: Final = bad_from(threshold("queue_wait_seconds"), 5 * threshold("queue_wait_seconds"))
 OLDEST_MESSAGE: Final = at_most(
     threshold("queue_message_age_seconds") / 2, threshold("queue_message_age_seconds")
 )
@@ -121,14 +132,23 @@ OF_A_CORE: Final = at_most(0.7, 0.9)
 UNACKED_AGE: Final = at_most(threshold("unacked_seconds") * 0.5 / 0.8, threshold("unacked_seconds"))
 YES_IS_RIGHT: Final = Limits(((None, BLUE), (0, RED), (1, GREEN)))
 
-Mapping = ValueMap | SpecialValueMap
 
-
-def yes_no(yes: str, no: str, *, bad: str = RED) -> ValueMap:
-    """Words for 1 and 0."""
+def words(said: dict[str, tuple[str, str]]) -> ValueMap:
+    """Value -> the word that is shown for it, and its colour."""
     return ValueMap(
         options={
-            "1": ValueMappingResult(text=yes, color=GREEN, index=0),
-            "0": ValueMappingResult(text=no, color=bad, index=1),
+            value: ValueMappingResult(text=text, color=color, index=index)
+            for index, (value, (text, color)) in enumerate(said.items())
         }
     )
+
+
+def yes_no(yes: str, no: str) -> ValueMap:
+    """Words for 1, which is right, and 0."""
+    return words({"1": (yes, GREEN), "0": (no, RED)})
+
+
+UP_OR_DOWN: Final = yes_no("up", "down")
+#: For ``queries.age_or_none``: that nothing waits is right, that nothing runs is not judged.
+NONE_WAITS: Final = words({"-1": ("none", GREEN)})
+NONE_RUNS: Final = words({"-1": ("none", BLUE)})

@@ -9,22 +9,11 @@ from typing import Final
 from grafana_foundation_sdk.builders.dashboard import DashboardLink
 from grafana_foundation_sdk.models.dashboard import DashboardLinkType
 
-OVERVIEW: Final = "celery-overview"
-TASK: Final = "celery-task"
-WORKERS: Final = "celery-workers"
-QUEUES: Final = "celery-queues"
-EXPORTER: Final = "celery-exporter"
-
-#: All dashboards of the set have it, and no other.
+#: All dashboards of the set have it, and no other; the uid of each one begins with it.
 TAG: Final = "celery-exporter"
 
-#: The dashboard for each label.
-_TELLS: Final = {
-    "task": (TASK, "Task"),
-    "queue": (QUEUES, "Queue"),
-    "worker": (WORKERS, "Worker"),
-    "instance": (EXPORTER, "Exporter"),
-}
+#: The dashboards that labels have: their headings.
+_TELLS: Final = {"task": "Task", "queue": "Queue", "worker": "Worker", "instance": "Exporter"}
 
 _KEPT: Final = ("datasource", "job", "instance")
 
@@ -41,20 +30,34 @@ class DataLink:
         return DashboardLink(self.title).url(self.url)
 
 
+def uid(about: str) -> str:
+    """The dashboard about a label: ``celery-exporter-task``. Others' dashboards may be called celery-task."""
+    return f"{TAG}-{about}"
+
+
 def from_series(label: str) -> DataLink:
     """From a series that has the label."""
-    return _link(label, f"${{__field.labels.{label}}}")
+    return _link(label, f"${{__field.labels.{label}:percentencode}}", f"${{__field.labels.{label}}}")
 
 
 def from_cell(label: str) -> DataLink:
     """From a table's cell that holds the label's value."""
-    return _link(label, "${__value.text}")
+    return _link(label, "${__value.text:percentencode}", "${__value.text}")
+
+
+def from_cell_about() -> DataLink:
+    """From a cell with a value of the label that the hidden column ``kind`` of the row names."""
+    kind = "${__data.fields.kind}"
+    value = "${__value.text:percentencode}"
+    return DataLink(
+        f"{kind} ${{__value.text}}",
+        f"/d/{uid(kind)}?${{__url_time_range}}&{_kept('instance')}&var-{kind}={value}",
+    )
 
 
 def to(label: str) -> DataLink:
     """To the dashboard for this label, with the current variables."""
-    uid, title = _TELLS[label]
-    return DataLink(title, f"/d/{uid}?${{__url_time_range}}&{_kept()}")
+    return DataLink(_TELLS[label], f"/d/{uid(label)}?${{__url_time_range}}&{_kept()}")
 
 
 def between_dashboards() -> DashboardLink:
@@ -69,9 +72,11 @@ def between_dashboards() -> DashboardLink:
     )
 
 
-def _link(label: str, value: str) -> DataLink:
-    uid, title = _TELLS[label]
-    return DataLink(f"{title} {value}", f"/d/{uid}?${{__url_time_range}}&{_kept(label)}&var-{label}={value}")
+def _link(label: str, value: str, shown: str) -> DataLink:
+    return DataLink(
+        f"{_TELLS[label]} {shown}",
+        f"/d/{uid(label)}?${{__url_time_range}}&{_kept(label)}&var-{label}={value}",
+    )
 
 
 def _kept(changed: str = "") -> str:

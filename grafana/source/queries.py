@@ -11,6 +11,8 @@ from typing import Final
 STEP: Final = "$__rate_interval"
 #: The range of the time picker.
 RANGE: Final = "$__range"
+#: Lines that a graph shows at most.
+LINES: Final = 10
 
 
 def total(series: str, *by: str) -> str:
@@ -40,7 +42,12 @@ def in_range(counter: str, *by: str) -> str:
 
 def counted_once(worker_up: str) -> str:
     """1 while no worker is reported twice, else 0: with two exporters of one broker every sum is doubled."""
-    return f"min(count by (worker) ({worker_up}) == bool 1)"
+    return f"min(count by (job, worker) ({worker_up}) == bool 1)"
+
+
+def of_up(gauge: str, worker_up: str) -> str:
+    """What workers that are up report: the last values of others stay for an hour, and are not true any more."""
+    return f"{gauge} and on (job, instance, worker) {worker_up} == 1"
 
 
 def ratio(part: str, whole: str) -> str:
@@ -79,9 +86,38 @@ def since_latest(timestamp: str, *by: str) -> str:
     return f"time() - {highest(timestamp, *by)}"
 
 
+def age_or_none(timestamp: str, number: str) -> str:
+    """Seconds since the earliest of these times; -1 where there is none since the ``number`` is 0, else not known."""
+    return f"{age(timestamp)} or (sum({number}) == 0) - 1"
+
+
 def top(number: int, expression: str) -> str:
-    """The series with the highest values."""
+    """The series with the highest values of one moment: for tables, not for graphs."""
     return f"topk({number}, {expression})"
+
+
+def leading(expression: str, *by: str) -> str:
+    """The same few lines over the whole range: those with the highest peaks."""
+    return _chosen(
+        expression, by, f"topk({LINES}, max_over_time(({expression})[{RANGE}:$__interval] @ end()))"
+    )
+
+
+def trailing(expression: str, *by: str) -> str:
+    """The same few lines over the whole range: those with the lowest values."""
+    return _chosen(
+        expression, by, f"bottomk({LINES}, min_over_time(({expression})[{RANGE}:$__interval] @ end()))"
+    )
+
+
+def leading_rates(counter: str, *by: str) -> str:
+    """Rates of the counters that rose most over the whole range, if they rose at all."""
+    over_all = f"sum {_by(by)}(rate({counter}[{RANGE}] @ end()))"
+    return _chosen(per_second(counter, *by), by, f"topk({LINES}, {over_all} > 0)")
+
+
+def _chosen(expression: str, by: tuple[str, ...], lines: str) -> str:
+    return f"({expression}) and on ({', '.join(by)}) {lines}"
 
 
 def _by(labels: tuple[str, ...]) -> str:

@@ -8,9 +8,6 @@ from typing import Final
 
 from celery_metrics_exporter.collectors import CATALOGUE
 
-#: Prometheus adds these labels to every series; others (cluster, namespace) may exist or not.
-TARGET: Final = ("job", "instance")
-
 _SUFFIXES: Final = ("_bucket", "_sum", "_count")
 
 _LABELS: Final = {family.name: family.labels for family in CATALOGUE}
@@ -32,7 +29,7 @@ class Selection:
     """Makes selectors for the variables of one dashboard.
 
     ``Selection("queue")("celery_queue_length")`` is
-    ``celery_queue_length{job=~"$job", instance=~"$instance", queue=~"$queue"}``.
+    ``celery_queue_length{job="$job", instance=~"$instance", queue=~"$queue"}``.
     """
 
     def __init__(self, *variables: str) -> None:
@@ -47,8 +44,8 @@ class Selection:
         labels = _labels_of(metric)
         if not equal.keys() <= set(labels):
             raise ValueError(f"{metric} has the labels {labels}, not {sorted(equal)}")
-        chosen = [*TARGET, *(label for label in self.variables if label in labels)]
-        matchers = [f'{label}=~"${label}"' for label in chosen]
+        chosen = ["instance", *(label for label in self.variables if label in labels)]
+        matchers = ['job="$job"', *(f'{label}=~"${label}"' for label in chosen)]
         matchers += [f'{label}="{value}"' for label, value in equal.items()]
         return f"{metric}{{{', '.join(matchers)}}}"
 

@@ -16,13 +16,15 @@ from grafana_foundation_sdk.models.dashboard import (
     RowPanel,
 )
 
-from grafana.source.annotations import annotations
-from grafana.source.links import TAG, between_dashboards
+from grafana.source.alerts import annotations
+from grafana.source.links import TAG, between_dashboards, uid
 from grafana.source.panels import PanelBuilder
 from grafana.source.selection import Selection
 from grafana.source.variables import variables
 
 _COLUMNS = 24
+#: The oldest Grafana that they were drawn with.
+_GRAFANA = "11.6.0"
 
 
 class Row:
@@ -38,7 +40,7 @@ class Row:
 class Sheet:
     """One dashboard as it is declared."""
 
-    uid: str
+    about: str  # of the uid
     title: str
     description: str
     selection: Selection
@@ -46,13 +48,19 @@ class Sheet:
 
     def json(self) -> str:
         """The text of its file, with sorted keys, so that a change of one panel changes few lines."""
-        return json.dumps(self.build(), cls=JSONEncoder, indent=2, sort_keys=True) + "\n"
+        made = self.build()
+        return (
+            json.dumps(
+                made.to_json() | {"__requires": _needs(made)}, cls=JSONEncoder, indent=2, sort_keys=True
+            )
+            + "\n"
+        )
 
     def build(self) -> Dashboard:
         """Build the SDK's object."""
         made = (
             sdk.Dashboard(self.title)
-            .uid(self.uid)
+            .uid(uid(self.about))
             .description(self.description)
             .tags(["celery", TAG])
             .editable()
@@ -67,6 +75,18 @@ class Sheet:
         made.annotations = AnnotationContainer(list_val=annotations())
         made.panels = _laid_out(self.rows)
         return made
+
+
+def _needs(made: Dashboard) -> list[dict[str, str]]:
+    """What Grafana's import checks: itself, the kind of data source, the kinds of panels."""
+    panels = [
+        panel
+        for placed in made.panels or ()
+        for panel in ((placed.panels or ()) if isinstance(placed, RowPanel) else (placed,))
+    ]
+    needs = [("grafana", "grafana", _GRAFANA), ("datasource", "prometheus", "1.0.0")]
+    needs += [("panel", kind, "") for kind in sorted({panel.type_val for panel in panels})]
+    return [{"type": type_, "id": id_, "name": id_, "version": version} for type_, id_, version in needs]
 
 
 def _laid_out(rows: Sequence[Row]) -> list[Panel | RowPanel]:

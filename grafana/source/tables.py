@@ -1,7 +1,8 @@
 """Tables: one row for each value of a label (a task, a queue, a worker), one column for each query.
 
 Grafana's transformations make one table of several instant queries: ``merge`` joins rows with equal labels, and
-``organize`` sets names and order of the columns. Each column has one override.
+``organize`` sets names and order of the columns. Each column has one override. Numbers have a width, so that the names
+beside them get the rest; a table that needs more than its panel has would scroll sideways.
 """
 
 from collections.abc import Sequence
@@ -27,18 +28,23 @@ from grafana.source.panels import DATASOURCE, PLAIN, PanelBuilder, Query, target
 TABLE_HEIGHT: Final = 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+#: Shown in a cell without a value; the text for an empty table would stand in each of them otherwise.
+_NOTHING: Final = "\N{EN DASH}"
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
-    """A column of label values, with the link of its cells."""
+    """A column of label values, with the link of its cells; ``hidden``: only for links of others."""
 
     label: str
     title: str
     link: DataLink | None = None
     words: ValueMap | None = None
     width: int | None = None
+    hidden: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Column:
     """A column of values: its heading, its query, and the format of its values."""
 
@@ -47,15 +53,15 @@ class Column:
     unit: str
     limits: Limits = NEUTRAL
     words: ValueMap | None = None
-    decimals: int | None = None
+    width: int | None = 95
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Columns of more labels; the value of the query (always 1) is not shown."""
 
     expr: str
-    labels: tuple[tuple[str, str], ...]  # label and head of the column
+    keys: tuple[Key, ...] = ()
 
 
 def listing(  # noqa: PLR0913 - what a panel of this kind may say, by name
@@ -95,7 +101,7 @@ def listing(  # noqa: PLR0913 - what a panel of this kind may say, by name
     )
     if sort is not None:
         panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(not ascending)])
-    for key in keys:
+    for key in (*keys, *(key for column in columns if isinstance(column, Facts) for key in column.keys)):
         _override(panel, key.title, _key_properties(key))
     for column in columns:
         if isinstance(column, Column):
@@ -112,7 +118,7 @@ def _transformations(columns: Sequence[Column | Facts], keys: Sequence[Key]) -> 
         if isinstance(column, Column):
             names[field] = column.title
         else:
-            names |= dict(column.labels)
+            names |= {key.label: key.title for key in column.keys}
             hidden[field] = True
     organize = DataTransformerConfig(
         id_val="organize",
@@ -127,27 +133,28 @@ def _transformations(columns: Sequence[Column | Facts], keys: Sequence[Key]) -> 
 
 
 def _override(panel: table.Panel, head: str, properties: dict[str, object]) -> None:
-    if properties:
-        panel.override_by_name(
-            head, [DynamicConfigValue(id_val=name, value=value) for name, value in properties.items()]
-        )
+    panel.override_by_name(
+        head, [DynamicConfigValue(id_val=name, value=value) for name, value in properties.items()]
+    )
 
 
 def _key_properties(key: Key) -> dict[str, object]:
-    properties: dict[str, object] = {"custom.filterable": True}
+    properties: dict[str, object] = {"noValue": _NOTHING, "custom.filterable": True}
     if key.link is not None:
         properties["links"] = [{"title": key.link.title, "url": key.link.url}]
     if key.words is not None:
         properties |= {"mappings": [key.words], **_COLOURED}
     if key.width is not None:
         properties["custom.width"] = key.width
+    if key.hidden:  # the one for Grafana 11, the other for later ones
+        properties |= {"custom.hidden": True, "custom.hideFrom": {"viz": True}}
     return properties
 
 
 def _column_properties(column: Column) -> dict[str, object]:
-    properties: dict[str, object] = {"unit": column.unit}
-    if column.decimals is not None:
-        properties["decimals"] = column.decimals
+    properties: dict[str, object] = {"noValue": _NOTHING, "unit": column.unit}
+    if column.width is not None:
+        properties["custom.width"] = column.width
     if column.limits.judges:
         properties |= {"thresholds": column.limits.config().build(), **_COLOURED}
     if column.words is not None:

@@ -1,7 +1,8 @@
 """The variables at the top of a dashboard: each one offers the values that exist for the variables before it.
 
-Job and instance are those of exporters only: their "All" stands for the list of these values, so that ``up`` or
-``process_*`` of other jobs never match. The "All" of the others is ``.+``: every task, however many there are.
+Job and instance are those of exporters only. One job is chosen, the first one to begin with: workers or queues of two
+jobs may have the same names, and are not the same. The "All" of instances stands for the list of their values, so that
+``up`` or ``process_*`` of other targets never match. The "All" of the others is ``.+``: every task, however many.
 ``filters`` adds any other label (cluster, namespace, team) to every query.
 """
 
@@ -21,16 +22,15 @@ from grafana.source.panels import DATASOURCE
 #: Variable -> the series whose label of that name has the values, filtered by the variables before it.
 _ASKED: Final = {
     "job": "celery_exporter_build_info",
-    "instance": 'celery_exporter_build_info{job=~"$job"}',
+    "instance": 'celery_exporter_build_info{job="$job"}',
     "queue": (
         '{__name__=~"celery_queue_length|celery_queue_workers|celery_task_received_total", '
-        'job=~"$job", instance=~"$instance"}'
+        'job="$job", instance=~"$instance"}'
     ),
-    "task": 'celery_task_received_total{job=~"$job", instance=~"$instance", queue=~"$queue"}',
-    "worker": 'celery_worker_up{job=~"$job", instance=~"$instance"}',
+    "task": 'celery_task_received_total{job="$job", instance=~"$instance", queue=~"$queue"}',
+    "worker": 'celery_worker_up{job="$job", instance=~"$instance"}',
 }
 _LABELS: Final = {"job": "Job", "instance": "Exporter", "queue": "Queue", "task": "Task", "worker": "Worker"}
-_EVERY: Final = ("job", "instance")
 
 #: `qryType` of Grafana's Prometheus data source: label_values(...).
 _LABEL_VALUES: Final = 1
@@ -40,7 +40,7 @@ def variables(names: Sequence[str]) -> list[VariableModel]:
     """Data source, job, instance, these, and the free filters."""
     source = DatasourceVariable("datasource").label("Data source").type("prometheus").build()
     filters = AdHocVariable("filters").label("Filters").datasource(DATASOURCE).build()
-    return [source, *(_query(name) for name in (*_EVERY, *names)), filters]
+    return [source, *(_query(name) for name in ("job", "instance", *names)), filters]
 
 
 def _query(name: str) -> VariableModel:
@@ -55,12 +55,13 @@ def _query(name: str) -> VariableModel:
                 "refId": "PrometheusVariableQueryEditor-VariableQuery",
             }
         )
-        .current(VariableOption(selected=True, text=["All"], value=["$__all"]))
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
-        .multi(multi=True)
-        .include_all(include_all=True)
     )
-    if name not in _EVERY:
+    if name == "job":
+        return variable.build()
+    variable.multi(multi=True).include_all(include_all=True)
+    variable.current(VariableOption(selected=True, text=["All"], value=["$__all"]))
+    if name != "instance":
         variable.all_value(".+")
     return variable.build()

@@ -18,7 +18,7 @@ from tests.integration.servers.exporter import REPOSITORY
 RULES = sorted(ALERTS.glob("*.yaml"))
 TESTS = sorted(path for path in (ALERTS / "tests").glob("*.yaml") if not path.name.endswith(".rules.yaml"))
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
-DASHBOARDS = {"celery-overview", "celery-task", "celery-workers", "celery-queues", "celery-exporter"}
+DASHBOARDS = {f"celery-exporter-{about}" for about in ("overview", "task", "worker", "queue", "instance")}
 
 _THRESHOLD = re.compile(r"celery:threshold:\w+")
 _LINK = re.compile(

@@ -20,9 +20,10 @@ from tests.grafana.board import Board
 ROOT: Final = Path(__file__).resolve().parents[2]
 ALERTS: Final = ROOT / "grafana" / "alerts"
 
-#: Labels of the place where an exporter runs. Nobody has to have them; `without` and `ignoring` may name them.
+#: Labels of the place where an exporter runs, and of its broker. Nobody has to have them; `without` and `ignoring` may
+#: name them.
 OF_THE_PLACE: Final = frozenset(
-    ("job", "instance", "cluster", "namespace", "pod", "container", "endpoint", "service", "node")
+    ("job", "instance", "cluster", "namespace", "pod", "container", "endpoint", "service", "node", "broker")
 )
 #: Labels that an alert gets by its rule.
 _OF_ALERTS: Final = frozenset(("alertname", "alertstate", "severity"))

@@ -12,24 +12,31 @@ from typing import Final
 
 from grafana_foundation_sdk.models import units
 
+from tests.grafana import lint_look
 from tests.grafana.board import Board, Json, label_values
 from tests.grafana.lint_queries import (
     Problems,
     aggregated_by,
     counters_in_rate,
+    few_lines,
     job_and_instance_matchers,
     legends,
     no_quantile_of_nothing,
     no_ratio_of_nothing,
+    only_workers_that_are_up,
     own_variables_used,
     valid_promql,
     windows,
 )
 
-UIDS: Final = {f"celery-{name}" for name in ("overview", "task", "workers", "queues", "exporter")}
+UIDS: Final = {f"celery-exporter-{about}" for about in ("overview", "task", "worker", "queue", "instance")}
 
 _DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
-_UNITS: Final = {value for name, value in vars(units).items() if isinstance(value, str) and name[0].isupper()}
+_UNITS: Final = {
+    value for name, value in vars(units).items() if isinstance(value, str) and name[0].isupper()
+} | {
+    "count:/s"  # a number with this behind it
+}
 
 
 def uid_and_tags(board: Board) -> Problems:
@@ -50,23 +57,27 @@ def datasource_variable(board: Board) -> Problems:
 
 
 def job_and_instance_variables(board: Board) -> Problems:
-    """Job and instance come next, of exporters alone: without `allValue`, so that other jobs' `up` never matches."""
+    """Job and instance come next, of exporters alone: one job, and no `allValue` that matches other targets' `up`."""
     named = board.variables()[1:3]
     if [variable["name"] for variable in named] != ["job", "instance"]:
         yield "job and instance are not the second and third variable"
     for variable in named:
         if variable.get("allValue"):
             yield f"{variable['name']}: All matches other jobs' targets"
+    if named[0].get("multi") or named[0].get("includeAll") or named[0].get("current"):
+        yield "job: not one, the first to begin with: two jobs' workers of one name would be one"
 
 
 def variables_cascade(board: Board) -> Problems:
-    """Each variable can have several values or All, is asked for again with the time range, and heeds earlier ones."""
+    """Each one but job can have several values or All, is asked again with the time range, and heeds earlier ones."""
     before = {"datasource"}
     for variable in board.variables():
         name = variable["name"]
         if variable["type"] == "query":
-            if not (variable["multi"] and variable["includeAll"] and variable["refresh"] == 2):
-                yield f"{name}: not multi, without All, or not refreshed"
+            if name != "job" and not (variable["multi"] and variable["includeAll"]):
+                yield f"{name}: not multi, or without All"
+            if variable["refresh"] != 2:
+                yield f"{name}: not refreshed"
             if variable["datasource"] != _DATASOURCE:
                 yield f"{name}: another data source"
             selector, label = label_values(variable["query"]["query"])
@@ -179,7 +190,7 @@ def links(board: Board) -> Problems:
         ]
         for link in found:
             path, _, query = link["url"].partition("?")
-            if path.removeprefix("/d/") not in UIDS:
+            if path.removeprefix("/d/").replace("${__data.fields.kind}", "task") not in UIDS:
                 yield f"{panel['title']}: to {path}"
             for kept in ("${__url_time_range}", "${datasource:queryparam}", "${job:queryparam}"):
                 if kept not in query:
@@ -187,6 +198,7 @@ def links(board: Board) -> Problems:
 
 
 RULES: Final[tuple[Callable[[Board], Problems], ...]] = (
+    *lint_look.RULES,
     uid_and_tags,
     datasource_variable,
     job_and_instance_variables,
@@ -203,6 +215,8 @@ RULES: Final[tuple[Callable[[Board], Problems], ...]] = (
     job_and_instance_matchers,
     own_variables_used,
     aggregated_by,
+    few_lines,
+    only_workers_that_are_up,
     no_ratio_of_nothing,
     no_quantile_of_nothing,
     legends,

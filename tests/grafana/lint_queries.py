@@ -21,6 +21,13 @@ _COUNTERS: Final = {family.name for family in CATALOGUE if family.kind == "count
     for suffix in ("_bucket", "_sum", "_count")
 }
 _OTHER_COUNTERS: Final = {"process_cpu_seconds_total"}
+_TOP: Final = {"topk", "bottomk"}
+#: When a worker was last seen is known of those that are down, too.
+_OF_A_WORKER: Final = {
+    family.name
+    for family in CATALOGUE
+    if family.kind == "gauge" and family.name.startswith("celery_worker_") and "worker" in family.labels
+} - {"celery_worker_up", "celery_worker_last_seen_timestamp_seconds"}
 _LEGEND_LABEL: Final = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 Problems = Iterator[str]
@@ -34,20 +41,57 @@ def valid_promql(board: Board) -> Problems:
             promql.parse(expr)
         except (ValueError, KeyError) as error:
             yield f"{place}: {error}"
-        for name in re.findall(r"\$\{?(\w+)", expr):
+        for name in re.findall(r"\$\{?([A-Za-z_]\w*)", expr):
             if not name.startswith("__") and name not in known:
                 yield f"{place}: ${name}"
 
 
 def windows(board: Board) -> Problems:
-    """`rate` and `increase` look back `$__rate_interval`, or `$__range` where one figure is shown; never `irate`."""
+    """`rate` and `increase` look back `$__rate_interval`, or `$__range` for one figure or `@ end()`; never `irate`."""
     for target in board.targets():
-        for called, window in re.findall(r"(\w+)\([^()]*\[([^\]]+)\]", target.expr):
+        for called, window in re.findall(r"(\w+)\([^()]*\[([^\]]+\](?: @ end\()?)", target.expr):
             if called in {"irate", "idelta"}:
                 yield f"{target.panel}: {called}"
-            allowed = {"$__rate_interval", "$__range"} if target.instant else {"$__rate_interval"}
+            allowed = {"$__rate_interval]", "$__range]" if target.instant else "$__range] @ end("}
             if called in {"rate", "increase"} and window not in allowed:
                 yield f"{target.panel}: {called} over {window}"
+
+
+def few_lines(board: Board) -> Problems:
+    """A graph has the same few lines from end to end: `topk` chooses anew at each moment, unless it is `@ end()`.
+
+    A line for each task, queue or worker is chosen that way; there may be hundreds.
+    """
+    for panel in board.panels():
+        if panel["type"] not in {"timeseries", "state-timeline"}:
+            continue
+        for target in panel["targets"]:
+            found = [node for node, _ in promql.walk(promql.parse(target["expr"]))]
+            chosen = [node for node in found if isinstance(node, AggregateExpr) and str(node.op) in _TOP]
+            if any("@ end()" not in str(node) for node in chosen):
+                yield f"{panel['title']}: chosen at each moment"
+            many = {"task", "queue", "worker", "exception"} & set(
+                _LEGEND_LABEL.findall(target["legendFormat"])
+            )
+            if many and not chosen:
+                yield f"{panel['title']}: a line for each {many}"
+
+
+def only_workers_that_are_up(board: Board) -> Problems:
+    """What a worker reports of itself is shown while it is up: its last values stay for an hour after it was lost."""
+    for place, selector, above in _selectors(board):
+        if not set(promql.names(selector)) & _OF_A_WORKER:
+            continue
+        others = {
+            name
+            for node in above
+            if isinstance(node, BinaryExpr) and str(node.op) == "and"
+            for found, _ in promql.walk(node.rhs)
+            if isinstance(found, VectorSelector)
+            for name in promql.names(found)
+        }
+        if "celery_worker_up" not in others:
+            yield f"{place}: {selector.name} of workers that are down"
 
 
 def counters_in_rate(board: Board) -> Problems:
@@ -61,12 +105,16 @@ def counters_in_rate(board: Board) -> Problems:
 
 
 def job_and_instance_matchers(board: Board) -> Problems:
-    """Every selector is filtered by job and instance; alerts by job, if they have one (a sum over jobs has none)."""
+    """Every selector is filtered by job and instance; alerts by job, or they have none; settings are for all jobs."""
     for place, selector, _ in _selectors(board):
-        found = promql.matchers(selector)
-        wanted = {"job": ".+|"} if selector.name == "ALERTS" else {"job": ".+", "instance": ".+"}
-        if any(found.get(label) != value for label, value in wanted.items()):
-            yield f"{place}: {selector.name} by {found}"
+        name, found = str(selector.name), promql.matchers(selector)
+        if name.startswith("celery:threshold:"):
+            continue
+        right = found.get("job") == ".+" and found.get("instance") == ".+"
+        if name.startswith("ALERTS"):
+            right = found.get("job") in {".+", ""}
+        if not right:
+            yield f"{place}: {name} by {found}"
 
 
 def own_variables_used(board: Board) -> Problems:
@@ -84,11 +132,7 @@ def own_variables_used(board: Board) -> Problems:
 def aggregated_by(board: Board) -> Problems:
     """Every selector is aggregated `by` named labels: cluster, namespace and the like may be there or not."""
     for place, selector, above in _selectors(board):
-        outer = [
-            node
-            for node in above
-            if isinstance(node, AggregateExpr) and str(node.op) not in {"topk", "bottomk"}
-        ]
+        outer = [node for node in above if isinstance(node, AggregateExpr) and str(node.op) not in _TOP]
         if not outer or any(promql.kept_labels(node) is None for node in outer):
             yield f"{place}: {selector.name}"
 

@@ -84,8 +84,18 @@ def kept_labels(node: AggregateExpr) -> list[str] | None:
 
 
 def used_labels(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Each label that is compared, kept or matched on, with the metrics that are in its reach."""
-    for node, _ in walk(parse(text)):
+    """Each label that is compared, kept or matched on, with the metrics that are in its reach; not those made here."""
+    tree = parse(text)
+    made = {
+        str(node.args[1].val)
+        for node, _ in walk(tree)
+        if isinstance(node, Call) and node.func.name in {"label_replace", "label_join"}
+    }
+    yield from ((label, metrics) for label, metrics in _used_labels(tree) if label not in made)
+
+
+def _used_labels(tree: Any) -> Iterator[tuple[str, list[str]]]:
+    for node, _ in walk(tree):
         if isinstance(node, VectorSelector):
             for label in matchers(node):
                 yield label, names(node)

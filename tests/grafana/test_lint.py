@@ -22,20 +22,31 @@ from tests.grafana.lint import (
     units_are_known,
     variables_cascade,
 )
+from tests.grafana.lint_look import (
+    annotation_targets,
+    axes_of_zeros,
+    colours_by_meaning,
+    empty_cells,
+    requirements,
+    tables_fit,
+    values_in_links,
+)
 from tests.grafana.lint_queries import (
     aggregated_by,
     counters_in_rate,
+    few_lines,
     job_and_instance_matchers,
     legends,
     no_quantile_of_nothing,
     no_ratio_of_nothing,
+    only_workers_that_are_up,
     own_variables_used,
     valid_promql,
     windows,
 )
 
 GOOD = next(board for board in boards() if board.name == "queues")
-TARGET = 'job=~"$job", instance=~"$instance"'
+TARGET = 'job="$job", instance=~"$instance"'
 WAIT = f'celery_task_queue_wait_seconds_bucket{{{TARGET}, queue=~"$queue"}}'
 
 
@@ -60,6 +71,13 @@ def table(dashboard: Json) -> Json:
     return found
 
 
+def override(panel: Json, field: str, name: str) -> Json:
+    """A property that a panel gives to one field."""
+    (of_field,) = (one for one in panel["fieldConfig"]["overrides"] if one["matcher"]["options"] == field)
+    found: Json = next(value for value in of_field["properties"] if value["id"] == name)
+    return found
+
+
 def variable(dashboard: Json, name: str) -> Json:
     """A variable."""
     found: Json = next(one for one in dashboard["templating"]["list"] if one["name"] == name)
@@ -74,6 +92,8 @@ BROKEN: list[tuple[Callable[[Board], object], Callable[[Json], object]]] = [
     (datasource_variable, lambda board: board["templating"]["list"].reverse()),
     (job_and_instance_variables, lambda board: board["templating"]["list"].pop(1)),
     (job_and_instance_variables, lambda board: variable(board, "job").update(allValue=".*")),
+    (job_and_instance_variables, lambda board: variable(board, "job").update(multi=True)),
+    (job_and_instance_variables, lambda board: variable(board, "job").update(includeAll=True)),
     (variables_cascade, lambda board: variable(board, "queue").update(multi=False)),
     (variables_cascade, lambda board: variable(board, "queue").update(refresh=1)),
     (variables_cascade, lambda board: variable(board, "queue").update(datasource={"uid": "prod"})),
@@ -114,6 +134,10 @@ BROKEN: list[tuple[Callable[[Board], object], Callable[[Json], object]]] = [
     (windows, asks(f"sum by (queue) (rate(celery_task_sent_total{{{TARGET}}}[5m]))")),
     (windows, asks(f"sum by (queue) (irate(celery_task_sent_total{{{TARGET}}}[$__rate_interval]))")),
     (windows, asks(f"sum by (queue) (increase(celery_task_sent_total{{{TARGET}}}[$__range]))")),
+    (windows, asks(f"sum by (queue) (rate(celery_task_sent_total{{{TARGET}}}[$__range]))")),
+    (few_lines, asks(f"sum by (queue) (celery_queue_length{{{TARGET}}})")),
+    (few_lines, asks(f"topk(3, sum by (queue) (celery_queue_length{{{TARGET}}}))")),
+    (only_workers_that_are_up, asks(f"sum by (worker) (celery_worker_load1{{{TARGET}}})")),
     (counters_in_rate, asks(f"sum by (queue) (celery_task_sent_total{{{TARGET}}})")),
     (counters_in_rate, asks(f"sum by (queue) (rate(celery_queue_length{{{TARGET}}}[$__rate_interval]))")),
     (counters_in_rate, asks(f"sum by (le) (celery_exporter_event_lag_seconds_bucket{{{TARGET}}})")),
@@ -122,6 +146,7 @@ BROKEN: list[tuple[Callable[[Board], object], Callable[[Json], object]]] = [
     (job_and_instance_matchers, asks('count by (queue) (ALERTS{alertstate="firing"})')),
     (own_variables_used, asks(f"sum by (queue) (celery_queue_length{{{TARGET}}})")),
     (own_variables_used, asks(f"sum by (queue) (rate(celery_task_runtime_seconds_sum{{{TARGET}}}[1m]))")),
+    (job_and_instance_matchers, asks('count by (queue) (ALERTS{job="celery"})')),
     (aggregated_by, asks(f"celery_queue_length{{{TARGET}}}")),
     (aggregated_by, asks(f"topk(3, celery_queue_length{{{TARGET}}})")),
     (aggregated_by, asks(f"sum without (instance) (celery_queue_length{{{TARGET}}})")),
@@ -141,7 +166,37 @@ BROKEN: list[tuple[Callable[[Board], object], Callable[[Json], object]]] = [
     (links, lambda board: graph(board)["fieldConfig"]["defaults"]["links"][0].update(url="/d/abc?")),
     (
         links,
-        lambda board: graph(board)["fieldConfig"]["defaults"]["links"][0].update(url="/d/celery-task?a=b"),
+        lambda board: graph(board)["fieldConfig"]["defaults"]["links"][0].update(
+            url="/d/celery-exporter-task?a=b"
+        ),
+    ),
+    (empty_cells, lambda board: override(table(board), "Waiting", "noValue").update(value="no queues known")),
+    (empty_cells, lambda board: override(table(board), "Queue", "noValue").update(id="unit")),
+    (tables_fit, lambda board: override(table(board), "Waiting", "custom.width").update(value=300)),
+    (tables_fit, lambda board: table(board)["gridPos"].update(w=12)),
+    (colours_by_meaning, lambda board: graph(board)["targets"][0].update(legendFormat="failed")),
+    (colours_by_meaning, lambda board: graph(board)["targets"][0].update(legendFormat="{{outcome}}")),
+    (
+        values_in_links,
+        lambda board: graph(board)["fieldConfig"]["defaults"]["links"][0].update(
+            url="/d/celery-exporter-queue?var-queue=${__field.labels.queue}"
+        ),
+    ),
+    (
+        values_in_links,
+        lambda board: override(table(board), "Queue", "links")["value"][0].update(
+            url="/d/celery-exporter-queue?var-queue=${__value.text}"
+        ),
+    ),
+    (axes_of_zeros, lambda board: graph(board)["fieldConfig"]["defaults"]["custom"].pop("axisSoftMax")),
+    (requirements, lambda board: board.pop("__requires")),
+    (requirements, lambda board: graph(board).update(type="barchart")),
+    (annotation_targets, lambda board: board["annotations"]["list"][0].pop("target")),
+    (annotation_targets, lambda board: board["annotations"]["list"][0].update(enable=False)),
+    (annotation_targets, lambda board: board["annotations"]["list"][1].update(enable=True)),
+    (
+        annotation_targets,
+        lambda board: board["annotations"]["list"][0].update(expr="ALERTS", target={"expr": "ALERTS"}),
     ),
 ]
 
