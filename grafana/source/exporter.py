@@ -1,29 +1,25 @@
 """Exporter: whether the data of the other dashboards is complete and current, and what the exporter costs."""
 
-from typing import Unpack
-
-from grafana.source import limits, links, shared
-from grafana.source.graphs import Look, graph, graph_by, spread, states
-from grafana.source.panels import BYTES, CLOCK, COUNT, PER_SECOND, RATIO, SECONDS, PanelBuilder, Query, figure
+from grafana.source import limits, process, shared
+from grafana.source.graphs import graph, graph_by, spread, states
+from grafana.source.panels import CLOCK, COUNT, PER_SECOND, RATIO, SECONDS, Query, figure
 from grafana.source.queries import (
     RANGE,
     bucket_rates,
-    highest,
     in_range,
     lowest,
     per_second,
     quantile,
-    ratio,
     since_latest,
-    total,
     trailing,
+    while_seen,
 )
 from grafana.source.selection import Selection
 from grafana.source.sheet import Row, Sheet
-from grafana.source.tables import Facts, Key, listing
 
 chosen = Selection()
 
+up = chosen("up")
 events = chosen("celery_exporter_events_total")
 dropped = chosen("celery_exporter_events_dropped_total")
 lag = chosen("celery_exporter_event_lag_seconds_bucket")
@@ -35,20 +31,7 @@ restarts = chosen("celery_exporter_receiver_restarts_total")
 disconnected = chosen("celery_exporter_receiver_disconnected_seconds_total")
 cpu = chosen("process_cpu_seconds_total")
 
-_VERSIONS = (
-    Key("instance", "Exporter", link=links.from_cell("instance")),
-    *(Key(name, name.capitalize(), width=95) for name in ("version", "python", "celery", "kombu")),
-)
 _YES_NO = limits.yes_no("yes", "NO")
-
-
-def _each(title: str, description: str, expr: str, *, unit: str, **look: Unpack[Look]) -> PanelBuilder:
-    """A line for each exporter."""
-    return graph_by("instance", title, description, expr, unit=unit, none="no exporter", **look)
-
-
-def _by(label: str, counter: str) -> Query:
-    return Query(per_second(chosen(counter), label), f"{{{{{label}}}}}")
 
 
 _FIGURES = (
@@ -64,7 +47,7 @@ _FIGURES = (
     figure(
         "Dropped",
         "Events and messages in the time range that could not be handled.",
-        in_range(dropped),
+        while_seen(in_range(dropped), up),
         unit=COUNT,
         none="unknown",
         limits=limits.FEW_ARE_RIGHT,
@@ -72,7 +55,7 @@ _FIGURES = (
     figure(
         "Disconnected",
         "Time without a working subscription in the time range: events may have been missed.",
-        f"sum(increase({disconnected}[{RANGE}]))",
+        while_seen(f"sum(increase({disconnected}[{RANGE}]))", up),
         unit=SECONDS,
         none="unknown",
         limits=limits.FEW_ARE_RIGHT,
@@ -80,9 +63,9 @@ _FIGURES = (
     figure(
         "Event lag p95",
         "95 % of the events in the time range arrived within this time, by the senders' clocks.",
-        quantile(0.95, lag, window=RANGE),
+        while_seen(quantile(0.95, lag, window=RANGE), up),
         unit=SECONDS,
-        none="no events",
+        none="unknown",
         limits=limits.EVENT_LAG,
     ),
 )
@@ -125,16 +108,18 @@ _EVENTS = (
     graph(
         "Drops by reason",
         "Events or messages per second that could not be handled.",
-        _by("reason", "celery_exporter_events_dropped_total"),
+        Query(per_second(dropped, "reason"), "{{reason}}"),
         unit=PER_SECOND,
         none="no exporter",
         width=8,
     ),
-    _each(
+    graph_by(
+        "instance",
         "Retimed",
         "Events per second with an implausible timestamp, counted at receipt time.",
         per_second(chosen("celery_exporter_events_retimed_total"), "instance"),
         unit=PER_SECOND,
+        none="no exporter",
     ),
 )
 
@@ -146,138 +131,26 @@ _SUBSCRIPTION = (
         Query(trailing(lowest(delivering, "instance"), "instance"), "{{instance}} delivering"),
         words=_YES_NO,
         none="no exporter",
-        width=6,
+        width=8,
     ),
-    _each(
+    graph_by(
+        "instance",
         "Disconnected",
         "Share of the time without a working subscription.",
         per_second(disconnected, "instance"),
         unit=RATIO,
         highest=1,
-        width=6,
+        width=8,
+        none="no exporter",
     ),
-    _each(
+    graph(
         "Reconnects",
-        "Subscriptions made again, in the last rate interval.",
-        f"sum by (instance) (increase({reconnects}[$__rate_interval]))",
+        "Subscriptions made again, and stuck receivers that were replaced, in the last rate interval.",
+        Query(f"sum(increase({reconnects}[$__rate_interval]))", "reconnects"),
+        Query(f"sum(increase({restarts}[$__rate_interval]))", "restarts"),
         unit=COUNT,
-        width=6,
-    ),
-    _each(
-        "Restarts of receivers",
-        "Stuck receivers that were replaced, in the last rate interval.",
-        f"sum by (instance) (increase({restarts}[$__rate_interval]))",
-        unit=COUNT,
-        width=6,
-    ),
-)
-
-_COSTS = (
-    _each(
-        "CPU",
-        "Used CPU cores. Handling events can use one at most.",
-        per_second(cpu, "instance"),
-        unit=RATIO,
-        limits=limits.OF_A_CORE,
-    ),
-    graph_by(
-        "instance",
-        "CPU time per event",
-        "CPU time of the whole process, with scrapes and samples of the broker, per event. A gap: no events.",
-        ratio(per_second(cpu, "instance"), per_second(events, "instance")),
-        unit=SECONDS,
-        none="no events",
-    ),
-    _each(
-        "Memory",
-        "Resident memory.",
-        highest(chosen("process_resident_memory_bytes"), "instance"),
-        unit=BYTES,
-    ),
-    _each(
-        "Scrape",
-        "Time that Prometheus needed for a scrape; its timeout is 10 s by default.",
-        highest(chosen("scrape_duration_seconds"), "instance"),
-        unit=SECONDS,
-        limits=limits.SCRAPE_SECONDS,
-    ),
-    _each(
-        "Series",
-        "Samples in a scrape. They grow with (task, queue) pairs, workers, queues and exceptions.",
-        highest(chosen("scrape_samples_scraped"), "instance"),
-        unit=COUNT,
-    ),
-    _each(
-        "Tasks in the table",
-        "Tasks that the exporter keeps, including recently ended ones; --max-in-flight is the limit.",
-        total(chosen("celery_exporter_in_flight_tasks"), "instance"),
-        unit=COUNT,
-    ),
-)
-
-_DETAIL = (
-    graph(
-        "Evicted",
-        "Tasks per second that were forgotten before their end; their waits and run times are not measured.",
-        _by("reason", "celery_exporter_in_flight_evicted_total"),
-        unit=PER_SECOND,
-        none="none was evicted",
-        width=8,
-    ),
-    graph(
-        "Counted as other",
-        "New label sets per second that were counted as other, since their family was full (--max-series).",
-        _by("family", "celery_exporter_series_overflowed_total"),
-        unit=PER_SECOND,
-        none="no family was full",
-        width=8,
-    ),
-    graph(
-        "Collectors",
-        "Time that each collector needed in a scrape.",
-        Query(highest(chosen("celery_exporter_collector_duration_seconds"), "collector"), "{{collector}}"),
-        unit=SECONDS,
         none="no exporter",
         width=8,
-    ),
-    states(
-        "Working collectors",
-        "Whether each collector worked; the families of one that failed are missing.",
-        Query(lowest(chosen("celery_exporter_collector_success"), "collector"), "{{collector}}"),
-        words=_YES_NO,
-        none="no exporter",
-        width=8,
-    ),
-    graph(
-        "Connections cut",
-        "Connections to its port per second that the exporter cut or could not accept, for lack of room.",
-        _by("reason", "celery_exporter_web_connections_cut_total"),
-        unit=PER_SECOND,
-        none="no exporter",
-        width=8,
-    ),
-    _each(
-        "Open files",
-        "Share of the file descriptors that the process may open.",
-        ratio(
-            highest(chosen("process_open_fds"), "instance"), highest(chosen("process_max_fds"), "instance")
-        ),
-        unit=RATIO,
-    ),
-    _each(
-        "Uptime",
-        "Time since the process started; its counters began at 0 then.",
-        since_latest(chosen("process_start_time_seconds"), "instance"),
-        unit=CLOCK,
-    ),
-    listing(
-        "Versions",
-        "Versions of each exporter and of its libraries.",
-        Facts(highest(chosen("celery_exporter_build_info"), *(key.label for key in _VERSIONS))),
-        keys=_VERSIONS,
-        none="no exporter",
-        width=16,
-        height=8,
     ),
 )
 
@@ -290,7 +163,6 @@ SHEET = Sheet(
         Row("Is it complete?", *_FIGURES),
         Row("Events", *_EVENTS),
         Row("Subscription", *_SUBSCRIPTION),
-        Row("What it costs", *_COSTS),
-        Row("Detail", *_DETAIL, collapsed=True),
+        *process.ROWS,
     ),
 )

@@ -2,7 +2,7 @@
 
 from grafana.source import alerts, limits, links, shared
 from grafana.source.graphs import graph, graph_by
-from grafana.source.panels import CLOCK, COUNT, PER_SECOND, PLAIN, RATIO, SECONDS, Query, figure
+from grafana.source.panels import COUNT, PER_SECOND, PLAIN, RATIO, SECONDS, Query, figure
 from grafana.source.queries import (
     RANGE,
     age,
@@ -112,13 +112,7 @@ _TABLES = (
 )
 
 _GRAPHS = (
-    graph(
-        "Outcomes",
-        "Outcomes of attempts per second.",
-        *shared.outcomes(chosen),
-        unit=PER_SECOND,
-        none="no tasks known",
-    ),
+    shared.outcomes_over_time(chosen),
     graph_by(
         "queue",
         "Success ratio",
@@ -129,31 +123,9 @@ _GRAPHS = (
         limits=limits.SUCCESS,
         near_one=True,
     ),
-    graph_by(
-        "queue",
-        "Messages waiting",
-        "Messages that no worker has taken yet, by queue. A gap: the broker could not be read.",
-        total(length, "queue"),
-        unit=COUNT,
-        none="no queues known",
-    ),
-    graph_by(
-        "queue",
-        "Age of the oldest message",
-        "Time since the message at the head of each queue was first known. No line: none waits, or not known.",
-        age(oldest, "queue"),
-        unit=CLOCK,
-        none="nothing waits, or it is not known",
-        limits=limits.OLDEST_MESSAGE,
-    ),
-    graph(
-        "Queue wait",
-        "Time from when tasks were due until they started. A gap: no task started.",
-        *shared.quantiles(waited),
-        unit=SECONDS,
-        none="no tasks started, or no task-sent events",
-        limits=limits.QUEUE_WAIT,
-    ),
+    shared.waiting_over_time(chosen),
+    shared.oldest_over_time(chosen),
+    shared.wait_over_time(chosen),
     graph(
         "Publications and deliveries",
         "Messages that clients sent and workers took, per second. While sent is above received, queues grow.",
@@ -170,14 +142,7 @@ _GRAPHS = (
         unit=COUNT,
         none="no workers known",
     ),
-    graph(
-        "Slots",
-        "Running tasks, and the slots of the pools, of workers that are up.",
-        Query(shared.running(chosen), "running"),
-        Query(shared.slots(chosen), "slots"),
-        unit=COUNT,
-        none="no workers known",
-    ),
+    shared.slots_over_time(chosen),
 )
 
 SHEET = Sheet(

@@ -76,6 +76,11 @@ def bucket_rates(buckets: str) -> str:
     return per_second(buckets, "le")
 
 
+def while_seen(expression: str, up: str) -> str:
+    """Nothing while no exporter is reached: what was counted until then must not look like now."""
+    return f"({expression}) and on () max({up}) == 1"
+
+
 def age(timestamp: str, *by: str) -> str:
     """Seconds since the earliest of these times."""
     return f"time() - {lowest(timestamp, *by)}"

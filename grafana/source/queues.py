@@ -70,23 +70,8 @@ _TABLE = listing(
 )
 
 _GRAPHS = (
-    graph_by(
-        "queue",
-        "Messages waiting",
-        "Messages that no worker has taken yet, of all priorities. A gap: the broker could not be read.",
-        total(length, "queue"),
-        unit=COUNT,
-        none="no queues known",
-    ),
-    graph_by(
-        "queue",
-        "Age of the oldest message",
-        "Time since the message at the head was first known. No line: none waits, or not known.",
-        age(oldest, "queue"),
-        unit=CLOCK,
-        none="nothing waits, or it is not known",
-        limits=limits.OLDEST_MESSAGE,
-    ),
+    shared.waiting_over_time(chosen),
+    shared.oldest_over_time(chosen),
     graph_by(
         "queue",
         "In",

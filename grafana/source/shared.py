@@ -1,10 +1,12 @@
 """Panels and queries that several dashboards have, for the selection of each."""
 
 from grafana.source import limits
+from grafana.source.graphs import graph, graph_by
 from grafana.source.links import DataLink
-from grafana.source.panels import COUNT, PLAIN, RATIO, SECONDS, PanelBuilder, Query, figure
+from grafana.source.panels import CLOCK, COUNT, PER_SECOND, PLAIN, RATIO, SECONDS, PanelBuilder, Query, figure
 from grafana.source.queries import (
     RANGE,
+    age,
     age_or_none,
     counted_once,
     in_range,
@@ -15,6 +17,7 @@ from grafana.source.queries import (
     ratio,
     success_ratio,
     total,
+    while_seen,
 )
 from grafana.source.selection import Selection
 
@@ -104,9 +107,9 @@ def success(chosen: Selection, link: DataLink | None = None) -> PanelBuilder:
     return figure(
         "Success ratio",
         "Share of attempts that succeeded, of all that succeeded or failed in the time range. Retries do not count.",
-        success_ratio(*ended, window=RANGE),
+        while_seen(success_ratio(*ended, window=RANGE), chosen("up")),
         unit=RATIO,
-        none="none ended",
+        none="none seen",
         limits=limits.SUCCESS,
         link=link,
     )
@@ -184,12 +187,70 @@ def saturation(chosen: Selection, link: DataLink | None = None, *, width: int = 
     )
 
 
-def outcomes(chosen: Selection, *more: str) -> list[Query]:
-    """Attempts per second by outcome."""
-    names = ("succeeded", "failed", "retried", "rejected", "revoked", *more)
-    return [Query(per_second(chosen(f"celery_task_{name}_total")), name) for name in names]
-
-
 def quantiles(buckets: str) -> list[Query]:
     """Median, p95 and p99 over time."""
     return [Query(quantile(level, buckets), f"p{level * 100:.0f}") for level in (0.5, 0.95, 0.99)]
+
+
+def outcomes_over_time(chosen: Selection, *more: str) -> PanelBuilder:
+    """Attempts per second by outcome."""
+    names = ("succeeded", "failed", "retried", "rejected", "revoked", *more)
+    return graph(
+        "Outcomes",
+        "Outcomes of attempts per second.",
+        *(Query(per_second(chosen(f"celery_task_{name}_total")), name) for name in names),
+        unit=PER_SECOND,
+        none="no tasks known",
+    )
+
+
+def waiting_over_time(chosen: Selection) -> PanelBuilder:
+    """Lengths of the longest queues."""
+    return graph_by(
+        "queue",
+        "Messages waiting",
+        "Messages that no worker has taken yet, of all priorities. A gap: the broker could not be read.",
+        total(chosen("celery_queue_length"), "queue"),
+        unit=COUNT,
+        none="no queues known",
+    )
+
+
+def oldest_over_time(chosen: Selection) -> PanelBuilder:
+    """Ages of the oldest messages."""
+    return graph_by(
+        "queue",
+        "Age of the oldest message",
+        "Time since the message at the head was first known. No line: none waits, or not known.",
+        age(chosen("celery_queue_oldest_message_timestamp_seconds"), "queue"),
+        unit=CLOCK,
+        none="nothing waits, or it is not known",
+        limits=limits.OLDEST_MESSAGE,
+    )
+
+
+def wait_over_time(chosen: Selection, *, width: int = 12) -> PanelBuilder:
+    """How long tasks waited that started."""
+    return graph(
+        "Queue wait",
+        "Time from when tasks were due (sent, or their eta) until they started. A gap: none started. Needs task-sent "
+        "events.",
+        *quantiles(chosen("celery_task_queue_wait_seconds_bucket")),
+        unit=SECONDS,
+        none="none started, or no task-sent events",
+        limits=limits.QUEUE_WAIT,
+        width=width,
+    )
+
+
+def slots_over_time(chosen: Selection, *, width: int = 12) -> PanelBuilder:
+    """Running tasks and slots."""
+    return graph(
+        "Running and slots",
+        "Running tasks, and the slots of the pools, of workers that are up.",
+        Query(running(chosen), "running"),
+        Query(slots(chosen), "slots"),
+        unit=COUNT,
+        none="no workers known",
+        width=width,
+    )

@@ -1,12 +1,10 @@
 """Task: one task or several, from publication to outcome."""
 
-from grafana.source import limits, links, shared
-from grafana.source.colours import RED
+from grafana.source import limits, links, shared, tasks
 from grafana.source.graphs import graph, graph_by, spread
-from grafana.source.panels import CLOCK, COUNT, PER_SECOND, RATIO, SECONDS, PanelBuilder, Query, figure
+from grafana.source.panels import COUNT, PER_SECOND, SECONDS, PanelBuilder, Query, figure
 from grafana.source.queries import (
     RANGE,
-    age,
     age_or_none,
     bucket_rates,
     in_range,
@@ -15,7 +13,6 @@ from grafana.source.queries import (
     per_second,
     quantile,
     since_latest,
-    success_ratio,
     top,
     total,
 )
@@ -106,13 +103,7 @@ _OUTCOMES = (
         unit=PER_SECOND,
         none="no such task",
     ),
-    graph(
-        "Outcomes",
-        "Outcomes of attempts per second.",
-        *shared.outcomes(chosen, "cancelled"),
-        unit=PER_SECOND,
-        none="no such task",
-    ),
+    shared.outcomes_over_time(chosen, "cancelled"),
 )
 
 _EXCEPTIONS = (
@@ -162,15 +153,7 @@ _RUN_TIME = (
 )
 
 _WAITING = (
-    graph(
-        "Queue wait",
-        "Time from when an attempt was due (sent, or its eta) until it started. Needs task-sent events.",
-        *shared.quantiles(waited),
-        unit=SECONDS,
-        none="none started, or no task-sent events",
-        limits=limits.QUEUE_WAIT,
-        width=8,
-    ),
+    shared.wait_over_time(chosen, width=8),
     spread(
         "Queue waits",
         "Attempts per second by queue wait.",
@@ -186,75 +169,6 @@ _WAITING = (
         unit=SECONDS,
         none="none started",
         width=8,
-    ),
-)
-
-_EACH = (
-    listing(
-        "Tasks",
-        "Last outcomes of each chosen task, and its counts in the time range.",
-        Column("Succeeded", in_range(succeeded, "task"), COUNT),
-        Column("Failed", in_range(failed, "task"), COUNT),
-        Column("Last success", since_latest(last_succeeded, "task"), SECONDS, width=110),
-        Column("Last failure", since_latest(last_failed, "task"), SECONDS, width=110),
-        Column("Running for", age(oldest_running, "task"), SECONDS, width=110),
-        keys=(_TASK,),
-        none="no such task",
-        sort="Failed",
-        width=24,
-    ),
-    graph_by(
-        "task",
-        "Failures",
-        "Failures per second of the tasks that failed most.",
-        leading_rates(failed, "task"),
-        ranked=True,
-        unit=PER_SECOND,
-        none="no failure seen",
-        shades_of=RED,
-    ),
-    graph_by(
-        "task",
-        "Success ratio",
-        "The tasks with the lowest ratio. A gap: none succeeded or failed.",
-        success_ratio(succeeded, failed, "task"),
-        unit=RATIO,
-        none="none ended",
-        limits=limits.SUCCESS,
-        near_one=True,
-    ),
-    graph_by(
-        "task",
-        "Run time p95",
-        "Run time of successes of the slowest tasks.",
-        quantile(0.95, ran, "task"),
-        unit=SECONDS,
-        none="none succeeded",
-    ),
-    graph_by(
-        "task",
-        "Running",
-        "Attempts that started and have not ended.",
-        total(in_progress, "task"),
-        unit=COUNT,
-        none="no such task",
-    ),
-    graph_by(
-        "task",
-        "Oldest running",
-        "Run time of the longest running attempt of each task. If a line keeps rising, the attempt hangs.",
-        age(oldest_running, "task"),
-        unit=CLOCK,
-        none="none is running",
-    ),
-    graph_by(
-        "task",
-        "Busy slots",
-        "Slots that each task keeps busy: seconds of run time per second.",
-        leading_rates(worked, "task"),
-        ranked=True,
-        unit=COUNT,
-        none="none ended",
     ),
 )
 
@@ -296,7 +210,7 @@ SHEET = Sheet(
         Row("Exceptions", *_EXCEPTIONS),
         Row("Run time", *_RUN_TIME),
         Row("Waiting", *_WAITING),
-        Row("Each task", *_EACH),
+        tasks.ROW,
         Row("Detail", *_DETAIL, collapsed=True),
     ),
 )

@@ -13,6 +13,7 @@ from grafana.source.queries import (
     of_up,
     per_second,
     trailing,
+    while_seen,
 )
 from grafana.source.selection import Selection
 from grafana.source.sheet import Row, Sheet
@@ -48,7 +49,7 @@ _FIGURES = (
     figure(
         "Lost in the time range",
         "Lost workers: their events ended without an announcement. All workers count, not only the chosen.",
-        in_range(lost),
+        while_seen(in_range(lost), chosen("up")),
         unit=COUNT,
         none="unknown",
         limits=limits.NONE_IS_RIGHT,
@@ -58,7 +59,7 @@ _FIGURES = (
         "Missed",
         "Starts in the time range that workers counted and whose events never arrived. The other figures are too low "
         "by as much.",
-        in_range(missed),
+        while_seen(in_range(missed), chosen("up")),
         unit=COUNT,
         none="unknown",
         limits=limits.FEW_ARE_RIGHT,
@@ -118,15 +119,7 @@ _GRAPHS = (
         link=links.from_series("worker"),
         width=24,
     ),
-    graph(
-        "Running and slots",
-        "Running tasks, and the slots of the pools, of workers that are up.",
-        Query(shared.running(chosen), "running"),
-        Query(shared.slots(chosen), "slots"),
-        unit=COUNT,
-        none="no workers known",
-        width=8,
-    ),
+    shared.slots_over_time(chosen, width=8),
     graph(
         "Outcomes",
         "Outcomes of attempts on the chosen workers per second.",

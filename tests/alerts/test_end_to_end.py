@@ -148,7 +148,9 @@ def test_faults_arrive_at_alertmanager(scene: Scene) -> None:
     failing = scene.arrived("CeleryTaskFailuresFast", task="broken", severity="critical")
     assert failing.annotations["summary"] == "Task broken fails often"
     assert failing.annotations["runbook_url"].endswith("/docs/runbook.md#celerytaskfailuresfast")
-    assert failing.annotations["dashboard_url"].endswith("/d/celery-exporter-task?var-job=exporter-0&var-task=broken")
+    assert failing.annotations["dashboard_url"].endswith(
+        "/d/celery-exporter-task?var-job=exporter-0&var-task=broken"
+    )
     unconsumed = scene.arrived("CeleryQueueWithoutConsumers", queue="parcels", severity="critical")
     assert unconsumed.annotations["description"].startswith(f"{PARCELS} messages wait in parcels")
     scene.arrived("CeleryQueueMessageTooOld", queue="parcels")

@@ -5,7 +5,7 @@ What the drawn page looks like is another test's business (``test_drawn``); thes
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from tests.grafana.board import Board, Json
 from tests.grafana.lint_queries import Problems
@@ -130,14 +130,13 @@ def _heads(panel: Json) -> list[str]:
     return list(panel["transformations"][-1]["options"]["renameByName"].values())
 
 
-def _property(panel: Json, field: str, name: str) -> Json | None:
+def _property(panel: Json, field: str, name: str) -> Any:
     """The value that an override gives to a property of a field."""
     for override in panel["fieldConfig"].get("overrides", ()):
         if override["matcher"]["options"] == field:
             for value in override["properties"]:
                 if value["id"] == name:
-                    found: Json = value["value"]
-                    return found
+                    return value["value"]
     return None
 
 
