@@ -89,6 +89,14 @@ def axes_of_zeros(board: Board) -> Problems:
                 yield panel["title"]
 
 
+def exemplars(board: Board) -> Problems:
+    """Graphs of durations ask for exemplars, which lead from a slow attempt to its trace; tables and counts do not."""
+    for panel in board.panels():
+        for target in panel["targets"]:
+            if bool(target.get("exemplar")) != ("_bucket{" in target["expr"] and not target["instant"]):
+                yield f"{panel['title']}: {target.get('exemplar')}"
+
+
 def requirements(board: Board) -> Problems:
     """Grafana's import is told the version, the data source and all kinds of panels."""
     needed = {(need["type"], need["id"]) for need in board.json.get("__requires", ()) if need["id"]}
@@ -117,6 +125,7 @@ RULES: Final = (
     colours_by_meaning,
     values_in_links,
     axes_of_zeros,
+    exemplars,
     requirements,
     annotation_targets,
 )

@@ -57,6 +57,28 @@ def test_lint(board: Board, rule: Any) -> None:
     assert list(rule(board)) == []
 
 
+def test_overview_leads_to_the_failing_task() -> None:
+    """Two clicks: the name of a task that fails, then its link, which chooses it and keeps time and job."""
+    (overview,) = (board for board in BOARDS if board.name == "overview")
+    (failing,) = (panel for panel in overview.panels() if panel["title"] == "Tasks that fail")
+    (of_task,) = (
+        override["properties"]
+        for override in failing["fieldConfig"]["overrides"]
+        if override["matcher"]["options"] == "Task"
+    )
+    (link,) = (link for value in of_task if value["id"] == "links" for link in value["value"])
+    path, _, query = link["url"].partition("?")
+    assert path == "/d/celery-exporter-task"
+    assert query.split("&") == [
+        "${__url_time_range}",
+        *(f"${{{name}:queryparam}}" for name in ("datasource", "job", "instance")),
+        "var-task=${__value.text:percentencode}",
+    ]
+    (task,) = (board for board in BOARDS if board.name == "task")
+    assert task.json["uid"] == "celery-exporter-task"
+    assert "task" in task.queried_variables()
+
+
 def lost(before: Any, after: Any, path: str = "") -> list[str]:
     """Where something of ``before`` is missing or different in ``after``, which may have more."""
     if isinstance(before, dict) and isinstance(after, dict):
