@@ -41,7 +41,7 @@ _FIGURES = (
         "Time since the latest event of a worker or client. Workers send heartbeats every 2 s.",
         since_latest(last_event),
         unit=SECONDS,
-        none="none yet",
+        none="not known",
         limits=limits.SILENCE,
     ),
     figure(
@@ -102,7 +102,7 @@ _EVENTS = (
         "Age of the latest event. While it rises, no worker is up, or the exporter receives nothing.",
         since_latest(last_event, "instance"),
         unit=CLOCK,
-        none="no events yet",
+        none="not known",
         limits=limits.SILENCE,
     ),
     graph(

@@ -109,7 +109,7 @@ def success(chosen: Selection, link: DataLink | None = None) -> PanelBuilder:
         "Share of attempts that succeeded, of all that succeeded or failed in the time range. Retries do not count.",
         while_seen(success_ratio(*ended, window=RANGE), chosen("up")),
         unit=RATIO,
-        none="none seen",
+        none="unknown",
         limits=limits.SUCCESS,
         link=link,
     )

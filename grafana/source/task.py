@@ -71,13 +71,13 @@ _FIGURES = (
         "Latest success",
         "Time since the last success of any chosen task. Choose one task to see whether it keeps its schedule.",
         since_latest(last_succeeded),
-        "never seen",
+        "not known",
     ),
     _seconds(
         "Latest failure",
         "Time since the last failure of any chosen task.",
         since_latest(last_failed),
-        "never seen",
+        "not known",
     ),
     figure(
         "Busy slots",
@@ -113,6 +113,7 @@ _EXCEPTIONS = (
         Query(leading_rates(exceptions, "exception", "outcome"), "{{exception}} ({{outcome}})"),
         unit=PER_SECOND,
         none="no exception seen",
+        width=8,
     ),
     listing(
         "Exceptions in the time range",
@@ -121,6 +122,7 @@ _EXCEPTIONS = (
         keys=(_TASK, Key("exception", "Exception"), Key("outcome", "Outcome", width=90)),
         none="no exception seen",
         sort="Times",
+        width=16,
         height=8,
     ),
 )
