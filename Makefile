@@ -1,6 +1,6 @@
 # For a newcomer: `make demo` and `make test` are enough; nothing has to be activated or installed before.
 # DEMO_ARGS="--duration 30", TEST_ARGS="-k task", TEST_PROCESSES=0 (one test after the other), BENCH_ARGS="--table redis-3",
-# PYTHON=python3.12, CELERY=5.4 change what is run.
+# PYTHON=python3.12, CELERY=5.4, GRAFANA=11 change what is run.
 
 PYTHON ?= python3
 DEMO_ARGS ?=
@@ -12,6 +12,7 @@ SOAK_ARGS ?=
 FUZZ_MESSAGES ?= 1000000
 FUZZ_ARGS ?=
 CELERY ?= 5.3
+GRAFANA ?= 13
 IMAGE ?= celery-exporter
 BUILD_ARGS ?=
 BIN := .venv/bin
@@ -23,7 +24,7 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-slow test-celery lint format docs screenshots dashboards chart bench soak fuzz matrix recordings image image-check package clean
+.PHONY: help .venv demo test test-slow test-celery lint format docs screenshots dashboards dashboard-pictures chart bench soak fuzz matrix recordings image image-check package clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +38,12 @@ PYTEST := $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-load
 test: .venv/stamp-dev ## Run the tests; installs RabbitMQ, Prometheus, Chromium and others when the machine lets it
 	@scripts/install-backends
 	@scripts/install-helm
+	@scripts/install-viewer
 	@$(PYTEST) -m "not slow" $(TEST_ARGS)
 
 test-slow: .venv/stamp-dev ## Run the second tier of tests: the README's commands, alerts from end to end
 	@scripts/install-backends
+	@scripts/install-viewer
 	@$(PYTEST) -m slow $(TEST_ARGS)
 
 test-celery: .venv/stamp-dev ## Run the tests that can differ beside an older Celery, CELERY=5.3 by default
@@ -69,6 +72,11 @@ screenshots: .venv/stamp-dev ## Take the pictures of the status page in docs/ima
 
 dashboards: .venv/stamp-dev ## Write grafana/dashboards from their Python source
 	$(BIN)/python -m grafana.source
+
+dashboard-pictures: .venv/stamp-dev ## Draw the dashboards with the component library of Grafana GRAFANA (13, 11) in four scenarios
+	@scripts/install-backends
+	@scripts/install-viewer $(GRAFANA)
+	$(BIN)/python -m tests.grafana.viewer.pictures $(GRAFANA)
 
 chart: .venv/stamp-dev ## Write the table of values into the chart's README
 	$(BIN)/python -m helm.readme

@@ -13,8 +13,11 @@ import pytest
 
 from tests.integration.servers.programs import find, find_redis
 
+_BUILD = Path(__file__).resolve().parents[3] / "build"
 #: Where scripts/install-helm puts helm, by major version.
-HELM = Path(__file__).resolve().parents[3] / "build" / "helm"
+HELM = _BUILD / "helm"
+#: Where scripts/install-viewer puts the page that draws dashboards, by Grafana's major version.
+VIEWER = _BUILD / "viewer"
 
 _APT = "apt-get install {} (`make test` does that as root on Debian)"
 
@@ -62,6 +65,12 @@ def _why_no_chromium() -> str | None:
     return None if chromium_binary() else f"Chromium is missing: {_APT.format('chromium')}"
 
 
+def _why_no_viewer() -> str | None:
+    if (VIEWER / "13" / "made-of").exists():
+        return None
+    return "The viewer of dashboards is missing: run scripts/install-viewer (`make test` does that)"
+
+
 _CHECKS: MappingProxyType[str, Callable[[], str | None]] = MappingProxyType(
     {
         "valkey": _why_no_valkey,
@@ -71,6 +80,7 @@ _CHECKS: MappingProxyType[str, Callable[[], str | None]] = MappingProxyType(
         "chromium": _why_no_chromium,
         "systemd": _why_no_systemd,
         "helm": _why_no_helm,
+        "viewer": _why_no_viewer,
     }
 )
 

@@ -1,0 +1,66 @@
+// Variables and annotations of a dashboard.
+
+const LABEL_VALUES = /^label_values\((?:(.*),)?\s*(\w+)\s*\)$/s;
+const VARIABLE = /\$(?:\{(\w+)(?::\w+)?\}|(\w+))/g;
+
+/** Replace every variable that has a value: `$name`, `${name}`, `${name:format}`. */
+export function fill(text, values) {
+  return text.replace(VARIABLE, (whole, braced, bare) => values[braced ?? bare] ?? whole);
+}
+
+/**
+ * Choose the values of all variables, each under those before it.
+ *
+ * Returns a list of {name, label, shown, value}: `value` stands in queries.
+ */
+export async function chooseVariables(dashboard, server, values) {
+  const chosen = [];
+  for (const variable of dashboard.templating.list) {
+    const { name, label = name, type } = variable;
+    if (type === 'datasource') {
+      chosen.push({ name, label, shown: 'Prometheus', value: 'prometheus' });
+    } else if (type === 'query') {
+      chosen.push({ name, label, ...(await chooseValue(variable, server, asValues(chosen), values[name])) });
+    }
+  }
+  return chosen;
+}
+
+/** Name -> value. */
+export function asValues(chosen) {
+  return Object.fromEntries(chosen.map(({ name, value }) => [name, value]));
+}
+
+async function chooseValue(variable, server, before, given) {
+  const [, selector, label] = LABEL_VALUES.exec(variable.query.query);
+  const options = await server.labelValues(selector && fill(selector, before), label);
+  if (given !== undefined || !variable.includeAll) {
+    const value = given ?? options[0] ?? '';
+    return { shown: value, value: escaped(value) };
+  }
+  const all = options.length === 1 ? escaped(options[0]) : `(${options.map(escaped).join('|')})`;
+  return { shown: 'All', value: variable.allValue ?? all };
+}
+
+/** For a regular expression within a PromQL string. */
+function escaped(value) {
+  return value.replace(/[\\^$*+?.()|[\]{}]/g, '\\\\$&');
+}
+
+/** What is marked in every graph: {from, to, color} in seconds, one region as long as the query has a value. */
+export async function annotations(dashboard, server, variables) {
+  const marks = [];
+  for (const annotation of dashboard.annotations.list.filter(({ enable, expr }) => enable && expr)) {
+    for (const [, times, step] of await server.moments(annotation.expr, asValues(variables))) {
+      let region;
+      for (const time of times) {
+        if (region === undefined || time > region.to + step) {
+          region = { from: time, to: time, color: annotation.iconColor };
+          marks.push(region);
+        }
+        region.to = time;
+      }
+    }
+  }
+  return marks;
+}
