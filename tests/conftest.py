@@ -20,6 +20,7 @@ _LONGEST: Final = (
     "integration/faults/test_matrix.py",
     "alerts/test_rules.py",
     "helm/test_matrix.py",
+    "grafana/test_drawn.py",
     "integration/test_celery_command.py",
     "integration/truth/test_truth.py",
     "exposition/test_text.py",
