@@ -1,5 +1,6 @@
 """The exporter's alerts, those whose names begin with Celery: a figure, a table, and marks in all graphs."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from grafana_foundation_sdk.models.dashboard import AnnotationQuery
@@ -30,9 +31,11 @@ _STATES: Final = limits.words(
 )
 
 
-def _alerts(metric: str = "ALERTS", **equal: str) -> str:
+def _alerts(metric: str = "ALERTS", *, without: Sequence[str] = (), **equal: str) -> str:
     """Alerts of the chosen job, and those without a job (of an expression that sums over jobs)."""
-    more = "".join(f', {label}="{value}"' for label, value in equal.items())
+    more = "".join(f', {label}="{value}"' for label, value in equal.items()) + "".join(
+        f', severity!="{severity}"' for severity in without
+    )
     both = (f'{metric}{{alertname=~"Celery.+", job="{job}"{more}}}' for job in ("$job", ""))
     return f"({' or '.join(both)})"
 
@@ -43,9 +46,10 @@ def firing(chosen: Selection, *, width: int) -> PanelBuilder:
     seen = f"({lowest(chosen('up'))} or vector(0)) - 1"
     return figure(
         "Firing alerts",
-        "Alerts that fire now. None: Prometheus has loaded the rules and reaches the exporters. Blind: an exporter is "
-        "not reached, so that other alerts cannot fire. No rules: Prometheus has not loaded grafana/alerts.",
-        f"count({_alerts(alertstate='firing')}) or {rules_loaded} + {seen}",
+        "Alerts that fire now, without those for information. None: Prometheus has loaded the rules and reaches the "
+        "exporters. Blind: an exporter is not reached, so that other alerts cannot fire. No rules: Prometheus has not "
+        "loaded grafana/alerts, or Filters are set, which rules know nothing of.",
+        f"count({_alerts(alertstate='firing', without=('info',))}) or {rules_loaded} + {seen}",
         unit=COUNT,
         none="no rules",
         limits=limits.NONE_IS_RIGHT,

@@ -16,6 +16,7 @@ from grafana.source.queries import (
     success_ratio,
     top,
     total,
+    while_seen,
 )
 from grafana.source.selection import Selection
 from grafana.source.sheet import Row, Sheet
@@ -66,7 +67,12 @@ _TABLES = (
         "Tasks that fail",
         f"The {_SHOWN} tasks with the most failures in the time range.",
         Column("Failures", in_range(failed, "task"), COUNT),
-        Column("Success", success_ratio(succeeded, failed, "task", window=RANGE), RATIO, limits.SUCCESS),
+        Column(
+            "Success",
+            while_seen(success_ratio(succeeded, failed, "task", window=RANGE), chosen("up")),
+            RATIO,
+            limits.SUCCESS,
+        ),
         Column("Retries", in_range(chosen("celery_task_retried_total"), "task"), COUNT),
         Column(
             "Last failure", since_latest(chosen("celery_task_last_failed_timestamp_seconds"), "task"), SECONDS

@@ -81,6 +81,11 @@ def while_seen(expression: str, up: str) -> str:
     return f"({expression}) and on () max({up}) == 1"
 
 
+def unless_blind(expression: str, up: str) -> str:
+    """What is above 0, and the rest only while every exporter is reached: an unseen one may have something to show."""
+    return f"({expression}) > 0 or (({expression}) and on () min({up}) == 1)"
+
+
 def age(timestamp: str, *by: str) -> str:
     """Seconds since the earliest of these times."""
     return f"time() - {lowest(timestamp, *by)}"
@@ -91,9 +96,12 @@ def since_latest(timestamp: str, *by: str) -> str:
     return f"time() - {highest(timestamp, *by)}"
 
 
-def age_or_none(timestamp: str, number: str) -> str:
-    """Seconds since the earliest of these times; -1 where there is none since the ``number`` is 0, else not known."""
-    return f"{age(timestamp)} or (sum({number}) == 0) - 1"
+def age_or_none(timestamp: str, number: str, up: str) -> str:
+    """Seconds since the earliest of these times.
+
+    -1 where there is none since the ``number`` is 0 and every exporter is reached, else not known.
+    """
+    return f"{age(timestamp)} or ((sum({number}) == 0) - 1 and on () min({up}) == 1)"
 
 
 def top(number: int, expression: str) -> str:

@@ -17,6 +17,7 @@ from grafana.source.queries import (
     ratio,
     success_ratio,
     total,
+    unless_blind,
     while_seen,
 )
 from grafana.source.selection import Selection
@@ -47,12 +48,14 @@ def health(chosen: Selection, link: DataLink | None = None) -> PanelBuilder:
 
 def without_consumers(chosen: Selection, link: DataLink | None = None) -> PanelBuilder:
     """Queues that nobody empties."""
-    length = chosen("celery_queue_length")
-    idle = f"{chosen('celery_queue_workers')} == 0"
+    # As the alert of this name: RabbitMQ counts consumers, else workers tell which queues they consume.
+    consumers = f"({chosen('celery_queue_consumers')} or {chosen('celery_queue_workers')})"
+    held = f"{chosen('celery_queue_length')} > 0 and on (job, instance, queue) {consumers} == 0"
     return figure(
         "Queues without consumers",
-        "Queues that hold messages and have no worker.",
-        f"count({length} > 0 and on (job, instance, queue) {idle}) or sum({length} * 0)",
+        "Queues that hold messages, and have no consumer on RabbitMQ, or no worker elsewhere. Unknown: an exporter is "
+        "not reached, or it does not know yet which queues the workers consume.",
+        unless_blind(f"count({held}) or sum({consumers} * 0)", chosen("up")),
         unit=COUNT,
         none="unknown",
         limits=limits.NONE_IS_RIGHT,
@@ -66,7 +69,7 @@ def oldest_message(chosen: Selection, link: DataLink | None = None) -> PanelBuil
     return figure(
         "Oldest message",
         "Time since the oldest waiting message was first known. It grows when no worker takes messages.",
-        age_or_none(oldest, chosen("celery_queue_length")),
+        age_or_none(oldest, chosen("celery_queue_length"), chosen("up")),
         unit=SECONDS,
         none="unknown",
         limits=limits.OLDEST_MESSAGE,
@@ -93,9 +96,11 @@ def queue_wait(chosen: Selection, link: DataLink | None = None) -> PanelBuilder:
         "Queue wait p95",
         "95 % of the tasks that started in the time range had waited no longer than this after they were due. Tasks "
         "that did not start are not in it: see the oldest message. Needs task-sent events.",
-        quantile(0.95, chosen("celery_task_queue_wait_seconds_bucket"), window=RANGE),
+        while_seen(
+            quantile(0.95, chosen("celery_task_queue_wait_seconds_bucket"), window=RANGE), chosen("up")
+        ),
         unit=SECONDS,
-        none="none started",
+        none="unknown",
         limits=limits.QUEUE_WAIT,
         link=link,
     )
@@ -147,7 +152,7 @@ def workers_down(chosen: Selection, link: DataLink | None = None) -> PanelBuilde
     return figure(
         "Workers down",
         "Workers that were lost, for an hour after their last event, and workers that stopped in the last two minutes.",
-        f"sum(1 - {chosen('celery_worker_up')})",
+        unless_blind(f"sum(1 - {chosen('celery_worker_up')})", chosen("up")),
         unit=COUNT,
         none="unknown",
         limits=limits.NONE_IS_RIGHT,

@@ -64,7 +64,7 @@ _FIGURES = (
     _seconds(
         "Oldest running",
         "Run time of the longest running attempt.",
-        age_or_none(oldest_running, in_progress),
+        age_or_none(oldest_running, in_progress, chosen("up")),
         "unknown",
     ),
     _seconds(

@@ -32,8 +32,13 @@ _ASKED: Final = {
 }
 _LABELS: Final = {"job": "Job", "instance": "Exporter", "queue": "Queue", "task": "Task", "worker": "Worker"}
 
-#: `qryType` of Grafana's Prometheus data source: label_values(...).
+#: Exporters of the last day: one that is gone since hours stays to be chosen, and is never left out of "All".
+_LASTING: Final = frozenset({"job", "instance"})
+_DAY: Final = "1d"
+
+#: `qryType` of Grafana's Prometheus data source: label_values(...), query_result(...).
 _LABEL_VALUES: Final = 1
+_QUERY_RESULT: Final = 3
 
 
 def variables(names: Sequence[str]) -> list[VariableModel]:
@@ -43,6 +48,12 @@ def variables(names: Sequence[str]) -> list[VariableModel]:
     return [source, *(_query(name) for name in ("job", "instance", *names)), filters]
 
 
+def _asked(name: str) -> str:
+    if name in _LASTING:
+        return f"query_result(count by ({name}) (last_over_time({_ASKED[name]}[{_DAY}])))"
+    return f"label_values({_ASKED[name]}, {name})"
+
+
 def _query(name: str) -> VariableModel:
     variable = (
         QueryVariable(name)
@@ -50,14 +61,16 @@ def _query(name: str) -> VariableModel:
         .datasource(DATASOURCE)
         .query(
             {
-                "qryType": _LABEL_VALUES,
-                "query": f"label_values({_ASKED[name]}, {name})",
+                "qryType": _QUERY_RESULT if name in _LASTING else _LABEL_VALUES,
+                "query": _asked(name),
                 "refId": "PrometheusVariableQueryEditor-VariableQuery",
             }
         )
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_CASE_INSENSITIVE_ASC)
     )
+    if name in _LASTING:
+        variable.regex(f'/{name}="([^"]*)"/')
     if name == "job":
         return variable.build()
     variable.multi(multi=True).include_all(include_all=True)

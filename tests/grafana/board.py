@@ -4,6 +4,7 @@ Owns the knowledge of where Grafana keeps what. Knows nothing of the source that
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,11 @@ from typing import Any, Final
 FOLDER: Final = Path(__file__).resolve().parents[2] / "grafana" / "dashboards"
 
 Json = dict[str, Any]
+
+
+_LASTING: Final = re.compile(
+    r"query_result\(count by \((?P<label>\w+)\) \(last_over_time\((?P<selector>.*)\[1d\]\)\)\)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,12 @@ class Board:
 
 
 def label_values(query: str) -> tuple[str, str]:
-    """Take ``label_values(selector, label)`` apart, as Grafana's Prometheus data source does."""
+    """The selector and the label that a variable asks for.
+
+    ``label_values(selector, label)``, or ``query_result(count by (label) (last_over_time(selector[1d])))``.
+    """
+    if found := _LASTING.fullmatch(query):
+        return found["selector"], found["label"]
     selector, _, label = query.removeprefix("label_values(").removesuffix(")").rpartition(",")
     return selector.strip(), label.strip()
 

@@ -14,9 +14,11 @@ from tests.integration.servers.prometheus import promtool
 BOARDS = {board.name: board for board in boards()}
 HERE = 'job="celery", instance="e:1"'
 UP = f"up{{{HERE}}}"
+SECOND_UP = 'up{job="celery", instance="e:2"}'
 RULES = "celery:threshold:queue_wait_seconds"
 FIRES = 'ALERTS{alertname="CeleryA", alertstate="firing", severity="critical", job="celery", queue="a"}'
 OF_ANOTHER_JOB = 'ALERTS{alertname="CeleryA", alertstate="firing", severity="critical", job="other"}'
+INFORMS = 'ALERTS{alertname="CeleryD", alertstate="firing", severity="info", job="celery"}'
 OF_ALL_JOBS = 'ALERTS{alertname="CeleryB", alertstate="firing", severity="warning"}'
 PENDING = (
     'ALERTS{alertname="CeleryC", alertstate="pending", severity="warning", job="celery", task="t", queue="a"}'
@@ -24,6 +26,7 @@ PENDING = (
 PENDS_SINCE = 'ALERTS_FOR_STATE{alertname="CeleryC", severity="warning", job="celery", task="t", queue="a"}'
 LENGTH = f'celery_queue_length{{{HERE}, queue="a"}}'
 OLDEST = f'celery_queue_oldest_message_timestamp_seconds{{{HERE}, queue="a"}}'
+CONSUMERS = f'celery_queue_consumers{{{HERE}, queue="a"}}'
 WORKERS = f'celery_queue_workers{{{HERE}, queue="a"}}'
 SUCCEEDED = f'celery_task_succeeded_total{{{HERE}, queue="a", task="t"}}'
 FAILED = f'celery_task_failed_total{{{HERE}, queue="a", task="t"}}'
@@ -91,7 +94,10 @@ CASES = {
         {PENDING: "1x20", PENDS_SINCE: "60x20"},
         {'{state="pending: warning", alertname="CeleryC", kind="task", about="t"}': 540},
     ),
-    "nothing waits": Case("overview", "Oldest message", "A", {LENGTH: "0x20"}, {"{}": -1}),
+    "nothing waits": Case("overview", "Oldest message", "A", {UP: "1x20", LENGTH: "0x20"}, {"{}": -1}),
+    "nothing waits where one of two exporters sees it": Case(
+        "overview", "Oldest message", "A", {UP: "1x20", SECOND_UP: "0x20", LENGTH: "0x20"}, {}
+    ),
     "a message waits": Case(
         "overview", "Oldest message", "A", {LENGTH: "5x20", OLDEST: "60x20"}, {"{}": 540}
     ),
@@ -101,7 +107,33 @@ CASES = {
         "overview", "Queues without consumers", "A", {LENGTH: "5x20", WORKERS: "0x20"}, {"{}": 1}
     ),
     "messages wait for a worker": Case(
-        "overview", "Queues without consumers", "A", {LENGTH: "5x20", WORKERS: "1x20"}, {"{}": 0}
+        "overview", "Queues without consumers", "A", {UP: "1x20", LENGTH: "5x20", WORKERS: "1x20"}, {"{}": 0}
+    ),
+    "a worker that does not consume": Case(
+        "overview",
+        "Queues without consumers",
+        "A",
+        {UP: "1x20", LENGTH: "5x20", CONSUMERS: "0x20", WORKERS: "1x20"},
+        {"{}": 1},
+    ),
+    "nobody told who consumes": Case(
+        "overview", "Queues without consumers", "A", {UP: "1x20", LENGTH: "5x20"}, {}
+    ),
+    "consumers where one of two exporters sees them": Case(
+        "overview",
+        "Queues without consumers",
+        "A",
+        {UP: "1x20", SECOND_UP: "0x20", LENGTH: "5x20", WORKERS: "1x20"},
+        {},
+    ),
+    "a worker is down that one of two exporters sees": Case(
+        "overview", "Workers down", "A", {UP: "1x20", SECOND_UP: "0x20", worker("up", "w"): "0x20"}, {"{}": 1}
+    ),
+    "all workers are up that one of two exporters sees": Case(
+        "overview", "Workers down", "A", {UP: "1x20", SECOND_UP: "0x20", worker("up", "w"): "1x20"}, {}
+    ),
+    "an alert for information": Case(
+        "overview", "Firing alerts", "A", {UP: "1x20", RULES: "60x20", INFORMS: "1x20"}, {"{}": 0}
     ),
     "a dead worker's slots": Case("overview", "Saturation", "A", TWO_WORKERS, {"{}": 0.25}),
     "a dead worker's tasks": Case("workers", "Workers", "B", TWO_WORKERS, {'{worker="lives"}': 1}),

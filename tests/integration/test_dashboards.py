@@ -68,7 +68,14 @@ class Scene:
 
     def jobs(self, board: Board) -> list[str]:
         """What Grafana offers for the job, of which one is chosen."""
-        selector, label = label_values(board.queried_variables()["job"])
+        return self.offered(board.queried_variables()["job"])
+
+    def offered(self, query: str) -> list[str]:
+        """The values that Grafana offers for a variable's query."""
+        selector, label = label_values(query)
+        asked = query.removeprefix("query_result(")
+        if asked != query:
+            return sorted(sample.labels[label] for sample in self.prometheus.query(asked.removesuffix(")")))
         return list(self.prometheus.api(f"label/{label}/values", **{"match[]": selector}))
 
     def values(self, board: Board, job: str) -> dict[str, list[str]]:
@@ -76,8 +83,7 @@ class Scene:
         found = {"job": [job]}
         for name, query in board.queried_variables().items():
             if name != "job":
-                selector, label = label_values(fill(query, self.everything(board, found)))
-                found[name] = self.prometheus.api(f"label/{label}/values", **{"match[]": selector})
+                found[name] = self.offered(fill(query, self.everything(board, found)))
         return found
 
     @staticmethod

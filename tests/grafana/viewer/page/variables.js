@@ -1,5 +1,6 @@
 // Variables and annotations of a dashboard.
 
+const LASTING = /^query_result\(count by \((\w+)\) \(last_over_time\((.*)\[1d\]\)\)\)$/s;
 const LABEL_VALUES = /^label_values\((?:(.*),)?\s*(\w+)\s*\)$/s;
 const VARIABLE = /\$(?:\{(\w+)(?::\w+)?\}|(\w+))/g;
 
@@ -32,7 +33,7 @@ export function asValues(chosen) {
 }
 
 async function chooseValue(variable, server, before, given) {
-  const [, selector, label] = LABEL_VALUES.exec(variable.query.query);
+  const { selector, label } = asked(variable.query.query);
   const options = await server.labelValues(selector && fill(selector, before), label);
   if (given !== undefined || !variable.includeAll) {
     const value = given ?? options[0] ?? '';
@@ -40,6 +41,14 @@ async function chooseValue(variable, server, before, given) {
   }
   const all = options.length === 1 ? escaped(options[0]) : `(${options.map(escaped).join('|')})`;
   return { shown: 'All', value: variable.allValue ?? all };
+}
+
+/** The series and the label whose values a variable offers. */
+function asked(query) {
+  const lasting = LASTING.exec(query);
+  if (lasting) return { label: lasting[1], selector: lasting[2] };
+  const [, selector, label] = LABEL_VALUES.exec(query);
+  return { selector, label };
 }
 
 /** For a regular expression within a PromQL string. */
