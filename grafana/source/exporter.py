@@ -42,7 +42,7 @@ _FIGURES = (
         since_latest(last_event),
         unit=SECONDS,
         none="not known",
-        limits=limits.SILENCE,
+        limits=limits.EVENT_SILENCE,
     ),
     figure(
         "Dropped",
@@ -50,7 +50,7 @@ _FIGURES = (
         while_seen(in_range(dropped), up),
         unit=COUNT,
         none="unknown",
-        limits=limits.FEW_ARE_RIGHT,
+        limits=limits.DROPPED,
     ),
     figure(
         "Disconnected",
@@ -103,7 +103,7 @@ _EVENTS = (
         since_latest(last_event, "instance"),
         unit=CLOCK,
         none="not known",
-        limits=limits.SILENCE,
+        limits=limits.EVENT_SILENCE,
     ),
     graph(
         "Drops by reason",

@@ -119,6 +119,11 @@ QUEUE_WAIT: Final = bad_from(threshold("queue_wait_seconds"), 5 * threshold("que
 OLDEST_MESSAGE: Final = at_most(
     threshold("queue_message_age_seconds") / 2, threshold("queue_message_age_seconds")
 )
+#: Since the latest event of all.
+EVENT_SILENCE: Final = at_most(threshold("event_silence_seconds") / 5, threshold("event_silence_seconds"))
+#: None is right, one is worth a look.
+DROPPED: Final = at_most(1, threshold("events_dropped"))
+MISSED: Final = at_most(1, threshold("events_missed"))
 #: Heartbeats come every 2 s, a worker counts as lost after 60 s.
 SILENCE: Final = at_most(20, 60)
 #: Difference between a clock and ours, ahead or behind.

@@ -181,8 +181,8 @@ def saturation(chosen: Selection, link: DataLink | None = None, *, width: int = 
     """How busy all slots are."""
     return figure(
         "Saturation",
-        "Share of all pool slots that ran a task, on average of 5 min. From 90 % on tasks wait for a free slot. It is "
-        "low as well when nobody takes messages.",
+        "Share of all pool slots that ran a task, on average of 5 min. Where it is red, tasks wait for a free slot. It "
+        "is low as well when nobody takes messages.",
         busy(chosen),
         unit=RATIO,
         none="pools unknown",

@@ -62,7 +62,7 @@ _FIGURES = (
         while_seen(in_range(missed), chosen("up")),
         unit=COUNT,
         none="unknown",
-        limits=limits.FEW_ARE_RIGHT,
+        limits=limits.MISSED,
     ),
     figure(
         "Largest clock offset",
@@ -83,7 +83,7 @@ _TABLE = listing(
     Column("Slots", shared.slots(chosen, "worker"), COUNT),
     Column("Saturation", shared.busy(chosen, "worker"), RATIO, limits.SATURATION, width=105),
     Column("Started", per_second(processed, "worker"), PER_SECOND),
-    Column("Missed", in_range(missed, "worker"), COUNT, limits.FEW_ARE_RIGHT),
+    Column("Missed", in_range(missed, "worker"), COUNT, limits.MISSED),
     Column("Load", load, COUNT),
     Column("Last event", age(last_seen, "worker"), SECONDS, limits.SILENCE, width=105),
     Column("Clock offset", offset, SECONDS, limits.CLOCK_OFFSET, width=110),
