@@ -110,6 +110,9 @@ def test_an_error_with_objects_in_it() -> None:
         "MasterNotFoundError: No master for 'x' : one.example:1 - auth:Error, one.example:2 - object"
     )
     assert one_line(ValueError("<a> < b")) == "ValueError: <a> < b"
+    connection = "<redis.connection.Connection(host=one,port=1,db=0)>"
+    older = f"<redis.client.Redis(<redis.connection.ConnectionPool({connection})>)>"
+    assert one_line(ValueError(f"{older} - refused")) == "ValueError: one:1 - refused"
     assert "at 0x" not in one_line(ValueError("<" * 50_000 + "a at 0x1" + ">" * 50_000))
 
 

@@ -6,6 +6,7 @@ import pytest
 from celery import Celery
 
 from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue
+from celery_metrics_exporter.connection.app_loading import load_app
 from celery_metrics_exporter.connection.celery_app import broker_of
 from celery_metrics_exporter.errors import ConfigError
 
@@ -61,3 +62,9 @@ def test_refused(settings: dict[str, Any], ours: dict[str, Any], words: str) -> 
 def test_accepted(settings: dict[str, Any], ours: dict[str, Any]) -> None:
     """What is missing in one place may come from the other."""
     assert broker_url_of(settings, **ours) == settings["broker_url"]
+
+
+def test_an_attribute_that_the_module_lacks() -> None:
+    """The module and the attribute are named; Celery's own error says that there is no such module."""
+    with pytest.raises(ConfigError, match=r"tests\.integration\.bare_app has no attribute nope"):
+        load_app("tests.integration.bare_app:nope")

@@ -20,9 +20,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, masked_url
-from celery_metrics_exporter.config.config import BrokerTls, Config, EventQueue, secrets, secrets_in
+from celery_metrics_exporter.config.config import Config, EventQueue, secrets, secrets_in
 from celery_metrics_exporter.connection.app_loading import checked_app, load_app
 from celery_metrics_exporter.connection.app_routes import declared_queues
+from celery_metrics_exporter.connection.tls import NO_CERTIFICATE, may_want_certificate, tls_settings
 from celery_metrics_exporter.connection.versions import (
     add_later_settings,
     check_redis_py,
@@ -48,13 +49,6 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
 }
 _REDIS_TIMEOUTS: Final = ("socket_connect_timeout", "socket_timeout")
 _AMQP_TIMEOUTS: Final = ("read_timeout", "write_timeout")
-#: With TLS 1.3 our handshake is over before the server looks for our certificate: often all that is seen is the end.
-_NO_CERTIFICATE: Final = (
-    "the broker may demand a client certificate: give it by --broker-tls-cert-file and --broker-tls-key-file"
-)
-_TLS_ENDS: Final = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-#: The end of a connection, in words of py-amqp and redis-py.
-_END: Final = ("closed connection", "connection closed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +104,9 @@ class Broker:
                 reraise_as_library_errors=False,
             )
         except Exception as error:
-            if self._shows_no_certificate() and _is_end(error):
-                raise ConnectionError(f"{one_line(error)}; {_NO_CERTIFICATE}") from error
+            if may_want_certificate(error, self.app.conf.broker_use_ssl, self.url):
+                raise ConnectionError(f"{one_line(error)}; {NO_CERTIFICATE}") from error
             raise
-
-    def _shows_no_certificate(self) -> bool:
-        """Whether we connect over TLS, without a client certificate."""
-        options = self.app.conf.broker_use_ssl
-        certificates = isinstance(options, Mapping) and (
-            options.get("certfile") or options.get("ssl_certfile")
-        )
-        return bool(options) and not certificates and "ssl_certfile" not in self.url
 
     def _bounds(self, timeout: float | None) -> dict[str, object]:
         if timeout is None or self.scheme not in _REDIS | _AMQP:
@@ -170,24 +156,13 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     )
     conf.broker_transport_options = options
     if config.tls is not None:
-        conf.broker_use_ssl = _ssl(config.tls, scheme)
+        conf.broker_use_ssl = tls_settings(config.tls, redis=scheme in _REDIS)
     elif scheme == "rediss" and not conf.broker_use_ssl and "ssl_cert_reqs" not in url:
         conf.broker_use_ssl = {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     elif scheme == "amqps" and not conf.broker_use_ssl:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     queues = declared_queues(app) if config.app else ()
     return Broker(app, url, secrets(checked) | frozenset(secrets_in(conf.broker_use_ssl)), queues)
-
-
-def _is_end(error: BaseException) -> bool:
-    """Whether the other side just ended the connection; an alert of TLS would tell more."""
-    causes = (error, error.__cause__ or error.__context__)
-    if any(isinstance(cause, ssl.SSLError) and not isinstance(cause, _TLS_ENDS) for cause in causes):
-        return False
-    ends = (ConnectionResetError, BrokenPipeError, *_TLS_ENDS)
-    return any(isinstance(cause, ends) for cause in causes) or any(
-        words in str(error).lower() for words in _END
-    )
 
 
 def _url_of(conf: Any) -> str:
@@ -234,22 +209,3 @@ def _check_library(scheme: str) -> None:
         raise ConfigError(
             f"a broker at {scheme}:// needs a library that is not there ({error}): pip install 'kombu[{name}]'"
         ) from error
-
-
-def _ssl(tls: BrokerTls, scheme: str) -> dict[str, object]:
-    settings = {
-        "cert_reqs": ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE,
-        "ca_certs": tls.ca_file,
-        "certfile": tls.cert_file,
-        "keyfile": tls.key_file,
-    }
-    if scheme in _REDIS:
-        if tls.server_name is not None:
-            raise ConfigError(
-                "--broker-tls-server-name works with amqps:// only: write this name as the host of the broker URL"
-            )
-        return {
-            "ssl_check_hostname": tls.verify,
-            **{f"ssl_{name}": value for name, value in settings.items()},
-        }
-    return {**settings, "server_hostname": tls.server_name}  # None: the host of the URL
