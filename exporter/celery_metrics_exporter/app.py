@@ -34,6 +34,8 @@ from celery_metrics_exporter.pipeline import Declared, Pipeline
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.queues.sampler import Sampler
 from celery_metrics_exporter.receivers.choosing import receiver_for
+from celery_metrics_exporter.receivers.durable_queue import PREFETCH, is_durable
+from celery_metrics_exporter.receivers.repeats import WithoutRepeats
 from celery_metrics_exporter.receivers.watchdog import PATIENCE_SECONDS, Watchdog
 from celery_metrics_exporter.redaction import Redaction
 from celery_metrics_exporter.status_page.survey import Survey
@@ -124,6 +126,7 @@ class Exporter:
             collector(registry=self.registry)
         self._plan = plan
         self._receiver = receiver
+        self._settle = pipeline.settle
         self._sweeps = (monitor.sweep, pipeline.dispatcher.sweep, survey.sweep)
         self._stopping = threading.Event()
         #: Gets what happens: a signal's number, or None when the receiver has given up. A signal handler may put one
@@ -187,6 +190,7 @@ class Exporter:
             thread.join(max(0.0, until - time.monotonic()))
         self._stopping.set()
         self._sweeping.join(SWEEP_SECONDS * 4)
+        self._settle()
         if self._web is not None:
             self._web.stop()
         log.info("stopped")
@@ -254,9 +258,10 @@ def _schedule(config: Config, clock: Clock) -> CommandSchedule:
 
 
 def _receiver(config: Config, broker: Broker, stream: StreamState, pipeline: Pipeline) -> Watchdog:
+    dispatcher = pipeline.dispatcher
     return Watchdog(
         broker.name,
-        pipeline.dispatcher,
+        WithoutRepeats(dispatcher, span=PREFETCH) if is_durable(broker) else dispatcher,
         stream,
         partial(
             receiver_for,

@@ -26,6 +26,7 @@ lag = chosen("celery_exporter_event_lag_seconds_bucket")
 last_event = chosen("celery_exporter_last_event_timestamp_seconds")
 connected = chosen("celery_exporter_receiver_connected")
 delivering = chosen("celery_exporter_receiver_delivering")
+standby = chosen("celery_exporter_receiver_standby")
 reconnects = chosen("celery_exporter_receiver_reconnects_total")
 restarts = chosen("celery_exporter_receiver_restarts_total")
 disconnected = chosen("celery_exporter_receiver_disconnected_seconds_total")
@@ -126,9 +127,11 @@ _EVENTS = (
 _SUBSCRIPTION = (
     states(
         "Connected, delivering",
-        "Whether the subscription is confirmed, and whether events arrive through it. No bar: not known.",
+        "Whether the subscription is confirmed, and whether events arrive through it. No bar: not known. On standby "
+        "another exporter gets them from the same durable queue.",
         Query(trailing(lowest(connected, "instance"), "instance"), "{{instance}} connected"),
         Query(trailing(lowest(delivering, "instance"), "instance"), "{{instance}} delivering"),
+        Query(trailing(f"{lowest(standby, 'instance')} > 0", "instance"), "{{instance}} on standby"),
         words=_YES_NO,
         none="no exporter",
         width=8,

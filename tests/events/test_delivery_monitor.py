@@ -94,6 +94,34 @@ def test_events_are_evidence_enough(stage: Stage) -> None:
     assert stage.ready == (True, "receiving events")
 
 
+def test_silence_proves_nothing_on_standby(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """The active exporter gets our probes: a standby is never called deaf, but a probe that comes ends its wait."""
+    caplog.set_level(logging.INFO)
+    stage.subscription.mark_disconnected("gone")
+    stage.subscription.mark_connected(standby=True)
+    stage.pass_(10 * (SILENCE_SECONDS + ANSWER_SECONDS))
+    assert stage.delivering() is None
+    assert stage.renewals == []
+    assert caplog.records == []
+    assert stage.ready[0] is True
+    assert 15 <= len(stage.probes) <= 20
+    stage.received += 1
+    stage.pass_(LOOK)
+    assert stage.delivering() is True
+
+
+def test_a_standby_is_no_longer_deaf(stage: Stage) -> None:
+    """A deaf subscription that comes back as a standby is subscribed anew once, and its fault is over."""
+    stage.resubscribes = False
+    stage.pass_(SILENCE_SECONDS + ANSWER_SECONDS + 1)
+    assert len(stage.renewals) == 1
+    stage.subscription.mark_disconnected(stage.renewals[0])
+    stage.subscription.mark_connected(standby=True)
+    stage.pass_(60)
+    assert len(stage.renewals) == 1
+    assert stage.ready[1].startswith("standby: ")
+
+
 def test_silence_is_broken(stage: Stage) -> None:
     """After a silence one event is sent, and one more half way; that it comes back is proof."""
     stage.pass_(SILENCE_SECONDS - LOOK)

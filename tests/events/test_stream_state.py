@@ -82,3 +82,52 @@ def test_who_waits_for_a_subscription_is_told() -> None:
     assert told == [True]
     subscription.mark_connected()
     assert told == [True, True]
+
+
+def test_a_standby_is_ready_and_misses_nothing() -> None:
+    """On standby no time counts as without events, before and after the takeover, which asks the workers anew."""
+    asked: list[bool] = []
+    time = FakeTime()
+    subscription = StreamState(time.clock(), on_connected=lambda: asked.append(subscription.read().standby))
+    status = ExporterStatus(subscription, (), Bench().survey.look)
+    time.elapsed = 5
+    subscription.mark_connected(standby=True)
+    assert status.ready() == (
+        True,
+        "standby: another exporter receives the events, this one takes over when it is gone",
+    )
+    time.elapsed = 3600
+    subscription.mark_connected(standby=True)
+    subscription.mark_connected()
+    subscription.mark_connected()
+    assert status.ready() == (True, "receiving events")
+    time.elapsed = 3610
+    state = subscription.read()
+    assert (state.standby, state.connections, state.disconnected_seconds, state.lasting) == (False, 1, 5, 10)
+    assert asked == [True, False]
+
+
+def test_a_standby_that_is_lost_is_lost() -> None:
+    """A standby without a connection is none any more, and its time without one counts."""
+    bench = Bench(connected=False)
+    bench.subscription.mark_connected(standby=True)
+    assert bench.value(PREFIX + "standby") == 1
+    bench.subscription.mark_disconnected("gone")
+    bench.time.elapsed += 7
+    assert bench.value(PREFIX + "standby") == 0
+    assert bench.value(PREFIX + "disconnected_seconds_total") == 7
+
+
+def test_silence_does_not_grow_on_standby() -> None:
+    """Another exporter gets the events of workers: those that we knew are not silent, before and after the takeover."""
+    time = FakeTime()
+    subscription = StreamState(time.clock())
+    subscription.mark_connected()
+    heard = time.clock().monotonic()
+    subscription.mark_disconnected("gone")
+    subscription.mark_connected(standby=True)
+    time.elapsed = 1000
+    assert subscription.silence(heard) == 0
+    subscription.mark_connected()
+    time.elapsed = 1007
+    assert subscription.silence(heard) == 7

@@ -28,6 +28,7 @@ class Received:
     drops: list[tuple[str, str]] = field(default_factory=list)
     connections: int = 0
     connected: bool = False
+    standby: bool = False
     errors: list[str | None] = field(default_factory=list)
 
     def feed_all(self, bodies: list[bytes]) -> None:
@@ -44,10 +45,11 @@ class Received:
         """Keep a loss."""
         self.drops.append((reason, detail))
 
-    def mark_connected(self) -> None:
-        """Count a subscription."""
-        self.connections += 1
+    def mark_connected(self, *, standby: bool = False) -> None:
+        """Count a subscription, which a standby has had already when it becomes active."""
+        self.connections += not self.connected
         self.connected = True
+        self.standby = standby
 
     def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
         """Keep the reason."""

@@ -139,12 +139,18 @@ def test_rabbitmq_whose_exchange_was_deleted(
 def test_two_exporters_on_one_queue(
     rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
 ) -> None:
-    """Exporters that share a durable queue take each other's events; neither calls itself deaf for that."""
-    exporters = [start_exporter(*NEVER, rabbitmq_vhost.url, *SHARED, command=IMPATIENT) for _ in range(2)]
-    for exporter in exporters:
-        _wait_for_probes(exporter, 3)
-    for exporter in exporters:
+    """On a durable queue the active exporter gets all probes; the standby never calls itself deaf for that."""
+    active = start_exporter(*NEVER, rabbitmq_vhost.url, *SHARED, command=IMPATIENT)
+    wait_until_receiving(active)
+    standby = start_exporter(*NEVER, rabbitmq_vhost.url, *SHARED, command=IMPATIENT)
+    _wait_for_probes(active, 6)
+    for exporter in (active, standby):
         assert exporter.value(RECONNECTS) == 0
+        assert "level=warning" not in exporter.stderr
+    assert _probes(standby) == 0
+    assert standby.value(DELIVERING) is None
+    ready = fetch(standby.url, "/-/ready")
+    assert (ready.status, ready.text.startswith("standby: ")) == (200, True)
 
 
 @pytest.mark.parametrize(

@@ -330,14 +330,16 @@ def test_a_durable_event_queue(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> Non
     found.says("event_queue", "ok", "durable")
     found.says("subscribe", "ok", "left to the exporter")
     found.says("arrival", "ok", "our own")
-    queue = f"queues/{rabbitmq_vhost.name}/celeryev.celery-exporter"
+    queue = f"queues/{rabbitmq_vhost.name}/celeryev.celery-exporter.single"
     count: Any = rabbitmq.api(
         "POST", f"{queue}/get", {"count": 9, "ackmode": "ack_requeue_false", "encoding": "auto"}
     )
     assert [message["routing_key"] for message in count] == ["exporter.probe"]
     other = EventQueue(durable=True, exclusive=False, ttl=7.0)
     found = examine(rabbitmq_vhost.url, wait=0.3, event_queue=other)
-    assert "delete a queue" in found.says("subscribe", "failed", "PRECONDITION_FAILED")["remedy"]
+    finding = found.says("subscribe", "failed", "exists with another x-message-ttl (406")
+    assert finding["command"].startswith("rabbitmqctl delete_queue -p ")
+    assert finding["command"].endswith(" celeryev.celery-exporter.single")
 
 
 def test_a_small_output_buffer(valkey: Valkey) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from celery_metrics_exporter.config.config import RECEIVERS
 from tests.integration.conftest import Vhost
+from tests.integration.durable import DURABLE, QUEUE, delete_queue
 from tests.integration.event_sender import EventSender
 from tests.integration.known_counts import expected, submit, wait_until_counted, wait_until_receiving
 from tests.integration.known_tasks import APP, environment
@@ -16,13 +17,6 @@ from tests.waiting import wait_for
 
 StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
-
-DURABLE = (
-    "--event-queue-durable",
-    "--no-event-queue-exclusive",
-    "--event-queue-ttl=10m",
-    "--event-queue-expires=1h",
-)
 
 
 @pytest.mark.parametrize("receiver", RECEIVERS)
@@ -50,7 +44,7 @@ def test_events_wait_for_the_exporter(
     wait_until_counted(second, expected(added=8, broken=6))
     queues: Any = rabbitmq.api("GET", f"queues/{rabbitmq_vhost.name}")
     names = [queue["name"] for queue in queues]
-    assert [name for name in names if name.startswith("celeryev.")] == ["celeryev.celery-exporter"]
+    assert [name for name in names if name.startswith("celeryev.")] == [QUEUE]
     worker.kill()
 
 
@@ -84,12 +78,36 @@ def test_a_queue_that_was_declared_otherwise_is_named(
     first.stop()
     second = start_exporter(*arguments, "--event-queue-ttl=20m")
     second.process.wait_until(
-        lambda: "PRECONDITION_FAILED" in second.stderr, timeout=10, what="a warning that names the reason"
+        lambda: "exists with another" in second.stderr, timeout=10, what="a warning that names the reason"
     )
     ready = fetch(second.url, "/-/ready")
     assert ready.status == 503
-    for word in ("PRECONDITION_FAILED", "celeryev.celery-exporter", "x-message-ttl"):
+    for word in (
+        f"queue {QUEUE} exists with another x-message-ttl (406",
+        "1200000",
+        "600000",
+        " delete_queue -p ",
+    ):
         assert word in ready.text
         assert word in second.stderr
-    rabbitmq.api("DELETE", f"queues/{rabbitmq_vhost.name}/celeryev.celery-exporter")
+    assert second.stderr.count("level=warning") == 1
+    delete_queue(rabbitmq, rabbitmq_vhost)
     wait_until_receiving(second)
+
+
+def test_a_quorum_queue_of_that_name_is_named(
+    rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost, start_exporter: StartExporter
+) -> None:
+    """A queue of another kind under our name is told like any other argument."""
+    rabbitmq.api(
+        "PUT",
+        f"queues/{rabbitmq_vhost.name}/{QUEUE}",
+        {"durable": True, "arguments": {"x-queue-type": "quorum"}},
+    )
+    exporter = start_exporter("--broker-url", rabbitmq_vhost.url, *DURABLE)
+    exporter.process.wait_until(
+        lambda: f"queue {QUEUE} exists with another x-" in exporter.stderr, timeout=10, what="a warning"
+    )
+    assert f"rabbitmqctl delete_queue -p {rabbitmq_vhost.name} {QUEUE}" in exporter.stderr
+    delete_queue(rabbitmq, rabbitmq_vhost)
+    wait_until_receiving(exporter)

@@ -17,7 +17,7 @@ from kombu.transport import pyamqp
 
 from celery_metrics_exporter.receivers.amqp_limits import limit_messages
 from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
-from celery_metrics_exporter.receivers.deliveries import DeliveryParser, Frame
+from celery_metrics_exporter.receivers.deliveries import DeliveryParser, Frame, TaggedDeliveryParser
 from tests.integration.receiving import Received
 
 CHANNEL = 3
@@ -43,9 +43,9 @@ def text(value: str) -> bytes:
     return bytes((len(value),)) + value.encode()
 
 
-def deliver(key: str = "task.multi", *, tag: str = TAG, channel: int = CHANNEL) -> bytes:
+def deliver(key: str = "task.multi", *, tag: str = TAG, channel: int = CHANNEL, number: int = 7) -> bytes:
     """The first frame of a message."""
-    payload = pack(">HH", 60, 60) + text(tag) + pack(">QB", 7, 0) + text("celeryev") + text(key)
+    payload = pack(">HH", 60, 60) + text(tag) + pack(">QB", number, 0) + text("celeryev") + text(key)
     return frame(METHOD, payload, channel)
 
 
@@ -223,6 +223,23 @@ def logged(*pieces: bytes) -> tuple[list[bytes | Frame], bytes]:
     for piece in pieces:
         parser.take(piece)
     return log.entries, parser.give_back()
+
+
+def test_tags_are_those_of_the_bodies() -> None:
+    """Each body that is fed has its delivery tag noted after it, wherever the stream is cut; no other message has."""
+    plain = header(len(EVENT)) + frame(BODY, EVENT)
+    passed = header(len(EVENT), content_type="text/plain") + frame(BODY, EVENT)
+    numbers = (1, 2, 3, 2**40, 2**64 - 1)
+    messages = [deliver(number=number) + (passed if number == 3 else plain) for number in numbers]
+    stream = b"".join((*messages[:2], HEARTBEAT_FRAME, *messages[2:]))
+    for cut in range(len(stream)):
+        entries: list[Any] = []
+        log = Log()
+        log.entries = entries
+        parser = TaggedDeliveryParser(log, lambda _: None, note=entries.append, channel=CHANNEL, tag=TAG)
+        for piece in (stream[:cut], stream[cut:]):
+            parser.take(piece)
+        assert entries == [part for number in numbers if number != 3 for part in (EVENT, number)]
 
 
 @pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)

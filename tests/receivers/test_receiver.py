@@ -25,9 +25,9 @@ class Diary:
 
     entries: list[str] = field(default_factory=list)
 
-    def mark_connected(self) -> None:
+    def mark_connected(self, *, standby: bool = False) -> None:
         """The link is up."""
-        self.entries.append("up")
+        self.entries.append("standby" if standby else "up")
 
     def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
         """The link is down."""
@@ -46,7 +46,13 @@ class Scripted:
     opening: Exception | None = None
     polling: Exception | None = None
     closing: Exception | None = None
+    waiting: int = 0
     _polled: bool = False
+
+    @property
+    def standby(self) -> bool:
+        """Whether there is another consumer for so many more polls."""
+        return self.waiting > 0
 
     def open(self) -> None:
         """Stand, or fail."""
@@ -59,6 +65,7 @@ class Scripted:
         if not self._polled:
             self.diary.entries.append("poll")
         self._polled = True
+        self.waiting -= 1
         if self.polling:
             raise self.polling
 
@@ -101,6 +108,22 @@ def test_a_life_without_trouble(diary: Diary) -> None:
     """The link is up when the subscription stands, before anything is received, and down after a clean farewell."""
     run(diary, [], "open", "up", "poll")
     assert diary.entries == ["open", "up", "poll", "close: clean=True", "down: stopped"]
+
+
+def test_a_standby_tells_when_it_is_active(diary: Diary, caplog: pytest.LogCaptureFixture) -> None:
+    """The link is told of the standby, and once more when a delivery has ended that."""
+    caplog.set_level(logging.INFO)
+    run(diary, [Scripted(diary, waiting=3)], "open", "standby", "poll", "up")
+    assert [record.getMessage() for record in caplog.records] == [
+        "standby: another exporter receives the events",
+        "receiving events",
+    ]
+
+
+def test_a_standby_is_stopped_as_it_is(diary: Diary) -> None:
+    """A stop ends the wait for the other consumer, which nobody takes for its end."""
+    run(diary, [Scripted(diary, waiting=10**9)], "open", "standby", "poll")
+    assert diary.entries == ["open", "standby", "poll", "close: clean=True", "down: stopped"]
 
 
 def test_a_subscription_that_fails_is_left_and_replaced(

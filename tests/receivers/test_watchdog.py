@@ -35,6 +35,7 @@ class Stuck:
     go_on: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
+    standby: bool = False
     _fed: bool = False
 
     def open(self) -> None:

@@ -76,6 +76,12 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
         "nothing arrives",
         "`--event-exchange`",
     ),
+    "standby": (
+        with_subscription(standby=True, delivering=None),
+        "note",
+        "another exporter receives the events",
+        "takes over",
+    ),
     "unsure": (with_subscription(delivering=None), "note", "which proves nothing", "`--no-remote-control`"),
     "routing-key": (
         with_config(event_queue=EventQueue(routing_key="task.#")),

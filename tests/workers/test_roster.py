@@ -110,6 +110,27 @@ def test_our_own_deafness_kills_nobody() -> None:
     assert (up(bench), bench.value("celery_worker_lost_total")) == (0, 1)
 
 
+def test_a_standby_knows_no_workers() -> None:
+    """Who becomes a standby leaves workers, what they run and their answers to the exporter that hears them."""
+    bench = Bench()
+    bench.feed(worker_event("online"), sent(), received(), task("started"))
+    bench.wait(5)
+    assert bench.value("celery_task_in_progress", task="t", queue="q") == 1
+    bench.subscription.mark_disconnected("reset")
+    bench.subscription.mark_connected(standby=True)
+    bench.wait(1)
+    assert bench.samples("celery_worker_up") == {}
+    assert bench.value("celery_task_in_progress", task="t", queue="q") == 0
+    bench.answer(pool_size=1, prefetch_limit=4)
+    bench.wait(1)
+    assert bench.samples("celery_worker_up") == {}
+    assert bench.value("celery_worker_lost_total") == 0
+    bench.subscription.mark_connected()
+    bench.feed(worker_event("heartbeat"))
+    bench.wait(1)
+    assert up(bench) == 1
+
+
 def test_workers_are_capped() -> None:
     """Worker names beyond the cap share one series."""
     bench = Bench(max_series=3)

@@ -64,6 +64,11 @@ _DELIVERING = Family(
     "gauge",
     "1 while the subscription delivers events, at least our own probes, 0 if it does not, absent while unknown.",
 )
+_STANDBY = Family(
+    "celery_exporter_receiver_standby",
+    "gauge",
+    "1 while another exporter gets the events of the durable event queue and this one waits to take over, else 0.",
+)
 _RESTARTS = Family(
     "celery_exporter_receiver_restarts_total",
     "counter",
@@ -112,6 +117,7 @@ class ExporterCollector:
         _LAST_EVENT,
         _CONNECTED,
         _DELIVERING,
+        _STANDBY,
         _RESTARTS,
         _RECONNECTS,
         _DISCONNECTED,
@@ -223,6 +229,7 @@ class ExporterCollector:
         values = {
             _RETIMED: float(self.retimed),
             _CONNECTED: float(state.connected),
+            _STANDBY: float(state.standby),
             _RESTARTS: state.restarts,
             _RECONNECTS: state.reconnects,
             _DISCONNECTED: state.disconnected_seconds,

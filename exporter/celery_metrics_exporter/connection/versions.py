@@ -53,10 +53,12 @@ def deliver_preload_options(app: Any, given: Mapping[str, Any]) -> None:
         user_preload_options.send(sender=deliver_preload_options, app=app, options=options)
 
 
-def event_queue(app: Any, connection: Any, *, node: str, routing_key: str) -> Queue:
+def event_queue(
+    app: Any, connection: Any, *, node: str, routing_key: str, arguments: Mapping[str, object] | None = None
+) -> Queue:
     """The queue of an ``EventReceiver`` with this node's name (celery/events/receiver.py, ``EventReceiver.__init__``).
 
-    That class knows nothing of exclusive and durable queues before 5.6.
+    That class knows nothing of exclusive and durable queues before 5.6. ``arguments`` are further ones of the broker's.
     """
     conf = app.conf
     return Queue(
@@ -68,6 +70,7 @@ def event_queue(app: Any, connection: Any, *, node: str, routing_key: str) -> Qu
         exclusive=conf.event_queue_exclusive,
         message_ttl=conf.event_queue_ttl,
         expires=conf.event_queue_expires,
+        queue_arguments=arguments,
     )
 
 

@@ -24,6 +24,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.sentinel import MasterNotFoundError
 
 from celery_metrics_exporter.control import RefusedError
+from celery_metrics_exporter.receivers.durable_queue import OtherArgumentsError
 
 _NO_DATABASE: Final = ("db index is out of range", "invalid db index", "select is not allowed")
 _NO_LOGIN: Final = ("noauth", "wrongpass", "authentication required", "auth <password> called")
@@ -50,6 +51,8 @@ def failure_of(error: BaseException) -> ConnectFailure:
         return ConnectFailure.TLS
     if isinstance(error, RefusedError):
         return ConnectFailure.RIGHT
+    if isinstance(error, OtherArgumentsError):
+        return ConnectFailure.CONFLICT
     if isinstance(error, AMQPError):
         return _of_amqp(error)
     if isinstance(error, RedisError):

@@ -29,7 +29,11 @@ from celery_metrics_exporter.doctor.trial_run import start_exporter
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.choosing import reader_for
-from celery_metrics_exporter.receivers.kombu import declare_durable_queue
+from celery_metrics_exporter.receivers.durable_queue import (
+    OtherArgumentsError,
+    declare_durable_queue,
+    is_durable,
+)
 from celery_metrics_exporter.status_page.findings import Finding, count
 
 _FOLDERS: Final = (
@@ -51,7 +55,7 @@ def check_subscribe(context: Context) -> Finding:
     broker, config = context.broker, context.config
     conf = broker.app.conf
     exchange = conf.event_exchange
-    left = context.family == "amqp" and conf.event_queue_durable
+    left = is_durable(broker)
     try:
         with doing("subscribing to events"):
             if left:
@@ -74,6 +78,12 @@ def check_subscribe(context: Context) -> Finding:
 
 
 def _not_subscribed(context: Context, error: Exception, exchange: str) -> Finding:
+    if isinstance(error, OtherArgumentsError):
+        return failed(
+            error.trouble,
+            "write the settings that it was declared with, another --event-queue-prefix, or delete it with its events",
+            error.command,
+        )
     words = one_line(error)
     match failure_of(error):
         case ConnectFailure.RIGHT:
@@ -84,8 +94,7 @@ def _not_subscribed(context: Context, error: Exception, exchange: str) -> Findin
             return failed(
                 words,
                 f"something else exists under this name: write --event-exchange if {exchange} is no event "
-                "exchange of Celery's, another --event-queue-prefix if somebody else has the queue, or delete a queue "
-                "that was declared with other options",
+                "exchange of Celery's, or another --event-queue-prefix if somebody else has the queue",
             )
         case _:
             return failed(

@@ -2,7 +2,7 @@
 
 Every event is evidence. After a silence the monitor sends a probe, an event of our own, over the connection of remote
 control; if it does not arrive, the receiver has to subscribe again. Where probes cannot be sent, a silence proves
-nothing.
+nothing; nor does it on standby, where the active exporter gets our probes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from celery_metrics_exporter.clock import Clock
-from celery_metrics_exporter.events.stream_state import StreamState
+from celery_metrics_exporter.events.stream_state import StreamReading, StreamState
 from celery_metrics_exporter.logs import fields
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class DeliveryMonitor:
             if arrived:
                 self._take_evidence(now, faulty=state.delivering is False)
             else:
-                self._wait(step, faulty=state.delivering is False)
+                self._wait(step, state)
 
     def _start_over(self, now: float) -> None:
         self._last_evidence = now
@@ -132,8 +132,9 @@ class DeliveryMonitor:
         if faulty:
             log.info("events arrive again")
 
-    def _wait(self, step: float, *, faulty: bool) -> None:
+    def _wait(self, step: float, state: StreamReading) -> None:
         """Count another ``step`` seconds without events, and do what is due."""
+        faulty = state.delivering is False
         self._silence += step
         self._probe_pause -= step
         if not faulty and self._waiting is None and self._silence >= SILENCE_SECONDS + ANSWER_SECONDS:
@@ -148,7 +149,10 @@ class DeliveryMonitor:
                 self._probe(anew=faulty)
         else:
             self._waiting += step
-            if self._waiting >= ANSWER_SECONDS:
+            if self._waiting >= ANSWER_SECONDS and state.standby:
+                self._stream.mark_unknown()
+                self._start_over(self._swept)
+            elif self._waiting >= ANSWER_SECONDS:
                 self._report_fault(known=faulty)
             elif self._probes == 1 and self._waiting >= ANSWER_SECONDS / 2:
                 self._probe(anew=False)  # another consumer of the same queue may have got the first

@@ -28,6 +28,7 @@ class StreamReading:
         lasting: time for which events have been receivable, or not receivable.
         past_error: the latest ``last_error``, which a new subscription does not reset ...
         past_error_age: ... and the time since then.
+        standby: whether another exporter gets the events of the durable queue that the subscription consumes.
     """
 
     connected: bool
@@ -40,6 +41,7 @@ class StreamReading:
     lasting: float = 0.0
     past_error: str | None = None
     past_error_age: float = 0.0
+    standby: bool = False
 
     @property
     def reconnects(self) -> int:
@@ -69,6 +71,7 @@ class StreamState:
         self._changed = clock.monotonic()  # when events became receivable, or stopped being so
         self._receiving_since = self._changed  # start of the current, or else the latest, time of receiving
         self._connected = False
+        self._standby = False
         self._connections = 0
         self._disconnected_seconds = 0.0  # without the current time of not receiving
         self._last_error: str | None = None
@@ -79,16 +82,20 @@ class StreamState:
         self._restarts = 0
         self._stalled_since: float | None = None
 
-    def mark_connected(self) -> None:
-        """Note that the broker has confirmed a subscription."""
+    def mark_connected(self, *, standby: bool = False) -> None:
+        """Note that the broker has confirmed a subscription, or that a standby has become active."""
         with self._lock:
-            if self._connected:
+            if not self._connected:
+                self._connected = True
+                self._connections += 1
+                self._last_error = None
+                if self._delivering is not False:
+                    self._start_receiving()
+            elif self._standby and not standby:
+                self._changed = self._receiving_since = self._monotonic()
+            else:
                 return
-            self._connected = True
-            self._connections += 1
-            self._last_error = None
-            if self._delivering is not False:
-                self._start_receiving()
+            self._standby = standby
         self._on_connected()
 
     def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
@@ -105,7 +112,7 @@ class StreamState:
                 self._past_error_at = self._monotonic()
             if self._receiving:
                 self._changed = self._monotonic() if since is None else max(since, self._changed)
-            self._connected = False
+            self._connected = self._standby = False
             if self._delivering:
                 self._delivering = None
 
@@ -173,19 +180,20 @@ class StreamState:
                 lasting=lasting,
                 past_error=self._past_error,
                 past_error_age=now - self._past_error_at,
+                standby=self._standby,
             )
 
     def silence(self, last_seen: float) -> float:
         """Seconds for which a worker has sent nothing while events could be received.
 
-        Time without a subscription that delivers does not count, nor time in which publishers are held up: no worker is
-        lost because we cannot receive its events.
+        Time without a subscription that delivers does not count, nor time on standby or in which publishers are held
+        up: no worker is lost because we cannot receive its events.
 
         Args:
             last_seen: monotonic time of the worker's latest event.
         """
         with self._lock:
-            until = self._monotonic() if self._receiving else self._changed
+            until = self._monotonic() if self._receiving and not self._standby else self._changed
             if self._stalled_since is not None:
                 until = min(until, self._stalled_since)
             return max(0.0, until - max(last_seen, self._receiving_since))

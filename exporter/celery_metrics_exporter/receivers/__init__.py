@@ -56,8 +56,11 @@ class Sink(Protocol):
 class Link(Protocol):
     """Is told the state of the subscription."""
 
-    def mark_connected(self) -> None:
-        """The broker has confirmed the subscription: events are delivered from now on."""
+    def mark_connected(self, *, standby: bool = False) -> None:
+        """The broker has confirmed the subscription: events are delivered from now on, but not to a standby.
+
+        Called again without ``standby`` when a standby has become the active consumer of its queue.
+        """
 
     def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
         """No events are delivered any more.
@@ -73,6 +76,10 @@ class Subscription(Protocol):
 
     One thread uses it; only :meth:`cut` may be called by another one.
     """
+
+    @property
+    def standby(self) -> bool:
+        """Whether another consumer gets the events of our queue, as far as we know; once False it stays so."""
 
     def open(self) -> None:
         """Connect and subscribe; returns when the broker has confirmed it. Raises what prevents it."""

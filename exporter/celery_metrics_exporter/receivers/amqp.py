@@ -11,6 +11,9 @@ whether ``bytes_recv`` has changed) and ``amqp/channel.py`` (``callbacks`` by co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import amqp
@@ -19,11 +22,14 @@ from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.receivers import Sink
 from celery_metrics_exporter.receivers import kombu as universal
 from celery_metrics_exporter.receivers.buffered_sink import BufferedSink
-from celery_metrics_exporter.receivers.deliveries import DeliveryParser
+from celery_metrics_exporter.receivers.deliveries import DeliveryParser, TaggedDeliveryParser
+from celery_metrics_exporter.receivers.durable_queue import BATCH
 from celery_metrics_exporter.receivers.sockets import ReadPauses
 
 #: Longest wait of a read; a stop may take as long to be seen.
 _WAIT_SECONDS: Final = 0.2
+#: Longest wait for an answer to a question about the queue.
+_ANSWER_SECONDS: Final = 10.0
 _READ_BYTES: Final = 64 * 1024
 
 
@@ -45,9 +51,12 @@ class AmqpSubscription(universal.KombuSubscription):
         connection = self._transport
         channel = self._connection.default_channel
         (tag,) = channel.callbacks
-        self._parser = DeliveryParser(
-            self._buffer, connection.on_inbound_frame, channel=channel.channel_id, tag=tag
+        kind = (
+            partial(TaggedDeliveryParser, note=self._acknowledgements.note)
+            if self._durable
+            else DeliveryParser
         )
+        self._parser = kind(self._buffer, connection.on_inbound_frame, channel=channel.channel_id, tag=tag)
         self._socket = connection.sock
         self._timeout_before = self._socket.gettimeout()
         self._socket.settimeout(_WAIT_SECONDS)
@@ -64,7 +73,12 @@ class AmqpSubscription(universal.KombuSubscription):
             if not data:
                 raise ConnectionError("the broker closed the connection")
             self._transport.bytes_recv += 1  # counts as a sign of life, before a whole frame is there
-            self._take(data)
+            if self._durable:
+                self._check_awake()
+                self._take(data)
+                self._acknowledge(at_least=BATCH)
+            else:
+                self._take(data)
             self._pauses.wait_after(len(data))
         self._tick_in_time()
 
@@ -78,11 +92,32 @@ class AmqpSubscription(universal.KombuSubscription):
         """Give the socket back to py-amqp, and disconnect through kombu."""
         try:
             if clean and self._socket is not None:
-                self._socket.settimeout(self._timeout_before)
-                _exchange_buffer(self._transport.transport, self._parser.give_back())
+                self._give_back(self._timeout_before)
             super().close(clean=clean)
         finally:
             self._buffer.flush()  # what arrived while the consumer was cancelled
+
+    def _acknowledge(self, *, at_least: int = 1) -> None:
+        self._buffer.flush()  # only then the handlers have got everything
+        super()._acknowledge(at_least=at_least)
+
+    def _count_consumers(self) -> int:
+        if self._socket is None:
+            return super()._count_consumers()
+        with self._lent():
+            return super()._count_consumers()
+
+    @contextmanager
+    def _lent(self) -> Iterator[None]:
+        """Give the socket back to py-amqp for a question to the broker."""
+        self._give_back(_ANSWER_SECONDS)
+        yield
+        self._socket.settimeout(_WAIT_SECONDS)
+        self._take(_exchange_buffer(self._transport.transport, b""))
+
+    def _give_back(self, timeout: float | None) -> None:
+        self._socket.settimeout(timeout)
+        _exchange_buffer(self._transport.transport, self._parser.give_back())
 
 
 def missing() -> str | None:

@@ -167,7 +167,8 @@ def keep_bodies_raw(channel: Any) -> None:
             try:
                 super().__init__(*args, **more)
             except Exception:  # noqa: BLE001 - an odd envelope makes kombu raise anything
-                kombu_message.Message.__init__(self)
+                tag = getattr(args[0], "delivery_tag", None) if args else None
+                kombu_message.Message.__init__(self, delivery_tag=tag)
                 self.errors = [sys.exc_info()]
 
     channel.Message = RawMessage

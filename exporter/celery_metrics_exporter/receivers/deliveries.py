@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct, pack
-from typing import Final
+from typing import Any, Final
 
 import amqp
 from amqp import spec
@@ -41,6 +41,7 @@ _BEFORE_PROPERTIES_BYTES: Final = 19
 _frame: Final = Struct(">BHI").unpack_from
 _start: Final = Struct(">3sI").unpack_from  # type and channel together; size
 _header: Final = Struct(">3sI4xQ").unpack_from  # the same; size of the body
+_tag: Final = Struct(">Q").unpack_from
 
 
 class DeliveryParser:
@@ -179,6 +180,21 @@ class DeliveryParser:
                 self._plain.clear()
             self._plain.add(values)
         return True
+
+
+class TaggedDeliveryParser(DeliveryParser):
+    """Tells the delivery tag of each message whose body it feeds."""
+
+    def __init__(self, *arguments: Any, note: Callable[[int], object], channel: int, tag: str) -> None:
+        """``note`` takes the tag, after the body was fed; for the others see :class:`DeliveryParser`."""
+        super().__init__(*arguments, channel=channel, tag=tag)
+        self._note = note
+
+    def _message(self, data: bytes, at: int, after: int, end: int) -> tuple[int, int]:
+        rest, needed = super()._message(data, at, after, end)
+        if rest > after:  # fed, and not passed on
+            self._note(*_tag(data, at + _HEAD_BYTES + len(self._signature)))
+        return rest, needed
 
 
 def _no_end() -> UnexpectedFrame:

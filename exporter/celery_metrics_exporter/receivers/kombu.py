@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from amqp import ConnectionForced, InternalError
+from amqp import ConnectionForced, InternalError, PreconditionFailed
 from celery.utils import uuid
 
 from celery_metrics_exporter.config.broker_url import family
@@ -20,6 +20,15 @@ from celery_metrics_exporter.connection.versions import event_queue
 from celery_metrics_exporter.receivers import RefusedQueueError, SilentError, Sink
 from celery_metrics_exporter.receivers.amqp_limits import limit_messages
 from celery_metrics_exporter.receivers.bodies import Bodies, keep_bodies_raw
+from celery_metrics_exporter.receivers.durable_queue import (
+    BATCH,
+    FROZEN_SECONDS,
+    NODE,
+    Acknowledgements,
+    durable_queue,
+    explained,
+    is_durable,
+)
 from celery_metrics_exporter.receivers.sockets import shut_down
 
 #: Interval of heartbeats and checks; a stop may take as long to be seen.
@@ -28,8 +37,6 @@ TICK_SECONDS: Final = 1.0
 CONFIRM_SECONDS: Final = 5.0
 #: Families with transports that do not delete a queue whose consumer has gone (``auto_delete``).
 _LASTING: Final = frozenset({"mongodb", "pgmq"})
-#: The name of a durable event queue, the same after a restart.
-DURABLE_NODE: Final = "celery-exporter"
 
 
 class KombuSubscription:
@@ -44,11 +51,20 @@ class KombuSubscription:
         self._transport: Any = None  # the library's connection below kombu's, such as an ``amqp.Connection``
         self._queue: Any = None
         self._consumer: Any = None
+        self._durable = is_durable(broker)
+        self._acknowledgements = Acknowledgements()
+        self._shared = False  # the durable queue has another consumer
         self._redis: Any = None
         self._reconnected = False
         self._received = -1
         self._heard = 0.0  # monotonic time of the last AMQP frame
         self._next_tick = 0.0
+        self._awake = 0.0  # monotonic time of the end of the latest poll
+
+    @property
+    def standby(self) -> bool:
+        """Whether another consumer gets the messages of the durable queue; the first message shows that we do."""
+        return self._shared and not self._acknowledgements.latest
 
     def open(self) -> None:
         """Connect, declare the event queue and consume it; returns when the broker has confirmed that."""
@@ -58,21 +74,31 @@ class KombuSubscription:
         limit_messages(self._transport)
         channel = connection.default_channel
         keep_bodies_raw(channel)
-        node = DURABLE_NODE if app.conf.event_queue_durable else uuid()
-        self._queue = event_queue(app, connection, node=node, routing_key=self._routing_key)
+        durable = self._durable
+        if durable:
+            self._queue = durable_queue(self._broker, connection, routing_key=self._routing_key)
+            self._acknowledgements.begin(channel)
+            self._awake = time.monotonic()
+        else:
+            node = NODE if app.conf.event_queue_durable else uuid()
+            self._queue = event_queue(app, connection, node=node, routing_key=self._routing_key)
         try:
             self._consumer = connection.Consumer(  # declares the event queue
                 self._queue,
                 channel,
-                on_message=self._bodies.take,  # before the body is decoded
-                on_decode_error=self._bodies.unreadable,
-                no_ack=True,
+                on_message=self._take_durable if durable else self._bodies.take,  # before the body is decoded
+                on_decode_error=self._fail_durable if durable else self._bodies.unreadable,
+                no_ack=not durable,
             )
+        except PreconditionFailed as error:
+            raise explained(error) from error
         except InternalError as error:
             if "transient_nonexcl_queues" in str(error):
                 raise RefusedQueueError from error
             raise
         self._consumer.consume()  # over AMQP this waits for consume-ok
+        if durable:
+            self._shared = self._count_consumers() > 1
         if connection.transport.driver_type == "redis":
             self._confirm()
         self._next_tick = time.monotonic() + TICK_SECONDS
@@ -83,6 +109,8 @@ class KombuSubscription:
             self._connection.drain_events(timeout=TICK_SECONDS)
         except TimeoutError:
             pass
+        if self._durable:
+            self._acknowledge(at_least=BATCH)
         self._tick_in_time()
 
     def close(self, *, clean: bool) -> None:
@@ -90,7 +118,8 @@ class KombuSubscription:
         if self._connection is None:
             return
         if clean:
-            self._consumer.cancel()
+            self._consumer.cancel()  # what the broker has sent before it knows is taken meanwhile
+            self._acknowledge()
             if family(self._broker.url) in _LASTING:
                 self._queue(self._connection.default_channel).delete()
             self._connection.release()
@@ -100,6 +129,35 @@ class KombuSubscription:
     def cut(self) -> None:
         """Shut down the socket of py-amqp; does nothing with other transports, whose socket we cannot find."""
         shut_down(getattr(getattr(self._transport, "transport", None), "sock", None))
+
+    def _check_awake(self) -> None:
+        """Raise after a time in which this process stood still; what it got before is not acknowledged."""
+        if time.monotonic() - self._awake > FROZEN_SECONDS:
+            raise ConnectionError(
+                "this process stood still: another exporter may have got what is on its way to us"
+            )
+
+    def _take_durable(self, message: Any) -> None:
+        self._check_awake()
+        self._bodies.take(message)
+        self._note(message)
+
+    def _fail_durable(self, message: Any, error: Exception) -> None:
+        self._bodies.unreadable(message, error)
+        self._note(message)
+
+    def _note(self, message: Any) -> None:
+        if message.delivery_tag is not None:
+            self._acknowledgements.note(message.delivery_tag)
+
+    def _acknowledge(self, *, at_least: int = 1) -> None:
+        """Acknowledge what was handled, if it came from a durable queue, and is so much."""
+        self._acknowledgements.send(at_least=at_least)
+
+    def _count_consumers(self) -> int:
+        name: str = self._queue.name
+        declared = self._connection.default_channel.queue_declare(name, passive=True)
+        return int(declared.consumer_count)
 
     def _confirm(self) -> None:
         """Wait for Redis' answer to PSUBSCRIBE; it comes before any message.
@@ -117,13 +175,16 @@ class KombuSubscription:
         self._reconnected = True
 
     def _tick_in_time(self) -> None:
-        now = time.monotonic()
+        self._awake = now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._tick()
 
     def _tick(self) -> None:
         connection = self._connection
+        self._acknowledge()
+        if self.standby:
+            self._shared = self._count_consumers() > 1
         if self._reconnected:
             # kombu/transport/redis.py, MultiChannelPoller.maybe_check_subclient_health replaces a half-open connection
             # and subscribes anew without telling us, although events were missed
@@ -142,17 +203,3 @@ class KombuSubscription:
             self._connection.heartbeat_check()
         except ConnectionForced as error:
             raise SilentError(error.message, since=self._heard) from error
-
-
-def declare_durable_queue(broker: Broker, *, routing_key: str, timeout: float) -> None:
-    """Declare and bind the durable event queue without consuming it.
-
-    Changes nothing where an exporter with the same settings has declared it before. Raises what prevents it.
-    ``timeout`` is in seconds, for connecting and for each answer of the broker.
-    """
-    connection = broker.connect(heartbeat=0, timeout=timeout)
-    try:
-        queue = event_queue(broker.app, connection, node=DURABLE_NODE, routing_key=routing_key)
-        queue(connection.default_channel).declare()
-    finally:
-        connection.collect()

@@ -101,12 +101,22 @@ class Receiver:
         try:
             self._enter(CONNECTING)
             subscription.open()
-            self._link.mark_connected()
+            standby = subscription.standby
+            self._link.mark_connected(standby=standby)
             self._outage.recover()
-            log.info("receiving events", extra=fields(broker=self._name))
+            if standby:
+                log.info("standby: another exporter receives the events", extra=fields(broker=self._name))
+            else:
+                log.info("receiving events", extra=fields(broker=self._name))
             self._interrupted.clear()
             self._enter(RECEIVING)
             if not self._stop.is_set():
+                while subscription.standby and not interrupted():
+                    poll()
+                    self._moved = True
+                if standby and not subscription.standby:
+                    self._link.mark_connected()
+                    log.info("receiving events", extra=fields(broker=self._name))
                 while not interrupted():
                     poll()
                     self._moved = True

@@ -45,6 +45,8 @@ _INCOMPLETE: Final = object()
 class RedisSubscription:
     """One subscription on Redis; a :class:`receivers.Subscription`."""
 
+    standby = False
+
     def __init__(self, broker: Broker, sink: Sink, *, routing_key: str = "#") -> None:
         """See :class:`receivers.kombu.KombuSubscription`."""
         self._broker = broker

@@ -162,12 +162,12 @@ class RevocableSink:
         self._lock = threading.Lock()
         self._revoked = False
 
-    def mark_connected(self) -> None:
-        """Tell the link that events are delivered."""
+    def mark_connected(self, *, standby: bool = False) -> None:
+        """Tell the link that events are delivered, if not to a standby."""
         with self._lock:
             if not self._revoked:
                 self.connected = True
-                self._link.mark_connected()
+                self._link.mark_connected(standby=standby)
 
     def mark_disconnected(self, error: str | None, *, since: float | None = None) -> None:
         """Tell the link that no events are delivered; see :meth:`receivers.Link.mark_disconnected`."""

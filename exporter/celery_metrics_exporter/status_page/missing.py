@@ -47,7 +47,11 @@ def find_missing(seen: Snapshot, *, final: bool = False) -> list[Finding]:
     What a start lacks for some seconds is not told before these are over; but it is if this look is the ``final`` one.
     """
     subscription = seen.subscription
-    had_time = subscription.connected and (final or subscription.lasting >= SETTLING_SECONDS)
+    had_time = (
+        subscription.connected
+        and not subscription.standby
+        and (final or subscription.lasting >= SETTLING_SECONDS)
+    )
     return in_order(
         (
             *_subscription(seen, final=final),
@@ -79,6 +83,12 @@ def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
             "virtual host of the workers, and `--event-exchange` their `event_exchange`? Does another exporter "
             "read the same durable event queue? `celery -A proj events --dump` shows what is published.",
             quote=state.fault,
+        )
+    elif state.standby:
+        yield note(
+            "standby",
+            "On standby: another exporter receives the events of the durable queue",
+            "This one counts nothing, and takes over when the other one is gone. To count here, stop the other one.",
         )
     elif state.delivering is None and (not seen.stream.heard if final else state.lasting > UNSURE_SECONDS):
         yield Finding(

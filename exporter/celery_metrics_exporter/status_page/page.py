@@ -113,6 +113,8 @@ def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[Level, str]:
         return Level.FAILED, "Not connected"
     if seen.subscription.fault is not None:
         return Level.FAILED, "Nothing arrives"
+    if seen.subscription.standby:
+        return Level.OK, "On standby"
     if seen.subscription.delivering is None and seen.stream.last is None:
         return Level.WARNING, "Connected, no event yet"
     return Level.OK, "Receiving events"

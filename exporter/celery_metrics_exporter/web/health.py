@@ -38,10 +38,16 @@ class ExporterStatus:
         return (False, f"dead: {', '.join(dead)}") if dead else (True, "healthy")
 
     def ready(self) -> tuple[bool, str]:
-        """Whether the subscription to the event stream stands and, as far as we know, delivers."""
+        """Whether the subscription to the event stream stands and, as far as we know, delivers.
+
+        A standby is ready: it does what it can, and a rollout that waited for more would wait for the one that it is
+        to replace.
+        """
         state = self._subscription.read()
         if not state.connected:
             return False, f"not receiving events: {state.last_error or 'connecting'}"
         if state.fault is not None:
             return False, f"connected but nothing arrives: {state.fault}"
+        if state.standby:
+            return True, "standby: another exporter receives the events, this one takes over when it is gone"
         return True, "receiving events"

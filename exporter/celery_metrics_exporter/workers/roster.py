@@ -75,6 +75,7 @@ class Roster:
         self._log = ThrottledLog(log, lambda: now.monotonic)
         self._workers = _Workers(self._find)
         self._bindings: WorkerBindings | None = WorkerBindings()
+        self._standby_of = 0  # number of the subscription on whose standby workers were forgotten
         #: The record of a worker, by its nodename.
         self.of: Callable[[str], Worker] = self._workers.__getitem__
 
@@ -108,7 +109,9 @@ class Roster:
         self._workers[name].outcomes[outcome] += 1
 
     def apply_inspection(self, facts: WorkerFacts) -> None:
-        """Take what a worker answered, which is a sign of life too."""
+        """Take what a worker answered, which is a sign of life too; not on standby, where another exporter shows it."""
+        if self._stream.read().standby:
+            return
         worker = self.touch(facts.worker)
         if facts.answered_twice:
             worker.share_name(worker.heard)
@@ -205,12 +208,22 @@ class Roster:
     def expire(self) -> tuple[list[str], list[str]]:
         """Mark workers that fell silent as lost, and forget those that have been gone for long.
 
+        A standby forgets them all when it becomes one: what it knew would stay as it was, beside the truth of another.
+
         Returns:
             The names of those found lost just now, and of those forgotten just now.
         """
         now = self._now.monotonic
-        lost, forgotten = [], []
+        lost: list[str] = []
+        forgotten: list[str] = []
         self._queues = self._shown = 0
+        state = self._stream.read()
+        if state.standby and state.connections != self._standby_of:
+            self._standby_of = state.connections
+            forgotten = list(self._workers)
+            self._workers.clear()
+            self._bindings = None
+            return lost, forgotten
         for name, worker in tuple(self._workers.items()):
             worker.capacity.expire(now)
             self._queues += len(worker.capacity.queues or ())

@@ -20,7 +20,7 @@ from tests.integration.servers import HOST, RabbitMQ
 
 PASSWORD: Final = "known-to-nobody"
 UNIVERSAL: Final = ("--receiver", "kombu")
-FIXED_QUEUE: Final = "celeryev.celery-exporter"
+FIXED_QUEUE: Final = "celeryev.celery-exporter.single"
 #: The exporter's for events, samples and remote control, and the one that events are sent over.
 _CONNECTIONS: Final = 4
 

@@ -1,0 +1,40 @@
+"""A durable event queue on a RabbitMQ: how an exporter is told to have it, and what the server knows of it."""
+
+from typing import Any, Final
+
+from celery_metrics_exporter.config.config import EventQueue
+from tests.integration.conftest import Vhost
+from tests.integration.servers import RabbitMQ
+from tests.waiting import wait_for
+
+QUEUE: Final = "celeryev.celery-exporter.single"
+#: For the exporter's command line ...
+DURABLE: Final = (
+    "--event-queue-durable",
+    "--no-event-queue-exclusive",
+    "--event-queue-ttl=10m",
+    "--event-queue-expires=1h",
+)
+#: ... and the same for a configuration.
+SETTINGS: Final = EventQueue(durable=True, exclusive=False, ttl=600.0, expires=3600.0)
+
+
+def queue_facts(rabbitmq: RabbitMQ, vhost: Vhost) -> dict[str, Any]:
+    """What the management API knows of the queue; its numbers are up to a second old."""
+    found: Any = rabbitmq.api("GET", f"queues/{vhost.name}/{QUEUE}")
+    return dict(found)
+
+
+def wait_until_acknowledged(rabbitmq: RabbitMQ, vhost: Vhost) -> None:
+    """Wait until the server knows that everything in the queue was handled."""
+
+    def all_done() -> bool:
+        facts = queue_facts(rabbitmq, vhost)
+        return facts.get("messages") == 0 and facts.get("messages_unacknowledged") == 0
+
+    wait_for(all_done, timeout=15, what=lambda: f"an empty queue: {queue_facts(rabbitmq, vhost)}")
+
+
+def delete_queue(rabbitmq: RabbitMQ, vhost: Vhost) -> None:
+    """Delete the queue, as an operator does."""
+    rabbitmq.api("DELETE", f"queues/{vhost.name}/{QUEUE}")
