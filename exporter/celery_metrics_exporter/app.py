@@ -126,7 +126,7 @@ class Exporter:
             collector(registry=self.registry)
         self._plan = plan
         self._receiver = receiver
-        self._settle = pipeline.settle
+        self._events = pipeline.sources.exporter.total
         self._sweeps = (monitor.sweep, pipeline.dispatcher.sweep, survey.sweep)
         self._stopping = threading.Event()
         #: Gets what happens: a signal's number, or None when the receiver has given up. A signal handler may put one
@@ -190,10 +190,9 @@ class Exporter:
             thread.join(max(0.0, until - time.monotonic()))
         self._stopping.set()
         self._sweeping.join(SWEEP_SECONDS * 4)
-        self._settle()
         if self._web is not None:
             self._web.stop()
-        log.info("stopped")
+        log.info("stopped", extra=fields(events=self._events()))
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until the receiver gives up; returns the exit code.

@@ -160,11 +160,6 @@ class Pipeline:
                 self._roster.apply_inspection(answer)
                 self._known.note(answer.queues or ())
 
-    def settle(self) -> None:
-        """Count what waits for another event, at the end."""
-        with self.dispatcher.writing():
-            self._tasks.settle()
-
     def wanted(self) -> tuple[str, ...]:
         """The names of the queues to read. May be called from any thread."""
         with self.dispatcher.writing():

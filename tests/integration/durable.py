@@ -1,10 +1,11 @@
 """A durable event queue on a RabbitMQ: how an exporter is told to have it, and what the server knows of it."""
 
+import re
 from typing import Any, Final
 
 from celery_metrics_exporter.config.config import EventQueue
 from tests.integration.conftest import Vhost
-from tests.integration.servers import RabbitMQ
+from tests.integration.servers import ExporterProcess, RabbitMQ
 from tests.waiting import wait_for
 
 QUEUE: Final = "celeryev.celery-exporter.single"
@@ -33,6 +34,13 @@ def wait_until_acknowledged(rabbitmq: RabbitMQ, vhost: Vhost) -> None:
         return facts.get("messages") == 0 and facts.get("messages_unacknowledged") == 0
 
     wait_for(all_done, timeout=15, what=lambda: f"an empty queue: {queue_facts(rabbitmq, vhost)}")
+
+
+def events_at_stop(exporter: ExporterProcess) -> int:
+    """Number of events, probes aside, that an exporter handled before it stopped."""
+    found = re.search(r'msg="?stopped"? events=(\d+)', exporter.stderr)
+    assert found, exporter.process.describe()
+    return int(found[1])
 
 
 def delete_queue(rabbitmq: RabbitMQ, vhost: Vhost) -> None:

@@ -1,6 +1,5 @@
 """Two exporters on one durable queue: one gets every event, the other takes over when it is gone."""
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +8,7 @@ import pytest
 
 from celery_metrics_exporter.config.config import RECEIVERS
 from tests.integration.conftest import Vhost
-from tests.integration.durable import DURABLE, wait_until_acknowledged
+from tests.integration.durable import DURABLE, events_at_stop, wait_until_acknowledged
 from tests.integration.event_sender import EventSender
 from tests.integration.known_counts import wait_until_receiving
 from tests.integration.servers import ExporterProcess, RabbitMQ
@@ -123,24 +122,13 @@ def test_a_takeover_in_good_order(
     active, standby = start_both(start_exporter, rabbitmq_vhost.url)
     with publishing(rabbitmq_vhost.url) as sender:
         wait_until_all(active, 200)
-        active.process.send_signal(signal.SIGTERM)
-        seen = _last_count(active)
+        active.stop()
         wait_until_receiving(standby)
         wait_until_all(standby, 100)
+    seen = events_at_stop(active)
     wait_until_all(standby, sender.number - seen)
     assert seen + counted(standby) == sender.number
-    active.stop()
     check_active(standby)
-
-
-def _last_count(exporter: ExporterProcess) -> float:
-    """What it shows at last, when it has disconnected and still serves."""
-    count = 0.0
-    while True:
-        try:
-            count = counted(exporter)
-        except OSError:
-            return count
 
 
 @pytest.mark.parametrize("receiver", RECEIVERS)

@@ -313,10 +313,6 @@ class TaskCollector:
         self._inflight.sweep(self._may_hold)
         self._running.sweep()
 
-    def settle(self) -> None:
-        """Count what waits for its task-sent: no event comes any more."""
-        self._attribution.settle()
-
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         expected = self._label_sets.expected()  # first: a task that is seen in between is in one of the two

@@ -150,14 +150,6 @@ class Attribution:
             if waited_in_vain and (self._last_sent is None or now - self._last_sent > SENT_SILENCE_SECONDS):
                 self._sent_is_off = True
 
-    def settle(self) -> None:
-        """Settle all that waits: no event comes any more."""
-        for attempts in (*(each for _, each in self._waiting), self._new):
-            self._settle_all(attempts)
-        self._waiting.clear()
-        self._new = []
-        self._room = MAX_WAITING
-
     def _settle_all(self, attempts: Iterable[Attempt]) -> bool:
         """Settle those of them that still wait; whether the task-sent of one has not come."""
         in_vain = False
