@@ -337,7 +337,7 @@ def test_a_durable_event_queue(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> Non
     assert [message["routing_key"] for message in count] == ["exporter.probe"]
     other = EventQueue(durable=True, exclusive=False, ttl=7.0)
     found = examine(rabbitmq_vhost.url, wait=0.3, event_queue=other)
-    finding = found.says("subscribe", "failed", "exists with another x-message-ttl (406")
+    finding = found.says("subscribe", "failed", "has x-message-ttl 5000, not 7000")
     assert finding["command"].startswith("rabbitmqctl delete_queue -p ")
     assert finding["command"].endswith(" celeryev.celery-exporter.single")
 

@@ -19,6 +19,8 @@ from tests.waiting import wait_for
 
 StartExporter = Callable[..., ExporterProcess]
 
+#: The arguments of a durable queue beside its times.
+BOUNDS = {"x-single-active-consumer": True, "x-max-length-bytes": 256 * 1024 * 1024}
 #: Asks for a queue that is neither exclusive nor durable.
 TRANSIENT = ("--no-event-queue-exclusive",)
 #: What an exporter without options declares: Celery's defaults.
@@ -60,7 +62,12 @@ def _declared(exporter: ExporterProcess, rabbitmq: RabbitMQ, vhost: Vhost) -> di
         (TRANSIENT, {"exclusive": False}),
         (
             ("--event-queue-durable", "--no-event-queue-exclusive"),
-            {"exclusive": False, "durable": True, "auto_delete": False},
+            {
+                "exclusive": False,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": {"x-message-ttl": 5_000, "x-expires": 60_000, **BOUNDS},
+            },
         ),
         (("--no-event-queue-durable", "--event-queue-exclusive"), {}),
     ],
@@ -92,13 +99,20 @@ APP_SETTINGS = {
 @pytest.mark.parametrize(
     ("arguments", "differences"),
     [
-        ((), {"durable": True, "auto_delete": False}),
+        (
+            (),
+            {
+                "durable": True,
+                "auto_delete": False,
+                "arguments": {"x-message-ttl": 7_000, "x-expires": 70_000, **BOUNDS},
+            },
+        ),
         (("--no-event-queue-durable", "--event-queue-exclusive"), {"exclusive": True}),
         (
             ("--event-queue-prefix", "option", "--event-queue-ttl", "8"),
             {
                 "prefix": "option",
-                "arguments": {"x-message-ttl": 8_000, "x-expires": 70_000},
+                "arguments": {"x-message-ttl": 8_000, "x-expires": 70_000, **BOUNDS},
                 "durable": True,
                 "auto_delete": False,
             },
@@ -141,7 +155,7 @@ def test_variables_rule_the_queue(
     env = {f"CELERY_EXPORTER_{name}": value for name, value in variables.items()}
     assert _declared(start_exporter(env=env), rabbitmq, rabbitmq_vhost) == {
         "prefix": "variable",
-        "arguments": {"x-message-ttl": 120_000, "x-expires": 240_000},
+        "arguments": {"x-message-ttl": 120_000, "x-expires": 240_000, **BOUNDS},
         "exclusive": False,
         "durable": True,
         "auto_delete": False,

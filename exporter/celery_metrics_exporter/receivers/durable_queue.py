@@ -37,7 +37,9 @@ BATCH: Final = 250
 #: After so long a time in which this process did not run, the broker may have given to another what it sent to us.
 FROZEN_SECONDS: Final = 8.0
 
-_INEQUIVALENT: Final = re.compile(r"inequivalent arg '(.+?)' for queue '(.+?)' in vhost '(.+?)'")
+_INEQUIVALENT: Final = re.compile(r"inequivalent arg '(.+?)' for queue '(.+?)' in vhost '(.+?)'(.*)")
+_VALUE: Final = r"(?:the value )?'?(.+?)'?(?: of type '\w+')?"
+_DIFFERENCE: Final = re.compile(f"received {_VALUE} but current is {_VALUE}$")
 
 
 class OtherArgumentsError(ConnectionError):
@@ -48,11 +50,12 @@ class OtherArgumentsError(ConnectionError):
         command: what deletes it.
     """
 
-    def __init__(self, queue: str, vhost: str, argument: str, difference: str) -> None:
-        self.trouble = f"the event queue {queue} exists with another {argument} (406{difference})"
+    def __init__(self, queue: str, vhost: str, difference: str) -> None:
+        self.trouble = f"the event queue {queue} has {difference}"
         self.command = f"rabbitmqctl delete_queue -p {quote(vhost)} {quote(queue)}"
         super().__init__(
-            f"{self.trouble}; give the settings that it was declared with, or delete it with its events: {self.command}"
+            f"{self.trouble}: delete it with its events ({self.command}), or give the settings that it was declared "
+            "with (406)"
         )
 
 
@@ -68,12 +71,13 @@ def durable_queue(broker: Broker, connection: Any, *, routing_key: str) -> Any:
 
 def explained(error: Exception) -> Exception:
     """What to raise for a refusal of the queue: which queue to delete, where that is the remedy."""
-    text = str(error)
-    found = _INEQUIVALENT.search(text)
+    found = _INEQUIVALENT.search(str(error))
     if found is None:
         return error
-    difference = text[found.end() :].removeprefix(":")
-    return OtherArgumentsError(found[2], found[3], found[1], f":{difference}" if difference else "")
+    argument, queue, vhost, values = found.groups()
+    told = _DIFFERENCE.search(values)
+    difference = f"{argument} {told[2]}, not {told[1]}" if told else f"another {argument}"
+    return OtherArgumentsError(queue, vhost, difference)
 
 
 def declare_durable_queue(broker: Broker, *, routing_key: str, timeout: float) -> None:
