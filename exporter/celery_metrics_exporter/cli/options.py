@@ -67,7 +67,7 @@ def run_options() -> dict[str, list[click.Parameter]]:
                 "--event-queue-expires", DURATION, "Time after which the broker deletes our unused queue."
             ),
             switch("--event-queue-exclusive", "Let no other connection use our queue."),
-            switch("--event-queue-durable", "Keep our queue when the broker restarts."),
+            switch("--event-queue-durable", "Keep our queue, and on RabbitMQ its events, while we are away."),
             option(
                 "--event-exchange",
                 _TEXT,

@@ -80,8 +80,8 @@ def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
             "deaf",
             "Connected, but nothing arrives: nothing is counted",
             "The exporter subscribes anew by itself. If that does not help: does `--broker-url` name the database or "
-            "virtual host of the workers, and `--event-exchange` their `event_exchange`? Does another exporter "
-            "read the same durable event queue? `celery -A proj events --dump` shows what is published.",
+            "virtual host of the workers, and `--event-exchange` their `event_exchange`? "
+            "`celery -A proj events --dump` shows what is published.",
             quote=state.fault,
         )
     elif state.standby:
