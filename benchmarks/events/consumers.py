@@ -21,6 +21,8 @@ _ENVIRONMENTS: Final = Path(sys.prefix) / "peers"
 #: Names as they stand in the tables.
 OURS: Final = "celery-exporter (ours)"
 DANIHODOVIC: Final = "danihodovic/celery-exporter"
+#: The name on the command line of what RabbitMQ alone can be compared with.
+DURABLE: Final = "ours-durable"
 RAW: Final = "client library, nothing decoded"
 
 #: Numbers of events by type, or by what a consumer distinguishes.
@@ -63,6 +65,12 @@ def ours(receiver: str = "auto") -> Consumer:
     """This project, with the receiver that it chooses for the broker, or with the one that works with every broker."""
     name = OURS if receiver == "auto" else f"the same, --receiver {receiver}"
     return _exporter(name, sys.executable, "celery_metrics_exporter", f"--receiver={receiver}")
+
+
+def ours_durable() -> Consumer:
+    """This project with a durable event queue on RabbitMQ, whose messages it acknowledges."""
+    options = ("--event-queue-durable", "--no-event-queue-exclusive", "--event-queue-expires=1s")
+    return _exporter("the same, --event-queue-durable", sys.executable, "celery_metrics_exporter", *options)
 
 
 def checkout(folder: Path) -> Consumer:
@@ -151,6 +159,7 @@ def raw_client() -> Consumer:
 CONSUMERS: Final[Mapping[str, Callable[[], Consumer]]] = {
     "ours": ours,
     "ours-kombu": lambda: ours("kombu"),
+    DURABLE: ours_durable,
     "danihodovic": danihodovic,
     "flower": flower,
     "bare": bare_receiver,

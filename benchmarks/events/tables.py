@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.brokers import StartBroker, amqp_broker, redis_broker
-from benchmarks.events.consumers import CONSUMERS, checkout
+from benchmarks.events.consumers import CONSUMERS, DURABLE, checkout
 from benchmarks.events.measure import Shape
 from benchmarks.events.rounds import compare
 from benchmarks.results import Result
 from benchmarks.settings import Settings
 
 _ALL: Final = tuple(CONSUMERS)
+_ALL_ON_REDIS: Final = tuple(name for name in CONSUMERS if name != DURABLE)
 _FEW: Final = ("ours", "danihodovic", "raw")
 _REDIS: Final = "Redis protocol"
 _RABBITMQ: Final = "RabbitMQ"
@@ -43,8 +44,8 @@ class Table:
 
 
 TABLES: Final = {
-    "redis-3": Table(_REDIS, 3),
-    "redis-24": Table(_REDIS, 24, rounds=3),
+    "redis-3": Table(_REDIS, 3, consumers=_ALL_ON_REDIS),
+    "redis-24": Table(_REDIS, 24, consumers=_ALL_ON_REDIS, rounds=3),
     "rabbitmq-3": Table(_RABBITMQ, 3),
     "rabbitmq-24": Table(_RABBITMQ, 24),
     "redis-1": Table(_REDIS, 1, consumers=_FEW, rounds=3),
