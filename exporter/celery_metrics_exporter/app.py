@@ -100,7 +100,7 @@ class Exporter:
 
         receiver = _receiver(config, broker, stream, pipeline)
         sampler = _sampler(config, broker, pipeline)
-        control = RemoteControl(broker, schedule, pipeline.apply_answers) if config.remote_control else None
+        control = _remote_control(config, broker, schedule, pipeline)
         monitor = DeliveryMonitor(
             stream,
             clock,
@@ -254,6 +254,16 @@ def _schedule(config: Config, clock: Clock) -> CommandSchedule:
         enable_events=config.enable_events,
         inspect=config.inspect_workers,
     )
+
+
+def _remote_control(
+    config: Config, broker: Broker, schedule: CommandSchedule, pipeline: Pipeline
+) -> RemoteControl | None:
+    if not config.remote_control:
+        return None
+    # Who is asked about tasks has told before how many it may hold.
+    tasks = pipeline.questions if config.recover and config.inspect_workers else None
+    return RemoteControl(broker, schedule, pipeline.apply_answers, tasks=tasks)
 
 
 def _receiver(config: Config, broker: Broker, stream: StreamState, pipeline: Pipeline) -> Watchdog:

@@ -117,3 +117,36 @@ class WorkerFacts:
     events_enabled: bool | None = None
     events_were_on: bool | None = None
     answered_twice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldTask:
+    """A task that a worker holds or runs, by its answer; None for what the answer does not tell.
+
+    Attributes:
+        uuid: its id.
+        name: as the worker reports it in events.
+        exchange: to which its message was published.
+        routing_key: with which it was published.
+        started: when it started, in epoch seconds by the worker's clock; None if it waits for its start.
+        eta: earliest start asked for, as an ISO time.
+    """
+
+    uuid: str
+    name: str | None = None
+    exchange: str | None = None
+    routing_key: str | None = None
+    started: float | None = None
+    eta: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuestion:
+    """A question to one worker about its tasks: ``command`` is ``scheduled``, ``reserved`` or ``active``.
+
+    ``several``: several workers of this name may answer.
+    """
+
+    worker: str
+    command: str
+    several: bool = False

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Final
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
@@ -28,14 +30,18 @@ from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.events.dispatch import Dispatcher
 from celery_metrics_exporter.events.handlers import HandlerTable
 from celery_metrics_exporter.events.stream_state import StreamState
-from celery_metrics_exporter.facts import BrokerFacts, WorkerFacts
+from celery_metrics_exporter.facts import BrokerFacts, HeldTask, TaskQuestion, WorkerFacts
 from celery_metrics_exporter.labels import SeriesLimit
 from celery_metrics_exporter.queues.flow import Movements
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.known import KnownQueues
 from celery_metrics_exporter.status_page.survey import Sources
 from celery_metrics_exporter.tasks.inflight import Inflight
+from celery_metrics_exporter.workers.recovery import Recovery
 from celery_metrics_exporter.workers.roster import Roster
+
+#: Tasks of an answer that are taken under the lock at once: a millisecond or two, in which no event is handled.
+_TASKS_AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +59,40 @@ class Declared:
     tasks: Mapping[str, str | None] = field(default_factory=dict)
 
 
+class _Questions:
+    """The plan of questions about tasks, with the lock for event state."""
+
+    def __init__(self, recovery: Recovery, writing: Callable[[], AbstractContextManager[None]]) -> None:
+        self._recovery = recovery
+        self._writing = writing
+
+    def next_question(self) -> TaskQuestion | None:
+        """The question to ask now, if one is due."""
+        with self._writing():
+            return self._recovery.next()
+
+    def take_tasks(self, tasks: Sequence[HeldTask], /) -> None:
+        """Take an answer to it."""
+        for first in range(0, len(tasks), _TASKS_AT_ONCE):
+            with self._writing():
+                self._recovery.take(tasks[first : first + _TASKS_AT_ONCE])
+
+    def close_question(self, *, answered: bool | None) -> None:
+        """The question is over; None if it could not be asked."""
+        with self._writing():
+            self._recovery.close(answered=answered)
+
+    def pause(self) -> float:
+        """Seconds until one is due, if nothing happens until then."""
+        with self._writing():
+            return self._recovery.pause()
+
+
 class Pipeline:
     """Event state, collectors and dispatcher, put together.
 
     Attributes:
+        questions: plans the questions to workers about their tasks. May be called from any thread.
         dispatcher: the sink for bodies; its ``sweep`` is due every quarter of a second.
         registry: has every family of the exporter.
         sources: the state behind the families, for the status page.
@@ -117,7 +153,9 @@ class Pipeline:
             limit=limit,
             expected=declared.tasks,
             on_published=movements.published,
+            listening_since=lambda: stream.listening_since,
         )
+        recovery = Recovery(roster, tasks.recovery, now, listening_since=lambda: stream.listening_since)
         workers = WorkerCollector(roster, requests, shows_queue=known.accepts, on_idle=tasks.on_worker_idle)
         self._routed = 0
         self._queues = queue = QueueCollector(
@@ -133,7 +171,10 @@ class Pipeline:
         for collector in (exporter, workers, tasks):
             collector.subscribe(handlers)
         handlers.on_sweep(known.sweep)
+        handlers.on_batch(recovery.on_events)
         self.dispatcher = Dispatcher(handlers, exporter, now)
+        self._recovery = recovery
+        self.questions = _Questions(recovery, self.dispatcher.writing)
         self.registry = CollectorRegistry()
         serving = ServingCollector(
             web_config_holds, Counter() if connections_cut is None else connections_cut
@@ -159,6 +200,7 @@ class Pipeline:
             for answer in facts:
                 self._roster.apply_inspection(answer)
                 self._known.note(answer.queues or ())
+                self._recovery.note_answer(answer)
 
     def wanted(self) -> tuple[str, ...]:
         """The names of the queues to read. May be called from any thread."""

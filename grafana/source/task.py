@@ -181,7 +181,7 @@ _DETAIL = (
         Query(per_second(chosen("celery_task_revoked_total"), "reason"), "{{reason}}"),
         unit=PER_SECOND,
         none="no such task",
-        width=6,
+        width=8,
     ),
     graph(
         "Rejected",
@@ -189,7 +189,15 @@ _DETAIL = (
         Query(per_second(chosen("celery_task_rejected_total"), "requeue"), "requeue {{requeue}}"),
         unit=PER_SECOND,
         none="no such task",
-        width=6,
+        width=8,
+    ),
+    graph(
+        "Ended unseen",
+        "Attempts that ended while the exporter did not listen, as their workers' answers showed; how is not known.",
+        Query(leading_rates(chosen("celery_task_ended_unseen_total"), "task"), "{{task}}"),
+        unit=PER_SECOND,
+        none="none since the start",
+        width=8,
     ),
     graph_by(
         "queue",
@@ -198,6 +206,7 @@ _DETAIL = (
         f"{per_second(succeeded, 'queue')} + {per_second(failed, 'queue')}",
         unit=PER_SECOND,
         none="no such task",
+        width=24,
     ),
 )
 

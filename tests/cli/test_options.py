@@ -65,7 +65,7 @@ def test_defaults_that_are_shown_hold() -> None:
     shown = {str(option.name) for option in OPTIONS if option.default is not None}
     for name in shown - {"broker_tls_verify", "event_queue_routing_key"}:
         assert ctx.params[name] == getattr(config, name)
-    assert len(shown) == 20
+    assert len(shown) == 21
 
 
 def test_a_broker_alone_gives_the_defaults() -> None:
@@ -86,7 +86,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         "--broker-tls-key-file PEM --broker-tls-server-name name --broker-tls-verify "
         "--event-queue-prefix p --event-queue-ttl 5m --event-queue-expires 60 --no-event-queue-exclusive "
         "--event-queue-durable --event-exchange x --event-serializer json --event-routing-key task.# --receiver kombu "
-        "--no-enable-events --no-inspect-workers --inspect-interval 1m --no-remote-control --control-exchange y "
+        "--no-enable-events --no-inspect-workers --inspect-interval 1m --no-recover --no-remote-control --control-exchange y "
         "--queue a --queue b "
         "--queue-include a* --queue-exclude b* --queue-exclude c* --queue-priorities --sample-interval 10s "
         "--management-url http://host:15672 --runtime-buckets 1,2,inf --wait-buckets 3 "
@@ -115,6 +115,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         enable_events=False,
         inspect_workers=False,
         inspect_interval=60,
+        recover=False,
         remote_control=False,
         control_exchange="y",
         queues=("a", "b"),

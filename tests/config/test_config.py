@@ -35,6 +35,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert (config.sample_interval, config.inspect_interval) == (5.0, 30.0)
     assert config.remote_control
     assert config.inspect_workers
+    assert config.recover
     assert not config.queue_priorities
     assert (config.max_in_flight, config.max_series) == (1_000_000, 10_000)
     assert config.event_queue == EventQueue(routing_key="#")

@@ -93,6 +93,10 @@ def run_options() -> dict[str, list[click.Parameter]]:
             switch("--enable-events", "Keep asking workers to send task events."),
             switch("--inspect-workers", "Ask workers for their pool and queues."),
             option("--inspect-interval", DURATION, "Time between two inspections of workers."),
+            switch(
+                "--recover",
+                "After the start and after a gap, ask workers for the tasks that they hold and run.",
+            ),
             option(
                 "--control-exchange",
                 _TEXT,

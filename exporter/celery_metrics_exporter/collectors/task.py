@@ -14,6 +14,7 @@ from prometheus_client import Metric
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.collectors.family import Family
 from celery_metrics_exporter.collectors.task_counts import TASK_LABELS, Buckets, CountedFamilies
+from celery_metrics_exporter.collectors.task_recovery import TaskRecovery
 from celery_metrics_exporter.collectors.task_running import RUNNING_FAMILIES, collect_running
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.events.handlers import HandlerTable
@@ -61,6 +62,11 @@ _REVOKED: Final = _COUNTED.counter_by(
     "Tasks revoked before their start, expired, or terminated while they ran, one per task-revoked event.",
     "reason",
     ("revoked", "expired", "terminated"),
+)
+_ENDED_UNSEEN: Final = _COUNTED.counter(
+    "celery_task_ended_unseen_total",
+    "Executions that ran before a gap in listening and then no more, by two answers of their worker or by its "
+    "worker-heartbeat events, without an outcome event until then.",
 )
 _EXCEPTIONS: Final = Family(
     "celery_task_exceptions_total",
@@ -123,6 +129,7 @@ class TaskCollector:
         limit: SeriesLimit,
         expected: Mapping[str, str | None],
         on_published: Callable[[str, str, float], None],
+        listening_since: Callable[[], float],
     ) -> None:
         """Args:
         inflight: the table of attempts, written by this collector alone.
@@ -133,6 +140,7 @@ class TaskCollector:
         expected: tasks that are shown at 0 from the start, each with the queue to which its application sends it, None
             if that cannot be told. The queue labels events of which no better source tells the queue.
         on_published: called with (label of the queue, its name, timestamp) of each task-sent that names a queue.
+        listening_since: monotonic time of the end of the latest gap in which events were missed.
         """
         self._inflight = inflight
         self._now = now
@@ -142,9 +150,19 @@ class TaskCollector:
         self._naming = Naming(consumers=roster, routes=expected, limit=limit)
         self._attribution = Attribution(self._label_sets, now, self._naming, sent=SENT, limit=limit)
         self._counts_for = self._attribution.counts_for_worker_event
-        inflight.on_renamed = self._attribution.renamed
+        inflight.on_renamed = inflight.held.on_renamed = self._attribution.renamed
         self._roster = roster
         self._fitting = Interner[frozenset[str] | None](limit.maximum)
+        self.recovery = TaskRecovery(
+            inflight.held,
+            self._running,
+            self._attribution,
+            now,
+            fitting=self._fitting,
+            destinations=lambda: roster.bindings,
+            listening_since=listening_since,
+            on_unseen_end=self._count_unseen_end,
+        )
         self._on_published = on_published
         self._on_outcome = roster.count_outcome
         self._may_hold = roster.may_hold
@@ -192,7 +210,7 @@ class TaskCollector:
         counts = self._counts_for(attempt)  # its name and its worker may be news
         counts.totals[RECEIVED] += 1
         if (
-            attempt.started and not attempt.past
+            attempt.started and not attempt.past and not attempt.unconfirmed
         ):  # in the wrong order, as kombu's filesystem transport may deliver
             counts.observe(_PREFETCH_WAIT, _prefetch_wait(attempt))
 
@@ -285,7 +303,13 @@ class TaskCollector:
 
         Some tasks end without an event: ``Ignore``, ``Task.replace`` by itself, a killed worker, an event lost.
         """
-        self._running.end_all(worker, since)
+        ended = self._running.end_all(worker, since)
+        if ended:
+            self.recovery.note_end(ended)
+
+    def _count_unseen_end(self, attempt: Attempt) -> None:
+        counts = attempt.counts or self._counts_for(attempt)
+        counts.totals[_ENDED_UNSEEN] += 1
 
     def counts(self) -> tuple[Counts, ...]:
         """Those of every (task, queue), in the order in which these were first seen; none is ever removed."""
@@ -312,6 +336,7 @@ class TaskCollector:
         self._attribution.sweep()
         self._inflight.sweep(self._may_hold)
         self._running.sweep()
+        self.recovery.note_gap()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""

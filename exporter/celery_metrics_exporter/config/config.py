@@ -108,6 +108,7 @@ class Config:
     control_exchange: str | None = None
     inspect_workers: bool = True
     inspect_interval: float = 30.0
+    recover: bool = True
     queues: tuple[str, ...] = ()
     queue_include: tuple[str, ...] = ()
     queue_exclude: tuple[str, ...] = ()

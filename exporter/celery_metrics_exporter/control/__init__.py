@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from celery_metrics_exporter.facts import HeldTask, TaskQuestion
 
 
 class RefusedError(Exception):
@@ -24,3 +27,19 @@ class Probed(Protocol):
 
     def failed(self) -> None:
         """The broker cannot be reached, or does not answer."""
+
+
+class AsksTasks(Protocol):
+    """Plans the questions to single workers about their tasks; called by the thread that sends them."""
+
+    def next_question(self) -> TaskQuestion | None:
+        """The question to ask now, if one is due."""
+
+    def take_tasks(self, tasks: Sequence[HeldTask], /) -> None:
+        """Take an answer to it."""
+
+    def close_question(self, *, answered: bool | None) -> None:
+        """The question is over; None if it could not be asked."""
+
+    def pause(self) -> float:
+        """Seconds until one is due, if nothing happens until then."""

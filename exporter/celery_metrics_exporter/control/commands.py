@@ -7,7 +7,8 @@ Source of the facts: ``celery/worker/control.py`` (``heartbeat``, ``enable_event
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from celery_metrics_exporter.control import Probed
@@ -20,6 +21,13 @@ ACTIVE_QUEUES: Final = "active_queues"
 #: Sent only by the doctor.
 REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
+#: About the tasks of one worker; ``safe`` shortens the arguments of tasks (``celery/worker/control.py``, ``active``).
+SCHEDULED: Final = "scheduled"
+RESERVED: Final = "reserved"
+ACTIVE: Final = "active"
+ABOUT_TASKS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
+    {SCHEDULED: {}, RESERVED: {}, ACTIVE: {"safe": True}}
+)
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
 
 #: Shortest time between two ``enable_events``.
@@ -152,11 +160,17 @@ class Tickets:
         self._last = 0
         self._commands: set[str] = set()
         self._missing: dict[int, int] = {}
+        self._single: set[int] = set()  # those of them that only one worker was asked
 
     @property
     def settled(self) -> bool:
         """Whether no answer is missing to any command whose receivers were counted."""
         return not self._missing
+
+    @property
+    def missing_of_one(self) -> bool:
+        """Whether an answer is missing to a command that only one worker was asked."""
+        return bool(self._single)
 
     def issue(self, command: str) -> str:
         """Make the ticket of a new command."""
@@ -164,12 +178,19 @@ class Tickets:
         self._commands.add(command)
         return f"{self._last}.{command}"
 
-    def expect(self, ticket: str, answers: int) -> None:
-        """Note how many workers received the command with this ticket."""
+    def expect(self, ticket: str, answers: int, *, of_one: bool = False) -> None:
+        """Note how many workers received the command with this ticket; ``of_one``: all others do not answer it."""
         if answers > 0:
-            self._missing[int(ticket.partition(".")[0])] = answers
+            question = int(ticket.partition(".")[0])
+            self._missing[question] = answers
+            if of_one:
+                self._single.add(question)
             if len(self._missing) > _MAX_OPEN:
-                del self._missing[next(iter(self._missing))]
+                self._forget(next(iter(self._missing)))
+
+    def _forget(self, question: int) -> None:
+        del self._missing[question]
+        self._single.discard(question)
 
     def redeem(self, ticket: object) -> str | None:
         """Count an answer, and return its command; None if no such command was sent."""
@@ -182,8 +203,11 @@ class Tickets:
         left = self._missing.get(question, 0) - 1
         if left > 0:
             self._missing[question] = left
+        elif left == 0 and question in self._single:
+            self._forget(question)
         elif left == 0:
             # A worker answers in the order of the commands (kombu/pidbox.py, Node.handle_message): all that have
             # answered this one have answered those before, and workers that have not will never answer those.
-            self._missing = {number: count for number, count in self._missing.items() if number > question}
+            for answered in [each for each in self._missing if each <= question]:
+                self._forget(answered)
         return command

@@ -21,17 +21,26 @@ from redis.exceptions import NoPermissionError, OutOfMemoryError
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.control import Probed, RefusedError
-from celery_metrics_exporter.control.commands import Tickets
+from celery_metrics_exporter.control.commands import ABOUT_TASKS, Tickets
 from celery_metrics_exporter.control.probe import ROUTING_KEY, probe_of
 from celery_metrics_exporter.control.redis_transport import RedisTransport
-from celery_metrics_exporter.control.transport import AmqpTransport, Message, ReplyTransport, VirtualTransport
+from celery_metrics_exporter.control.transport import (
+    BATCH,
+    AmqpTransport,
+    Message,
+    ReplyTransport,
+    VirtualTransport,
+)
 from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.facts import TaskQuestion
 from celery_metrics_exporter.logs import fields
 
 log = logging.getLogger(__name__)
 
-#: Longest answer that is read.
+#: Longest answer that is read ...
 MAX_BODY_BYTES: Final = 2_000_000
+#: ... and longest one about tasks.
+MAX_TASKS_BYTES: Final = 8_000_000
 _PICKLE: Final = frozenset({"pickle", "application/x-python-serialize"})
 #: As in kombu/pidbox.py, Mailbox._publish: workers read "clock", other readers of the replies read "expires".
 _HEADERS: Final[Mapping[str, object]] = MappingProxyType({"clock": 0, "expires": 0})
@@ -107,27 +116,49 @@ class Mailbox:
     @_refusals()
     def open(self) -> None:
         """Make the reply queue; replies in it are kept for :meth:`take`. Raises RefusedError."""
-        self._early += self.connect().take()
+        self.connect()
+        self._early += self._take()
 
     @_refusals()
     def ask(self, command: str, *, answered: bool) -> int | None:
         """Send a command to all workers; returns how many received it, if the broker tells. Raises RefusedError."""
-        transport = self.connect()  # before the name of the reply queue is used
-        message: dict[str, object] = {
-            "method": command,
-            "arguments": {},
-            "destination": None,
-            "pattern": None,
-            "matcher": None,
-        }
         ticket = self._tickets.issue(command) if answered else ""
-        if answered:
-            message |= {"ticket": ticket, "reply_to": {"exchange": "", "routing_key": self._queue}}
-        content_type, content_encoding, body = dumps(message, serializer=self._serializer)
-        taken = transport.publish(Message(body, content_type, content_encoding, _HEADERS), self._exchange)
+        taken = self._send(command, ticket)
         if answered and taken is not None:
             self._tickets.expect(ticket, taken)
         return taken
+
+    @_refusals()
+    def ask_about_tasks(self, question: TaskQuestion) -> str:
+        """Send a question to one worker, which gets it from the same exchange as all others; returns its ticket.
+
+        Raises RefusedError.
+        """
+        ticket = self._tickets.issue(question.command)
+        taken = self._send(question.command, ticket, ABOUT_TASKS[question.command], [question.worker])
+        if taken is not None:
+            self._tickets.expect(ticket, min(taken, 1 + question.several), of_one=True)
+        return ticket
+
+    def _send(
+        self,
+        command: str,
+        ticket: str,
+        arguments: Mapping[str, object] = MappingProxyType({}),
+        destination: list[str] | None = None,
+    ) -> int | None:
+        transport = self.connect()  # before the name of the reply queue is used
+        message: dict[str, object] = {
+            "method": command,
+            "arguments": dict(arguments),
+            "destination": destination,
+            "pattern": None,
+            "matcher": None,
+        }
+        if ticket:
+            message |= {"ticket": ticket, "reply_to": {"exchange": "", "routing_key": self._queue}}
+        content_type, content_encoding, body = dumps(message, serializer=self._serializer)
+        return transport.publish(Message(body, content_type, content_encoding, _HEADERS), self._exchange)
 
     @_refusals()
     def probe(self) -> bool:
@@ -168,17 +199,25 @@ class Mailbox:
     def take(self) -> list[Message]:
         """Take the next batch of answers, oldest first; none without a connection."""
         early, self._early = self._early, []
-        return early + ([] if self._transport is None else self._transport.take())
+        return early + self._take()
+
+    def _take(self) -> list[Message]:
+        """Answers about tasks are long, and are taken one by one; the latest may be late ones."""
+        most = 1 if self._tickets.missing_of_one else BATCH
+        return [] if self._transport is None else self._transport.take(most)
 
     def read(self, message: Message) -> tuple[str, Any]:
         """Return the command of an answer, and the deserialized answer. Raises UnreadableReplyError."""
         ticket, body = message.headers.get("ticket"), message.body
         command = self._tickets.redeem(ticket)
-        if command is None or not isinstance(body, str | bytes) or len(body) > MAX_BODY_BYTES:
+        longest = MAX_TASKS_BYTES if command in ABOUT_TASKS else MAX_BODY_BYTES
+        if command is None or not isinstance(body, str | bytes) or len(body) > longest:
             raise UnreadableReplyError(f"ticket {str(ticket)[:80]!r}, {type(body).__name__}")
         try:
             if message.content_type == "application/json":  # takes a fifth of the time of kombu's json
                 with contextlib.suppress(msgspec.DecodeError):  # of a lone surrogate, which kombu's reads
+                    if command in ABOUT_TASKS:  # most of it are arguments, which nobody reads
+                        return command, msgspec.json.decode(body, type=dict[str, msgspec.Raw])
                     return command, msgspec.json.decode(body)
             return command, loads(body, message.content_type, message.content_encoding, accept=self._accept)
         except Exception as error:  # whatever a codec raises

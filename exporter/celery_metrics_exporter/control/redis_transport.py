@@ -19,12 +19,12 @@ from typing import Any, Final
 from redis import Redis
 
 from celery_metrics_exporter.connection.versions import fanout_topics
-from celery_metrics_exporter.control.transport import BATCH, Message, prepared
+from celery_metrics_exporter.control.transport import Message, prepared
 
 #: Late replies find the list for so long after our end: longer than a solo worker is busy with one task.
 LIFETIME_SECONDS: Final = 86_400
-#: Longest envelope that is read: the reply of a worker with hundreds of processes and queues is far shorter.
-MAX_ENVELOPE_BYTES: Final = 4_000_000
+#: Longest envelope that is read: of the longest answer that is read, in base64.
+MAX_ENVELOPE_BYTES: Final = 11_000_000
 _PLACEHOLDER: Final = b""
 _UNREADABLE: Final = Message(b"", None, None, MappingProxyType({}))
 
@@ -50,11 +50,12 @@ class RedisTransport:
         # Where there are two, they have the same subscribers.
         return max(int(self._redis.publish(topic, envelope)) for topic in topics)
 
-    def take(self) -> list[Message]:
-        """Take a batch from the old end of the list; afterwards the list exists and will expire."""
+    def take(self, most: int) -> list[Message]:
+        """Take replies from the old end of the list; afterwards the list exists and will expire."""
+        count = most + 1  # the oldest element is the placeholder
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.lrange(self._key, -BATCH, -1)
-            pipe.ltrim(self._key, 0, -BATCH - 1)
+            pipe.lrange(self._key, -count, -1)
+            pipe.ltrim(self._key, 0, -count - 1)
             pipe.rpush(self._key, _PLACEHOLDER)
             pipe.expire(self._key, LIFETIME_SECONDS)
             items: list[bytes] = pipe.execute()[0]

@@ -18,10 +18,17 @@ from typing import Final
 import msgspec
 
 from celery_metrics_exporter.connection.celery_app import Broker
-from celery_metrics_exporter.control import RefusedError
+from celery_metrics_exporter.control import AsksTasks, RefusedError
 from celery_metrics_exporter.control.answers import facts_of
-from celery_metrics_exporter.control.commands import HEARTBEAT, IDLE_SECONDS, INSPECTION, CommandSchedule
+from celery_metrics_exporter.control.commands import (
+    ABOUT_TASKS,
+    HEARTBEAT,
+    IDLE_SECONDS,
+    INSPECTION,
+    CommandSchedule,
+)
 from celery_metrics_exporter.control.mailbox import Mailbox, UnreadableReplyError
+from celery_metrics_exporter.control.task_questions import TaskQuestions
 from celery_metrics_exporter.control.transport import MAX_ANSWERS, Message
 from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.facts import WorkerFacts
@@ -59,16 +66,19 @@ class RemoteControl:
         schedule: CommandSchedule,
         report: Callable[[Sequence[WorkerFacts]], None],
         *,
+        tasks: AsksTasks | None = None,
         timeout: float = 3.0,
     ) -> None:
         """Args:
         report: takes the answers of workers; called by the thread of :meth:`run`, must not raise.
+        tasks: plans questions about tasks, and takes their answers in the same way; None: nobody is asked.
         timeout: seconds that connecting and each answer of the broker may take.
         """
         self._broker = broker
         self._report = report
         self.schedule = schedule
         self._mailbox = Mailbox(broker, timeout=timeout, lifetime=4 * schedule.interval + 60)
+        self._tasks = None if tasks is None else TaskQuestions(self._mailbox, tasks)
         self._stopping = threading.Event()
         self._listening_until: float | None = None
         self._taken = 0
@@ -100,12 +110,34 @@ class RemoteControl:
                 commands = self.schedule.take()
                 if commands:
                     self._ask(commands)
+                elif self._tasks is not None and self._mailbox.connected:
+                    self._ask_about_tasks(self._tasks)
                 if self._listening_until is not None:
                     self._listen(self._listening_until)
             except Exception as error:  # noqa: BLE001 - the reconnect loop: nothing ends it but a stop
                 self._fail(error)
-            self.schedule.wait(IDLE_SECONDS if self._listening_until is None else self._poll)
+            self.schedule.wait(self._pause())
         self._leave()
+
+    def _pause(self) -> float:
+        if self._listening_until is not None:
+            return self._poll
+        return IDLE_SECONDS if self._tasks is None or not self._mailbox.connected else self._tasks.pause()
+
+    def _ask_about_tasks(self, tasks: TaskQuestions) -> None:
+        question = tasks.next()
+        if question is None:
+            return
+        try:
+            if self._open():
+                tasks.ask(question)
+        except RefusedError as error:
+            self._refuse(_NO_COMMANDS, error)
+        finally:
+            if tasks.until is None:
+                tasks.abandon()
+            else:
+                self._listening_until = tasks.until
 
     def _ask(self, commands: Sequence[str]) -> None:
         kept = self._mailbox.connected
@@ -116,6 +148,7 @@ class RemoteControl:
                 self._mailbox.ask(left[0], answered=False)
                 left.popleft()
             answered = not left or self._open()
+            self._answers.clear()
             while left:
                 if answered or left[0] not in INSPECTION:
                     self._mailbox.ask(left[0], answered=answered)
@@ -131,8 +164,7 @@ class RemoteControl:
                 raise
             # Firewalls and brokers drop idle connections: send the remaining commands over a new one at once.
             log.debug("the connection was dead, connecting again", exc_info=error)
-            self._mailbox.drop()
-            self._listening_until = None
+            self._drop()
             return
         self._backoff = BACKOFF_SECONDS[0]
         self._outage.recover()
@@ -145,8 +177,8 @@ class RemoteControl:
             self._refuse(_NO_REPLIES, error)
             return False
         self._poll = POLL_SECONDS[0]
-        self._answers.clear()
-        self._listening_until = time.monotonic() + WINDOW_SECONDS
+        until = time.monotonic() + WINDOW_SECONDS
+        self._listening_until = max(until, self._listening_until or until)
         return True
 
     def _listen(self, until: float) -> None:
@@ -180,13 +212,18 @@ class RemoteControl:
         except Exception as error:  # the next command shows whether the broker is still there
             self.failures += 1
             log.debug("the connection was lost, perhaps with answers, asking again soon", exc_info=error)
-            self._mailbox.drop()
+            self._drop()
             self.schedule.request_inspection()
         return None
 
     def _read(self, message: Message) -> WorkerFacts | None:
         try:
-            facts = facts_of(*self._mailbox.read(message))
+            command, content = self._mailbox.read(message)
+            if command in ABOUT_TASKS:
+                if self._tasks is not None:
+                    self._tasks.take(message.headers.get("ticket"), command, content)
+                return None
+            facts = facts_of(command, content)
         except (UnreadableReplyError, msgspec.ValidationError, RecursionError) as error:
             self.invalid_answers += 1
             log.debug("ignoring an answer that cannot be read", extra=fields(error=error))
@@ -206,10 +243,15 @@ class RemoteControl:
 
     def _fail(self, error: Exception) -> None:
         self.failures += 1
-        self._listening_until = None
-        self._mailbox.drop()
+        self._drop()
         self.trouble = one_line(error)
         self._outage.fail(error)
+
+    def _drop(self) -> None:
+        self._listening_until = None
+        self._mailbox.drop()
+        if self._tasks is not None:
+            self._tasks.abandon()
 
     def _next_backoff(self) -> float:
         pause, self._backoff = self._backoff, min(2 * self._backoff, BACKOFF_SECONDS[1])

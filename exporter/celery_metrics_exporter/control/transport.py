@@ -19,6 +19,8 @@ from celery_metrics_exporter.control import RefusedError
 BATCH: Final = 500
 #: Most replies that a queue keeps for us.
 MAX_ANSWERS: Final = 10_000
+#: Most bytes of replies that a queue of RabbitMQ keeps for us.
+MAX_ANSWERS_BYTES: Final = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class ReplyTransport(Protocol):
     def publish(self, message: Message, exchange: str, routing_key: str = "") -> int | None:
         """Publish; returns how many clients received it, if that is known: 0 where there is no such exchange."""
 
-    def take(self) -> list[Message]:
-        """Make the reply queue, if there is none, and take its next batch of replies, oldest first.
+    def take(self, most: int) -> list[Message]:
+        """Make the reply queue, if there is none, and take its next replies, at most so many, oldest first.
 
         This asks the broker, so that a dead connection is found before anything is sent.
         """
@@ -76,13 +78,13 @@ class VirtualTransport:
         self._channel.exchange_declare(exchange, "fanout")  # in this process only
         self._channel.basic_publish(prepared(self._channel, message), exchange, routing_key)
 
-    def take(self) -> list[Message]:
-        """Take the next batch of replies, from a queue that is there then."""
+    def take(self, most: int) -> list[Message]:
+        """Take the next replies, from a queue that is there then."""
         if not self._declared:
             self._channel.queue_declare(self._queue, auto_delete=True)
             self._declared = True
         try:
-            return _fetch(self._channel, self._queue)
+            return _fetch(self._channel, self._queue, most)
         except KeyError:  # kombu/transport/gcpubsub.py, Channel._get: a queue that is bound to no exchange
             raise RefusedError("no answers of workers arrive on this kind of broker") from None
 
@@ -106,7 +108,11 @@ class AmqpTransport:
         """``lifetime``: seconds without :meth:`take` after which the broker may delete the queue."""
         self._connection = connection
         self._queue = queue
-        self._arguments = {"x-expires": int(lifetime * 1000), "x-max-length": MAX_ANSWERS}
+        self._arguments = {
+            "x-expires": int(lifetime * 1000),
+            "x-max-length": MAX_ANSWERS,
+            "x-max-length-bytes": MAX_ANSWERS_BYTES,
+        }
         self._channel: Any = None
 
     def publish(self, message: Message, exchange: str, routing_key: str = "") -> int | None:
@@ -123,13 +129,13 @@ class AmqpTransport:
         channel.close()
         return received
 
-    def take(self) -> list[Message]:
-        """Declare the queue, which changes nothing if it exists, and take the next batch of replies."""
+    def take(self, most: int) -> list[Message]:
+        """Declare the queue, which changes nothing if it exists, and take the next replies."""
         channel, self._channel = self._channel, None  # a refusal closes it
         if channel is None:
             channel = self._connection.channel()
         channel.queue_declare(self._queue, exclusive=True, auto_delete=True, arguments=self._arguments)
-        replies = _fetch(channel, self._queue)
+        replies = _fetch(channel, self._queue, most)
         self._channel = channel
         return replies
 
@@ -139,10 +145,10 @@ class AmqpTransport:
             self._channel.queue_purge(self._queue)
 
 
-def _fetch(channel: Any, queue: str) -> list[Message]:
-    """The next batch of messages in a queue, oldest first."""
+def _fetch(channel: Any, queue: str, most: int) -> list[Message]:
+    """The next messages in a queue, oldest first."""
     messages: list[Message] = []
-    while len(messages) < BATCH and (raw := channel.basic_get(queue, no_ack=True)):
+    while len(messages) < most and (raw := channel.basic_get(queue, no_ack=True)):
         content_type, encoding = (getattr(raw, name, None) for name in ("content_type", "content_encoding"))
         messages.append(Message(raw.body, content_type, encoding, raw.headers or {}))
     return messages

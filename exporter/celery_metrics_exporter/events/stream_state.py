@@ -6,6 +6,7 @@ monitor change it, everybody else reads it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class StreamState:
         self._monotonic = clock.monotonic
         self._lock = threading.Lock()
         self._changed = clock.monotonic()  # when events became receivable, or stopped being so
+        #: Monotonic time since which there is a subscription that delivers without a gap; -inf before the first.
+        self.listening_since = -math.inf
         self._receiving_since = self._changed  # start of the current, or else the latest, time of receiving
         self._connected = False
         self._standby = False
@@ -205,5 +208,5 @@ class StreamState:
     def _start_receiving(self) -> None:
         now = self._monotonic()
         self._disconnected_seconds += now - self._changed
-        self._changed = self._receiving_since = now
+        self._changed = self._receiving_since = self.listening_since = now
         self._stalled_since = None

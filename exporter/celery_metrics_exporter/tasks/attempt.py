@@ -22,6 +22,9 @@ from celery_metrics_exporter.tasks.counts import Counts, Kind
 #: How many earlier events, and how many starts without a task-sent, an attempt remembers. A message that is delivered
 #: again and again (``visibility_timeout`` shorter than an eta) has more.
 MAX_PAST = 32
+#: The start in an answer differs from the time of the task-started by less (``celery/worker/request.py``,
+#: ``Request.on_accepted``).
+UNCERTAIN_SECONDS = 1.0
 #: ``Attempt.ended`` of an attempt that will have no outcome.
 NO_OUTCOME = -1.0
 
@@ -42,6 +45,8 @@ class Details(Struct, frozen=True, eq=False, gc=False):
     past: tuple[tuple[str, float], ...] = ()
     unpaired: tuple[float, ...] = ()
     fitting: frozenset[str] | None = None
+    answered: float = 0.0
+    unconfirmed: bool = False
     older: Attempt | None = None
 
 
@@ -85,7 +90,8 @@ class Attempt(Struct, eq=False, gc=False):
     superseded task-received of what replaces it      ``ended`` is :data:`NO_OUTCOME`, not ``open``
     ========== ====================================== ==============================================================
 
-    Events may be missing or come in any order, so every state can be the first. A message that is delivered to its
+    An answer of its worker may tell that it is reserved or running before an event does (``answered``). Events may be
+    missing or come in any order, so every state can be the first. A message that is delivered to its
     worker again takes a returned, retrying or settled attempt back to reserved or running (:meth:`reopen`); while it
     runs, the second delivery is a sibling.
 
@@ -109,6 +115,8 @@ class Attempt(Struct, eq=False, gc=False):
         unpaired: the latest starts that came before the task-sent, which tells their queue wait.
         fitting: the queues that its publication to an exchange may have reached, if there are several; empty if no
             known one may have it, or too many; else None.
+        answered: when an answer told that its worker has it, by the worker's clock; 0.0 if events told it.
+        unconfirmed: it runs by an answer: ``started`` is what that told, and the task-started may yet come.
         older: the attempt before it under the same uuid.
     """
 
@@ -134,6 +142,8 @@ class Attempt(Struct, eq=False, gc=False):
     past = _Detail[tuple[tuple[str, float], ...]]()
     unpaired = _Detail[tuple[float, ...]]()
     fitting = _Detail[frozenset[str] | None]()
+    answered = _Detail[float]()
+    unconfirmed = _Detail[bool]()
     older = _Detail["Attempt | None"]()
 
     @property
@@ -208,6 +218,23 @@ class Attempt(Struct, eq=False, gc=False):
 
     def _remember(self, field: str, before: float) -> None:
         self.past = (*self.past[1 - MAX_PAST :], (field, before))
+
+    @property
+    def latest_start(self) -> float:
+        """When it started at the latest: an answer tells a time that was calculated from two clocks."""
+        return self.started + (UNCERTAIN_SECONDS if self.unconfirmed else 0.0)
+
+    def withdraw(self) -> None:
+        """It is published only: the answer was about another publication."""
+        self.worker = None
+        self.reserved = self.open = self.unconfirmed = False
+        self.started = self.answered = 0.0
+        self.stop_running()
+
+    def confirm_start(self, timestamp: float) -> None:
+        """Record the task-started of a start that an answer told of."""
+        self.started = timestamp
+        self.unconfirmed = False
 
     def give_received(self) -> float:
         """Hand over an earlier receipt, to a second start on the same worker; 0.0 if there is none."""

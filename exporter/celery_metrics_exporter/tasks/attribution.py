@@ -117,6 +117,10 @@ class Attribution:
             return counts
         return self._settle(attempt)
 
+    def told_by_answer(self, attempt: Attempt) -> Counts:
+        """The counts of an attempt of which an answer told; it tells the queue, so nothing is waited for."""
+        return self._settle(attempt)
+
     def _wait(self, attempt: Attempt) -> None:
         if len(self._new) >= self._room:
             self._make_room()

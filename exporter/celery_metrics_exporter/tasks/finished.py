@@ -71,13 +71,18 @@ def is_awaited(head: Attempt, now: float, may_hold: MayHold) -> bool:
     return any(
         attempt.open
         or _is_held(attempt, may_hold)
-        or (_may_start(attempt) and now < max(attempt.due, attempt.received) + WAITING_TTL_SECONDS)
+        or (_may_start(attempt) and now < max(attempt.due, _held_since(attempt)) + WAITING_TTL_SECONDS)
         for attempt in head.chain()
     )
 
 
 def _is_held(attempt: Attempt, may_hold: MayHold) -> bool:
-    return attempt.reserved and not attempt.ended and may_hold(attempt.worker or "", attempt.received)
+    return attempt.reserved and not attempt.ended and may_hold(attempt.worker or "", _held_since(attempt))
+
+
+def _held_since(attempt: Attempt) -> float:
+    """When its worker had it for certain: at its delivery, or when an answer told so."""
+    return attempt.received or attempt.answered
 
 
 def _may_start(attempt: Attempt) -> bool:

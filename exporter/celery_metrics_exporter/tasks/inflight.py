@@ -27,8 +27,11 @@ from celery_metrics_exporter.tasks.matching import (
     returnable,
     siblings,
     startable,
+    told_by_answer,
     trim,
+    undelivered,
 )
+from celery_metrics_exporter.tasks.recovering import HeldTasks
 from celery_metrics_exporter.tasks.replacing import end_before, supersede, supersede_instead
 from celery_metrics_exporter.tasks.table import AttemptTable
 
@@ -61,6 +64,8 @@ class Inflight:
         self._kinds = table.kinds
         self._workers = table.workers
         self._finished = table.finished
+        #: Takes what workers answer.
+        self.held = HeldTasks(table, may_consume)
         #: How many tasks were forgotten before their end, by reason.
         self.evicted = table.evicted
         #: Called with (published name, reported name) where these differ: a ``shadow``.
@@ -129,12 +134,12 @@ class Inflight:
         if head is not None:
             if repeats(head, "received", event.hostname, event.timestamp):
                 return None
-            attempt = delivered(head, event, self._may_consume)
+            attempt = undelivered(head, event) or delivered(head, event, self._may_consume)
         if attempt is None:
             attempt = self._open_published(event, head)
         is_first = not attempt.received
         if attempt.worker in (None, event.hostname) and event.timestamp <= max(
-            attempt.started, attempt.ended
+            attempt.latest_start, attempt.ended
         ):
             attempt.stamp("received", event.timestamp)  # told after what follows it
             self._identify(attempt, event)
@@ -170,10 +175,13 @@ class Inflight:
         head = head or self._table.open(event.uuid, None)
         if repeats(head, "started", event.hostname, event.timestamp):
             return None
-        late = ended_unstarted(head, event)
-        if late is not None:
-            late.stamp("started", event.timestamp)
-            return late
+        told = ended_unstarted(head, event) or told_by_answer(head, event.hostname)
+        if told is not None:
+            if told.unconfirmed:
+                told.confirm_start(event.timestamp)
+            else:
+                told.stamp("started", event.timestamp)
+            return told
         attempt = startable(head, event.hostname)
         if attempt.will_retry and not attempt.reserved:
             attempt = self._table.open(
@@ -190,6 +198,7 @@ class Inflight:
             if attempt.has_outcome:
                 attempt.reopen()
             attempt.open = True
+        attempt.unconfirmed = False
         return attempt
 
     def ended(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:

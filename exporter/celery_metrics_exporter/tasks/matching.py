@@ -94,7 +94,7 @@ def published(head: Attempt, event: TaskSent) -> Attempt | None:
         and not (republished and attempt.will_retry and attempt.retries is None)  # rather the one before
     ]
     if unsent or not fitting:
-        return _find_best(unsent, event.name, event.retries)
+        return find_best(unsent, event.name, event.retries)
     last = max(fitting, key=lambda attempt: attempt.received)
     follows = last.received > event.timestamp - SENT_LATE_SECONDS and any(
         other.sent == last.sent and 0 < other.received < last.received for other in fitting
@@ -123,7 +123,7 @@ def delivered(
     delivered to this one too, if it may consume that queue: else the task-sent of another publication is yet to come.
     """
     republished = is_republished(event)
-    mine, unassigned = _of(head, event.hostname)
+    mine, unassigned = of_worker(head, event.hostname)
     mine = [attempt for attempt in mine if attempt.is_of(event.retries, republished=republished)]
     late = [
         attempt
@@ -137,9 +137,9 @@ def delivered(
     again = [attempt for attempt in mine if attempt.received and attempt.name in (None, event.name)]
     again.sort(key=lambda attempt: attempt.open)
     found = (
-        _find_best(late, event.name, event.retries)
-        or _find_best((near or waiting)[::-1], event.name, event.retries)
-        or _find_best(again, event.name, event.retries)
+        find_best(late, event.name, event.retries)
+        or find_best((near or waiting)[::-1], event.name, event.retries)
+        or find_best(again, event.name, event.retries)
     )
     if found is not None:
         return found
@@ -154,7 +154,26 @@ def delivered(
     return None
 
 
-def _find_best(attempts: list[Attempt], name: str | None, retries: int | None) -> Attempt | None:
+def undelivered(head: Attempt, event: TaskReceived) -> Attempt | None:
+    """The attempt that this worker has by its answer, if this may be its delivery.
+
+    Which publication it is of was not known: an attempt that turns out to be of another one is withdrawn. The events of
+    the worker go on from there, even if this is an earlier delivery than the one that the answer told of.
+    """
+    for attempt in head.chain():
+        if (
+            attempt.answered
+            and attempt.worker == event.hostname
+            and not (attempt.received or attempt.ended)
+            and (attempt.reserved or event.timestamp <= attempt.latest_start)
+        ):
+            if attempt.is_of(event.retries, republished=is_republished(event)):
+                return attempt
+            attempt.withdraw()
+    return None
+
+
+def find_best(attempts: list[Attempt], name: str | None, retries: int | None) -> Attempt | None:
     """The first of exactly this name and retry count, else of this name, else of this count, else the first."""
     return max(attempts, key=lambda attempt: (attempt.name == name, attempt.retries == retries), default=None)
 
@@ -162,9 +181,22 @@ def _find_best(attempts: list[Attempt], name: str | None, retries: int | None) -
 def ended_unstarted(head: Attempt, event: TaskStarted) -> Attempt | None:
     """An attempt whose outcome came before this, its task-started."""
     for attempt in head.chain():
-        if attempt.worker == event.hostname and not attempt.started and attempt.ended >= event.timestamp:
+        is_unstarted = not attempt.started or attempt.unconfirmed
+        if attempt.worker == event.hostname and is_unstarted and attempt.ended >= event.timestamp:
             return attempt
     return None
+
+
+def told_by_answer(head: Attempt, worker: str) -> Attempt | None:
+    """The oldest attempt that this worker runs by its answer, unless a delivery to it waits for its start."""
+    found = None
+    for attempt in head.chain():
+        if attempt.worker == worker:
+            if attempt.reserved:
+                return None
+            if attempt.open and attempt.unconfirmed:
+                found = attempt
+    return found
 
 
 def startable(head: Attempt, worker: str) -> Attempt:
@@ -172,7 +204,7 @@ def startable(head: Attempt, worker: str) -> Attempt:
 
     If it has none, one of another worker.
     """
-    mine, unassigned = _of(head, worker)
+    mine, unassigned = of_worker(head, worker)
     reserved = [attempt for attempt in mine if attempt.reserved]
     if reserved:
         return reserved[-1]
@@ -191,7 +223,7 @@ def endable(head: Attempt, worker: str, *, final: bool) -> Attempt | None:
     of several that run on it the oldest was retried, while only the newest can have a final outcome, and none with a
     lower retry count than a settled one.
     """
-    mine, unassigned = _of(head, worker)
+    mine, unassigned = of_worker(head, worker)
     running = [attempt for attempt in mine if attempt.open]
     if not final:
         pending = [attempt for attempt in mine if attempt.ended <= 0]
@@ -213,7 +245,7 @@ def endable(head: Attempt, worker: str, *, final: bool) -> Attempt | None:
 
 def returnable(head: Attempt, worker: str) -> Attempt:
     """The attempt that this worker runs, else the one that it has reserved, else had, else a published one."""
-    mine, unassigned = _of(head, worker)
+    mine, unassigned = of_worker(head, worker)
     mine.sort(key=lambda attempt: (not attempt.open, not attempt.reserved))
     return (mine or unassigned or [elsewhere(head)])[0]
 
@@ -223,7 +255,7 @@ def elsewhere(head: Attempt) -> Attempt:
     return next((attempt for attempt in head.chain() if not attempt.is_superseded), head)
 
 
-def _of(head: Attempt, worker: str) -> tuple[list[Attempt], list[Attempt]]:
+def of_worker(head: Attempt, worker: str) -> tuple[list[Attempt], list[Attempt]]:
     """The attempts of this worker, and those of none, newest first by the clock of this worker and of clients."""
     mine, unassigned = [], []
     attempt: Attempt | None = head

@@ -34,7 +34,9 @@ def supersede_instead(attempt: Attempt, head: Attempt) -> None:
 
 def _follows(later: Attempt, attempt: Attempt) -> bool:
     """Whether one was delivered after the other, is another publication, and no retry."""
-    return 0 < attempt.received < later.received and (
+    # An answer told of it instead of a task-received: then it was delivered before it started.
+    delivered = attempt.received or (attempt.started if attempt.answered else 0.0)
+    return 0 < delivered < later.received and (
         attempt.name != later.name
         or (
             later.is_republished

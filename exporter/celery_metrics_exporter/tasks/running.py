@@ -23,12 +23,21 @@ class Running:
         attempt.running = here
         here[attempt] = None
 
-    def end_all(self, worker: str, since: float) -> None:
-        """End what was started on this worker before ``since`` (epoch seconds by the worker's clock)."""
-        for attempt in tuple(self._on_worker.get(worker, ())):
-            if attempt.started < since:
-                attempt.open = False
-                attempt.stop_running()
+    def on(self, worker: str) -> tuple[Attempt, ...]:
+        """What runs on this worker."""
+        return tuple(self._on_worker.get(worker, ()))
+
+    def end(self, attempt: Attempt) -> None:
+        """End an attempt whose outcome was not heard of; it still counts if it comes."""
+        attempt.open = False
+        attempt.stop_running()
+
+    def end_all(self, worker: str, since: float) -> list[Attempt]:
+        """End what was started on this worker before ``since`` (epoch seconds by the worker's clock), and return it."""
+        ended = [attempt for attempt in self.on(worker) if attempt.started < since]
+        for attempt in ended:
+            self.end(attempt)
+        return ended
 
     def sweep(self) -> None:
         """Forget workers on which nothing runs."""

@@ -73,6 +73,12 @@ class Worker:
     ask_at: float = -math.inf  # monotonic time at which it is to be asked for task events; inf: it sends them
     ask_pause: float = ASK_SECONDS[0]
     capacity: Capacity = field(default_factory=Capacity)
+    asked_tasks_at: float = (
+        -math.inf
+    )  # monotonic time at which the latest questions about its tasks were planned
+    never_ask: set[str] = field(
+        default_factory=set
+    )  # of these questions those that its process did not answer
 
     def __post_init__(self) -> None:
         """Plan to ask for task events."""
@@ -168,6 +174,8 @@ class Worker:
             if self.shares_its_name:
                 seen = seen._replace(over=None)
             self.capacity = Capacity()
+            self.asked_tasks_at = -math.inf
+            self.never_ask = set()
             self.switched_on = False
             self.events_enabled = None
             self.unreported_work = False
