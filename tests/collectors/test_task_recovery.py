@@ -121,7 +121,7 @@ def test_the_queue_of_an_answer() -> None:
     """Its exchange and routing key are resolved as those of a task-sent; where several queues fit it is unknown."""
     bench = Recovering()
     bindings = (Binding("news", "topics", "topic", "news.#"), Binding("all", "topics", "topic", "*.x"))
-    bench.can_hold(queues=("news", "all"), bindings=bindings)
+    bench.can_hold(queues=("news", "all", "later"), bindings=bindings)
     tasks = [
         held("1", at=1.0, exchange="topics", routing_key="other.x"),
         held("2", at=1.0, exchange="topics", routing_key="news.x"),
