@@ -158,6 +158,27 @@ def test_a_later_answer_does_not_settle_what_others_owe() -> None:
     assert _settled(tickets)
 
 
+def test_a_question_to_one_worker() -> None:
+    """Its answer tells nothing of questions to all; once all have answered a later one, it is waited for no more."""
+    tickets = Tickets()
+    everybody, one = tickets.issue("stats"), tickets.issue("active")
+    tickets.expect(everybody, 2)
+    tickets.expect(one, 1, of_one=True)
+    assert tickets.missing_of_one
+    tickets.redeem(one)
+    assert not tickets.missing_of_one
+    assert not _settled(tickets)
+    tickets.redeem(everybody)
+    tickets.redeem(everybody)
+    assert _settled(tickets)
+    silent, later = tickets.issue("active"), tickets.issue("stats")
+    tickets.expect(silent, 1, of_one=True)
+    tickets.expect(later, 1)
+    tickets.redeem(later)
+    assert _settled(tickets)
+    assert not tickets.missing_of_one
+
+
 def test_tickets_that_we_did_not_issue() -> None:
     """Whatever anybody writes on a ticket, it belongs to no question."""
     tickets = Tickets()

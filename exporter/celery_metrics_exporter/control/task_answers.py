@@ -6,7 +6,6 @@ Source of the facts: ``celery/worker/control.py`` (``scheduled``, ``reserved``, 
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import Annotated, Any, Final, TypeVar
 
@@ -60,15 +59,22 @@ def held_tasks(command: str, answer: Any) -> tuple[str, list[HeldTask]]:
         answer, Annotated[dict[str, Any], Meta(min_length=1, max_length=1)]
     ).items()
     if isinstance(value, msgspec.Raw):
-        entries: list[Any] = _decode_entries(value)
+        try:
+            entries: list[Any] = _decode_entries(value)
+        except msgspec.DecodeError as error:
+            raise msgspec.ValidationError(str(error)) from error
     else:
         entries = msgspec.convert(value, Annotated[list[Any], Meta(max_length=MAX_TASKS)])
     return worker, [task for task in (_held_task(command, entry) for entry in entries) if task is not None]
 
 
 def _held_task(command: str, entry: Any) -> HeldTask | None:
+    request: _Request | None
     scheduled = _read(entry, _Scheduled) if command == SCHEDULED else None
-    request = _read(entry, _Request) if scheduled is None else scheduled.request
+    if command == SCHEDULED:
+        request = None if scheduled is None else scheduled.request
+    else:
+        request = _read(entry, _Request)
     if request is None or (command == ACTIVE and request.time_start is None):
         return None
     uuid = id_text(request.id)
@@ -86,14 +92,12 @@ def _held_task(command: str, entry: Any) -> HeldTask | None:
 
 
 def _read(entry: Any, kind: type[_EntryT]) -> _EntryT | None:
-    """Read an entry; the standard library reads a text with a lone surrogate, which msgspec does not."""
     with suppress(*_ERRORS):
-        if not isinstance(entry, msgspec.Raw):
-            return msgspec.convert(entry, kind)
-        try:
-            return msgspec.json.decode(entry, type=kind)
-        except msgspec.DecodeError:
-            return msgspec.convert(json.loads(bytes(entry)), kind)
+        return (
+            msgspec.json.decode(entry, type=kind)
+            if isinstance(entry, msgspec.Raw)
+            else msgspec.convert(entry, kind)
+        )
     return None
 
 

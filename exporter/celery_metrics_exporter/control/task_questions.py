@@ -20,6 +20,8 @@ from celery_metrics_exporter.facts import TaskQuestion
 ANSWER_SECONDS: Final = 5.0
 #: ... and for so long, after the first one, where several workers of one name may answer.
 SEVERAL_SECONDS: Final = 1.0
+#: Shortest time between two questions: all workers receive each.
+PAUSE_SECONDS: Final = 0.02
 
 
 class TaskQuestions:
@@ -35,13 +37,14 @@ class TaskQuestions:
         self._question: TaskQuestion | None = None
         self._ticket = ""
         self._answered = False
+        self._not_before = 0.0
         self.until: float | None = None
 
     def next(self) -> TaskQuestion | None:
         """The question to ask now; None while one is open, or none is due."""
         if self.until is not None and time.monotonic() >= self.until:
             self._close(answered=self._answered)
-        if self._question is None:
+        if self._question is None and time.monotonic() >= self._not_before:
             self._question = self._plan.next_question()
             return self._question
         return None
@@ -50,7 +53,8 @@ class TaskQuestions:
         """Ask what :meth:`next` gave. Raises whatever prevents it; call :meth:`abandon` then."""
         self._answered = False
         self._ticket = self._mailbox.ask_about_tasks(question)
-        self.until = time.monotonic() + ANSWER_SECONDS
+        now = time.monotonic()
+        self.until, self._not_before = now + ANSWER_SECONDS, now + PAUSE_SECONDS
 
     def abandon(self) -> None:
         """The question could not be asked, or the way of its answer is lost."""
@@ -59,7 +63,10 @@ class TaskQuestions:
 
     def pause(self) -> float:
         """Seconds until there is something to do."""
-        return self._plan.pause() if self.until is None else max(0.0, self.until - time.monotonic())
+        now = time.monotonic()
+        if self.until is not None:
+            return max(0.0, self.until - now)
+        return max(self._plan.pause(), self._not_before - now)
 
     def take(self, ticket: object, command: str, answer: Any) -> None:
         """Take an answer; raises msgspec.ValidationError if it is of no use.

@@ -87,7 +87,7 @@ class Recovery:
         since = self._listening_since()
         if facts.prefetch_limit is None or worker.name == OTHER or worker.asked_tasks_at >= since:
             return
-        if worker.newest is not None and worker.newest.began > since and not worker.switched_on:
+        if worker.newest is not None and worker.newest.began >= since and not worker.switched_on:
             return
         due = max(self._now.monotonic, worker.asked_tasks_at + ROUND_SECONDS)
         worker.asked_tasks_at = self._now.monotonic

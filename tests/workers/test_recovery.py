@@ -1,0 +1,167 @@
+"""Which worker is asked about its tasks, when, and what it is never asked."""
+
+from typing import Any
+
+import pytest
+
+from celery_metrics_exporter.facts import HeldTask, TaskQuestion
+from celery_metrics_exporter.workers.recovery import MAX_HELD, MAX_NEWER, QUESTIONS
+from tests.pipeline import Bench, task, worker_event
+
+EVERYTHING = list(QUESTIONS)
+
+
+def can_hold(bench: Bench, worker: str = "w@h", number: int | None = 8, **facts: Any) -> None:
+    """Let a worker tell how much it may hold."""
+    bench.answer(worker, **{"pool_size": 2, "prefetch_limit": number, **facts})
+
+
+def next_question(bench: Bench) -> TaskQuestion | None:
+    """The question that is due."""
+    return bench.pipeline.questions.next_question()
+
+
+def ask(bench: Bench, *, answered: bool | None = True) -> list[str]:
+    """Ask what is due, with this result for each; returns the commands."""
+    asked = []
+    while (question := next_question(bench)) is not None:
+        asked.append(question.command)
+        bench.pipeline.questions.close_question(answered=answered)
+    return asked
+
+
+def reconnect(bench: Bench) -> None:
+    """Lose the subscription for a while."""
+    bench.subscription.mark_disconnected("lost")
+    bench.wait(10)
+    bench.subscription.mark_connected()
+
+
+def test_once_for_each_subscription() -> None:
+    """A worker is asked when it has told how much it may hold, in the order in which tasks move on, once."""
+    bench = Bench()
+    bench.answer(queues=("q",))
+    assert ask(bench) == []
+    can_hold(bench)
+    assert ask(bench) == EVERYTHING
+    can_hold(bench)
+    assert ask(bench) == []
+    reconnect(bench)
+    can_hold(bench)
+    assert ask(bench) == EVERYTHING
+
+
+def test_one_worker_after_the_other() -> None:
+    """All questions to one come before those to the next."""
+    bench = Bench()
+    for worker in ("a@h", "b@h"):
+        can_hold(bench, worker)
+    asked = []
+    while (question := next_question(bench)) is not None:
+        asked.append((question.worker, question.command))
+        bench.pipeline.questions.close_question(answered=True)
+    assert asked == [(worker, command) for worker in ("a@h", "b@h") for command in QUESTIONS]
+    assert bench.pipeline.questions.pause() == float("inf")
+
+
+def test_a_worker_that_started_while_we_listened() -> None:
+    """All its events have come, so that it is not asked; unless it sent none before it was asked to."""
+    bench = Bench()
+    bench.feed(worker_event("online"))
+    bench.wait(1)
+    can_hold(bench)
+    assert ask(bench) == []
+    bench.answer(events_enabled=True, events_were_on=False)
+    can_hold(bench)
+    assert ask(bench) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("facts", "asked"),
+    [
+        ({"number": MAX_HELD}, EVERYTHING),
+        ({"number": MAX_HELD + 1}, ["active"]),
+        ({"number": 0}, ["active"]),
+        ({"pool_size": MAX_HELD + 1}, ["scheduled", "reserved"]),
+        ({"number": None}, []),
+    ],
+)
+def test_a_long_answer(facts: dict[str, Any], asked: list[str]) -> None:
+    """Nobody is asked whose answer may tell of too many tasks, or of a number that is not known."""
+    bench = Bench()
+    can_hold(bench, **facts)
+    assert ask(bench) == asked
+
+
+def test_a_worker_that_runs_much() -> None:
+    """What its heartbeats tell counts as well as its pool."""
+    bench = Bench()
+    bench.feed(worker_event("heartbeat", active=MAX_HELD + 1, processed=5))
+    can_hold(bench)
+    assert ask(bench) == ["scheduled", "reserved"]
+
+
+def test_a_worker_that_does_not_answer() -> None:
+    """The next question waits until others were asked; what it did not answer it is not asked before its next start."""
+    bench = Bench()
+    bench.feed(worker_event("heartbeat", processed=5))
+    for worker in ("w@h", "x@h"):
+        can_hold(bench, worker)
+    assert next_question(bench) == TaskQuestion("w@h", "scheduled")
+    bench.pipeline.questions.close_question(answered=False)
+    assert ask(bench) == EVERYTHING  # of the other
+    bench.wait(5)
+    assert ask(bench) == ["reserved", "active"]
+    reconnect(bench)
+    can_hold(bench)
+    assert ask(bench) == ["reserved", "active"]
+    bench.feed(worker_event("heartbeat", processed=0, at=20.0), worker_event("online", pid=8, at=21.0))
+    reconnect(bench)
+    can_hold(bench)
+    assert ask(bench) == EVERYTHING
+
+
+def test_a_question_that_could_not_be_asked() -> None:
+    """It is asked again after a while."""
+    bench = Bench()
+    can_hold(bench)
+    next_question(bench)
+    bench.pipeline.questions.close_question(answered=None)
+    assert next_question(bench) is None
+    assert bench.pipeline.questions.pause() == pytest.approx(5)
+    bench.wait(5)
+    assert ask(bench) == EVERYTHING
+
+
+def test_a_worker_that_is_gone() -> None:
+    """One that went away before its turn is not asked."""
+    bench = Bench()
+    can_hold(bench)
+    bench.feed(worker_event("offline"))
+    assert ask(bench) == []
+
+
+def test_several_workers_of_one_name() -> None:
+    """The question says that several may answer."""
+    bench = Bench()
+    can_hold(bench, answered_twice=True)
+    assert next_question(bench) == TaskQuestion("w@h", "scheduled", several=True)
+
+
+def test_more_events_than_are_remembered() -> None:
+    """An answer that comes after so many is not used: which of its entries are old cannot be told."""
+    bench = Bench()
+    can_hold(bench)
+    next_question(bench)
+    for first in range(0, MAX_NEWER + 1, 50_000):
+        bench.feed([task("succeeded", str(first + number), runtime=1.0) for number in range(50_001)])
+    bench.pipeline.questions.take_tasks([HeldTask("u", "t", "", "q", started=1.0)])
+    assert "u" not in bench.pipeline.sources.inflight._heads
+
+
+def test_what_nobody_asked() -> None:
+    """An answer without a question changes nothing."""
+    bench = Bench()
+    bench.pipeline.questions.take_tasks([HeldTask("u", "t", "", "q", started=1.0)])
+    bench.pipeline.questions.close_question(answered=True)
+    assert len(bench.pipeline.sources.inflight) == 0
