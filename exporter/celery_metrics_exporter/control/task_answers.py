@@ -69,14 +69,16 @@ def held_tasks(command: str, answer: Any) -> tuple[str, list[HeldTask]]:
 
 
 def _held_task(command: str, entry: Any) -> HeldTask | None:
-    request: _Request | None
-    scheduled = _read(entry, _Scheduled) if command == SCHEDULED else None
     if command == SCHEDULED:
-        request = None if scheduled is None else scheduled.request
-    else:
-        request = _read(entry, _Request)
+        scheduled = _read(entry, _Scheduled)
+        return None if scheduled is None else _taken(scheduled.request, eta=scheduled.eta)
+    request = _read(entry, _Request)
     if request is None or (command == ACTIVE and request.time_start is None):
         return None
+    return _taken(request, started=request.time_start if command == ACTIVE else None)
+
+
+def _taken(request: _Request, *, started: float | None = None, eta: str | None = None) -> HeldTask | None:
     uuid = id_text(request.id)
     if uuid is None or not 0 < len(uuid) <= MAX_NAME:
         return None
@@ -86,8 +88,8 @@ def _held_task(command: str, entry: Any) -> HeldTask | None:
         _cut(request.name),
         _cut(delivery.exchange),
         _cut(delivery.routing_key),
-        request.time_start if command == ACTIVE else None,
-        None if scheduled is None else scheduled.eta,
+        started,
+        eta,
     )
 
 
