@@ -29,7 +29,7 @@ class Recovering(Bench):
 
     def can_hold(self, number: int = 8, worker: str = "w@h", **facts: Any) -> None:
         """Let a worker tell how much it may hold."""
-        self.answer(worker, **{"pool_size": 2, "prefetch_limit": number, **facts})
+        self.answer(worker, **{"pool_size": 2, "prefetch_limit": number, "events_enabled": True, **facts})
 
     def gap(self, seconds: float = 5.0) -> None:
         """Lose the subscription, and subscribe again."""

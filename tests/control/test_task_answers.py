@@ -48,7 +48,16 @@ def test_answers_of_workers(raw: bool) -> None:
 @pytest.mark.parametrize("raw", [True, False])
 def test_odd_entries(raw: bool) -> None:
     """Each costs itself alone; ids and names of other kinds are read as those of events."""
-    odd = [None, 5, [], {}, {"id": None}, {"id": ""}, {"id": "x" * 501}, {**ENTRY, "time_start": "now"}]
+    odd: list[Any] = [
+        None,
+        5,
+        [],
+        {},
+        {"id": None},
+        {"id": ""},
+        {"id": "x" * 501},
+        {**ENTRY, "time_start": "now"},
+    ]
     odd += [{**ENTRY, "time_start": -1.0}, {**ENTRY, "delivery_info": 5}, {**ENTRY, "name": 5}]
     assert read("reserved", *odd, ENTRY, raw=raw) == [HELD]
     number = {"id": 5, "name": "x" * 600}

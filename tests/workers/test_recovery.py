@@ -13,7 +13,7 @@ EVERYTHING = list(QUESTIONS)
 
 def can_hold(bench: Bench, worker: str = "w@h", number: int | None = 8, **facts: Any) -> None:
     """Let a worker tell how much it may hold."""
-    bench.answer(worker, **{"pool_size": 2, "prefetch_limit": number, **facts})
+    bench.answer(worker, **{"pool_size": 2, "prefetch_limit": number, "events_enabled": True, **facts})
 
 
 def next_question(bench: Bench) -> TaskQuestion | None:
@@ -71,7 +71,31 @@ def test_a_worker_that_started_while_we_listened() -> None:
     bench.wait(1)
     can_hold(bench)
     assert ask(bench) == []
-    bench.answer(events_enabled=True, events_were_on=False)
+    can_hold(bench, events_were_on=False)
+    assert ask(bench) == EVERYTHING
+
+
+def test_a_worker_without_task_events() -> None:
+    """What it runs would never end here: it is asked as soon as its task events are on."""
+    bench = Bench()
+    for enabled in (None, False):
+        can_hold(bench, events_enabled=enabled)
+        assert ask(bench) == []
+    bench.answer(events_enabled=True)
+    assert ask(bench) == EVERYTHING
+
+
+def test_a_gap_while_a_worker_is_asked() -> None:
+    """An answer from before it is not used, and the worker is asked anew; an old number of tasks proves nothing."""
+    bench = Bench()
+    can_hold(bench)
+    next_question(bench)
+    reconnect(bench)
+    bench.pipeline.questions.take_tasks([HeldTask("u", "t", "", "q", started=1.0)])
+    bench.pipeline.questions.close_question(answered=True)
+    assert len(bench.pipeline.sources.inflight) == 0
+    bench.answer(events_enabled=True)
+    assert ask(bench) == []
     can_hold(bench)
     assert ask(bench) == EVERYTHING
 

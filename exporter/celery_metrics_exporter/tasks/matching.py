@@ -162,7 +162,7 @@ def undelivered(head: Attempt, event: TaskReceived) -> Attempt | None:
     """
     for attempt in head.chain():
         if (
-            attempt.answered
+            attempt.details.answered
             and attempt.worker == event.hostname
             and not (attempt.received or attempt.ended)
             and (attempt.reserved or event.timestamp <= attempt.latest_start)
@@ -181,8 +181,11 @@ def find_best(attempts: list[Attempt], name: str | None, retries: int | None) ->
 def ended_unstarted(head: Attempt, event: TaskStarted) -> Attempt | None:
     """An attempt whose outcome came before this, its task-started."""
     for attempt in head.chain():
-        is_unstarted = not attempt.started or attempt.unconfirmed
-        if attempt.worker == event.hostname and is_unstarted and attempt.ended >= event.timestamp:
+        if (
+            attempt.worker == event.hostname
+            and attempt.ended >= event.timestamp
+            and (not attempt.started or attempt.details.unconfirmed)
+        ):
             return attempt
     return None
 
@@ -194,7 +197,7 @@ def told_by_answer(head: Attempt, worker: str) -> Attempt | None:
         if attempt.worker == worker:
             if attempt.reserved:
                 return None
-            if attempt.open and attempt.unconfirmed:
+            if attempt.open and attempt.details.unconfirmed:
                 found = attempt
     return found
 

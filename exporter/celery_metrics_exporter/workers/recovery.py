@@ -49,15 +49,24 @@ class TakesTasks(Protocol):
 
 @dataclass(slots=True)
 class _Round:
-    """The questions to one worker that are left; ``due`` is monotonic."""
+    """The questions to one worker that are left.
+
+    Attributes:
+        due: monotonic time of the next one.
+        since: start of the subscription that has received all events since it was planned; it ends with that.
+        left: the questions.
+        process: the one that is asked.
+        is_whole: all questions so far were answered.
+        newer: tasks of which the worker has sent events since the first question.
+        before: in the second of two rounds the process that was asked in the first.
+    """
 
     due: float
+    since: float
     left: deque[str] = field(default_factory=lambda: deque(QUESTIONS))
     process: Process | None = None
-    begun: bool = False
     is_whole: bool = True
     newer: set[str] = field(default_factory=set)
-    #: In the second of two rounds the process that was asked in the first.
     before: Process | None = None
 
 
@@ -80,42 +89,45 @@ class Recovery:
         self._rounds: dict[str, _Round] = {}  # by nodename, in the order in which they are asked
         self._begun: dict[str, _Round] = {}  # those of them that have begun
         self._asked: TaskQuestion | None = None
+        self._current: _Round | None = None  # which the question is of
 
     def note_answer(self, facts: WorkerFacts) -> None:
-        """Plan to ask a worker that has told how much it may hold, unless all its events were received."""
-        worker = self._roster.of(facts.worker)
-        since = self._listening_since()
-        if facts.prefetch_limit is None or worker.name == OTHER or worker.asked_tasks_at >= since:
+        """Plan to ask a worker that has told how much it may hold, unless all its events were received.
+
+        It has to send task events: without them the tasks that it runs would never end here.
+        """
+        worker, since = self._roster.of(facts.worker), self._listening_since()
+        is_known = worker.capacity.prefetch_limit is not None and worker.capacity.stats_at >= since
+        if not (is_known and worker.events_enabled) or worker.name == OTHER or worker.asked_tasks_at >= since:
             return
         if worker.newest is not None and worker.newest.began >= since and not worker.switched_on:
             return
         due = max(self._now.monotonic, worker.asked_tasks_at + ROUND_SECONDS)
         worker.asked_tasks_at = self._now.monotonic
-        if facts.worker not in self._rounds:
-            self._rounds[facts.worker] = _Round(due)
+        self._begun.pop(facts.worker, None)  # of an earlier subscription
+        self._rounds[facts.worker] = _Round(due, since)
 
     def next(self) -> TaskQuestion | None:
         """The question to ask now, if one is due; the one before is over."""
-        self._asked = None
+        self._asked = self._current = None
         for name, current in tuple(self._rounds.items()):
             if current.due <= self._now.monotonic:
                 question = self._question(name, current)
                 if question is not None:
-                    self._asked = question
+                    self._asked, self._current = question, current
                     return question
         return None
 
     def _question(self, name: str, current: _Round) -> TaskQuestion | None:
         worker = self._roster.of(name)
-        if not self._roster.is_alive(worker):
-            current.left.clear()
-            current.is_whole = False
-        if not current.begun:
-            current.begun = True
+        if name not in self._begun:
             self._begun[name] = current
             current.process = worker.newest
             current.is_whole = worker.newest is not None
             self._tasks.begin_round(name)
+        if not self._roster.is_alive(worker) or current.since != self._listening_since():
+            current.left.clear()
+            current.is_whole = False
         while current.left:
             command = current.left[0]
             if _may_ask(worker, command):
@@ -130,7 +142,7 @@ class Recovery:
         current = self._current
         if self._asked is None or current is None:
             return
-        if len(current.newer) < MAX_NEWER:
+        if len(current.newer) < MAX_NEWER and current.since == self._listening_since():
             worker = self._roster.touch(self._asked.worker)
             at = self._now.wall + (worker.offset or 0.0)
             self._tasks.take(self._asked.worker, tasks, at, current.newer)
@@ -140,7 +152,7 @@ class Recovery:
     def close(self, *, answered: bool | None) -> None:
         """The question is over: it was answered, or not in time; None: it could not be asked."""
         question, current = self._asked, self._current
-        self._asked = None
+        self._asked = self._current = None
         if question is None or current is None:
             return
         if answered is not None:
@@ -148,7 +160,7 @@ class Recovery:
         if answered is False:
             current.is_whole = False
             self._roster.of(question.worker).never_ask.add(question.command)
-        if not answered:
+        if not answered and self._rounds.get(question.worker) is current:
             # Others first: it may be busy, or out of order for some seconds.
             self._rounds[question.worker] = self._rounds.pop(question.worker)
             current.due = self._now.monotonic + ROUND_SECONDS
@@ -158,17 +170,14 @@ class Recovery:
         due = min((current.due for current in self._rounds.values()), default=math.inf)
         return max(0.0, due - self._now.monotonic)
 
-    @property
-    def _current(self) -> _Round | None:
-        return None if self._asked is None else self._rounds.get(self._asked.worker)
-
     def _end(self, name: str, current: _Round, worker: Worker) -> None:
         del self._rounds[name], self._begun[name]
         is_one = not worker.shares_its_name and worker.newest is current.process
         is_same = current.before is None or current.before is current.process
         is_whole = current.is_whole and is_one and is_same
         if self._tasks.end_round(name, current.newer, is_whole=is_whole):
-            self._rounds[name] = _Round(self._now.monotonic + ROUND_SECONDS, before=current.process)
+            due = self._now.monotonic + ROUND_SECONDS
+            self._rounds[name] = _Round(due, current.since, before=current.process)
 
     def on_events(self, batch: Sequence[Event]) -> None:
         """Note of which tasks a worker sends events while it is asked."""
