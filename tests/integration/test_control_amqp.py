@@ -96,7 +96,11 @@ def test_the_queue_of_answers(rabbitmq: RabbitMQ, rabbitmq_vhost: Vhost) -> None
         )
         assert queue["exclusive"]
         assert not queue["durable"]
-        assert asked_arguments(queue) == {"x-expires": 180_000, "x-max-length": 10_000}
+        assert asked_arguments(queue) == {
+            "x-expires": 180_000,
+            "x-max-length": 10_000,
+            "x-max-length-bytes": 64_000_000,
+        }
     wait_for(
         lambda: not _own_queues(rabbitmq, rabbitmq_vhost), timeout=5, what="the end of the queue of answers"
     )
