@@ -198,9 +198,9 @@ class Pipeline:
         """Take the answers of workers. May be called from any thread."""
         with self.dispatcher.writing():
             for answer in facts:
-                self._roster.apply_inspection(answer)
+                if self._roster.apply_inspection(answer):
+                    self._recovery.note_answer(answer)
                 self._known.note(answer.queues or ())
-                self._recovery.note_answer(answer)
 
     def wanted(self) -> tuple[str, ...]:
         """The names of the queues to read. May be called from any thread."""

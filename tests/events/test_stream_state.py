@@ -105,6 +105,7 @@ def test_a_standby_is_ready_and_misses_nothing() -> None:
     state = subscription.read()
     assert (state.standby, state.connections, state.disconnected_seconds, state.lasting) == (False, 1, 5, 10)
     assert asked == [True, False]
+    assert subscription.listening_since == 1000.0 + 3600  # what workers have by then is asked for
 
 
 def test_a_standby_that_is_lost_is_lost() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from celery_metrics_exporter.events.types import TaskReceived, TaskSent
+from celery_metrics_exporter.events.types import TaskReceived, TaskRejected, TaskSent
 from celery_metrics_exporter.tasks.attempt import NO_OUTCOME
 from celery_metrics_exporter.tasks.matching import (
     MAX_CHAIN,
@@ -31,6 +31,11 @@ def sent(at: float = 9.0, **fields: Any) -> TaskSent:
 def received(at: float = 9.0, **fields: Any) -> TaskReceived:
     """A task-received of the worker w."""
     return TaskReceived("u", at, "w", **{"name": "t", "retries": 0, **fields})
+
+
+def rejected(at: float = 9.0) -> TaskRejected:
+    """A task-rejected of the worker w."""
+    return TaskRejected("u", at, "w")
 
 
 def test_an_event_is_repeated_if_its_worker_sent_it_before() -> None:
@@ -215,9 +220,18 @@ class TestReturnable:
             make_attempt(sent=1.0),
         )
         for attempt in (running, reserved, ended, published):
-            assert returnable(head, "w") is attempt
+            assert returnable(head, rejected()) is attempt
             attempt.worker = "y"
-        assert returnable(head, "w") is head
+        assert returnable(head, rejected()) is head
+
+    def test_an_execution_of_later(self) -> None:
+        """An answer may tell of the next start before this event arrives, and that one runs on."""
+        later, running = chain(
+            make_attempt(worker="w", started=9.5, open=True, unconfirmed=True),
+            make_attempt(worker="w", started=2.0, open=True),
+        )
+        assert returnable(later, rejected(9.0)) is running
+        assert returnable(later, rejected(9.6)) is later
 
 
 class TestEndable:

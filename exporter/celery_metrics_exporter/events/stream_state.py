@@ -95,7 +95,7 @@ class StreamState:
                 if self._delivering is not False:
                     self._start_receiving()
             elif self._standby and not standby:
-                self._changed = self._receiving_since = self._monotonic()
+                self._changed = self._receiving_since = self.listening_since = self._monotonic()
             else:
                 return
             self._standby = standby

@@ -251,7 +251,7 @@ class Inflight:
         head = self._heads.get(event.uuid) or self._table.open(event.uuid, None)
         if repeats(head, "returned", event.hostname, event.timestamp):
             return None
-        attempt = returnable(head, event.hostname)
+        attempt = returnable(head, event)
         if attempt.worker not in (None, event.hostname):
             attempt = self._table.open_sibling(event.uuid, attempt, event.hostname)
         attempt.stamp("returned", event.timestamp)

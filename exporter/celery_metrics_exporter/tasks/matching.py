@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted
+from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
 from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.replacing import leads_to
 
@@ -246,10 +246,19 @@ def endable(head: Attempt, worker: str, *, final: bool) -> Attempt | None:
     return next(iter(running or settled or pending or superseded or waiting), None)
 
 
-def returnable(head: Attempt, worker: str) -> Attempt:
-    """The attempt that this worker runs, else the one that it has reserved, else had, else a published one."""
-    mine, unassigned = of_worker(head, worker)
-    mine.sort(key=lambda attempt: (not attempt.open, not attempt.reserved))
+def returnable(head: Attempt, event: WorkerTaskEvent) -> Attempt:
+    """The attempt that this worker runs, else the one that it has reserved, else had, else a published one.
+
+    An answer may have told of a start after this event.
+    """
+    mine, unassigned = of_worker(head, event.hostname)
+    mine.sort(
+        key=lambda attempt: (
+            not attempt.open,
+            attempt.unconfirmed and attempt.started > event.timestamp,
+            not attempt.reserved,
+        )
+    )
     return (mine or unassigned or [elsewhere(head)])[0]
 
 

@@ -32,6 +32,9 @@ MAX_HELD: Final = 10_000
 ROUND_SECONDS: Final = 5.0
 #: Tasks whose events are remembered while a round lasts; an answer that comes after more is not used.
 MAX_NEWER: Final = 200_000
+#: While the offset of a worker's clock seems to change by more, its events are older than its answers: they come from
+#: a queue that kept them.
+STEADY_SECONDS: Final = 1.0
 
 
 class TakesTasks(Protocol):
@@ -58,6 +61,7 @@ class _Round:
         process: the one that is asked.
         is_whole: all questions so far were answered.
         newer: tasks of which the worker has sent events since the first question.
+        offset: of the worker's clock when the first round began.
         before: in the second of two rounds the process that was asked in the first.
     """
 
@@ -67,6 +71,7 @@ class _Round:
     process: Process | None = None
     is_whole: bool = True
     newer: set[str] = field(default_factory=set)
+    offset: float | None = None
     before: Process | None = None
 
 
@@ -119,13 +124,20 @@ class Recovery:
         return None
 
     def _question(self, name: str, current: _Round) -> TaskQuestion | None:
+        if current.since != self._listening_since():
+            del self._rounds[name]
+            if self._begun.pop(name, None) is not None:
+                self._tasks.end_round(name, current.newer, is_whole=False)
+            return None
         worker = self._roster.of(name)
         if name not in self._begun:
             self._begun[name] = current
             current.process = worker.newest
+            if current.before is None:
+                current.offset = worker.offset
             current.is_whole = worker.newest is not None
             self._tasks.begin_round(name)
-        if not self._roster.is_alive(worker) or current.since != self._listening_since():
+        if not self._roster.is_alive(worker):
             current.left.clear()
             current.is_whole = False
         while current.left:
@@ -159,7 +171,8 @@ class Recovery:
             current.left.popleft()
         if answered is False:
             current.is_whole = False
-            self._roster.of(question.worker).never_ask.add(question.command)
+            if current.since == self._listening_since():
+                self._roster.of(question.worker).never_ask.add(question.command)
         if not answered and self._rounds.get(question.worker) is current:
             # Others first: it may be busy, or out of order for some seconds.
             self._rounds[question.worker] = self._rounds.pop(question.worker)
@@ -174,10 +187,12 @@ class Recovery:
         del self._rounds[name], self._begun[name]
         is_one = not worker.shares_its_name and worker.newest is current.process
         is_same = current.before is None or current.before is current.process
-        is_whole = current.is_whole and is_one and is_same
+        before, now = current.offset, worker.offset
+        is_steady = before is None or now is None or abs(now - before) < STEADY_SECONDS
+        is_whole = current.is_whole and is_one and is_same and is_steady
         if self._tasks.end_round(name, current.newer, is_whole=is_whole):
             due = self._now.monotonic + ROUND_SECONDS
-            self._rounds[name] = _Round(due, current.since, before=current.process)
+            self._rounds[name] = _Round(due, current.since, offset=current.offset, before=current.process)
 
     def on_events(self, batch: Sequence[Event]) -> None:
         """Note of which tasks a worker sends events while it is asked."""

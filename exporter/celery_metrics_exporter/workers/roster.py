@@ -108,10 +108,10 @@ class Roster:
         """Count the outcome of a task (succeeded, failed, retried) on a worker."""
         self._workers[name].outcomes[outcome] += 1
 
-    def apply_inspection(self, facts: WorkerFacts) -> None:
+    def apply_inspection(self, facts: WorkerFacts) -> bool:
         """Take what a worker answered, which is a sign of life too; not on standby, where another exporter shows it."""
         if self._stream.read().standby:
-            return
+            return False
         worker = self.touch(facts.worker)
         if facts.answered_twice:
             worker.share_name(worker.heard)
@@ -134,6 +134,7 @@ class Roster:
             worker.note_events(enabled=facts.events_enabled)
         if facts.events_were_on is False:
             worker.switched_on = True
+        return True
 
     def only_queue(self, name: str | None) -> str | None:
         """The queue that this worker consumes, if it is known to consume exactly one."""
