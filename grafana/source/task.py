@@ -194,9 +194,9 @@ _DETAIL = (
     graph(
         "Ended unseen",
         "Attempts that ended while the exporter did not listen, as their workers' answers showed; how is not known.",
-        Query(leading_rates(chosen("celery_task_ended_unseen_total"), "task"), "{{task}}"),
+        Query(per_second(chosen("celery_task_ended_unseen_total")), "ended unseen"),
         unit=PER_SECOND,
-        none="none since the start",
+        none="no such task",
         width=8,
     ),
     graph_by(

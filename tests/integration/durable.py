@@ -1,10 +1,12 @@
 """A durable event queue on a RabbitMQ: how an exporter is told to have it, and what the server knows of it."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from celery_metrics_exporter.config.config import EventQueue
 from tests.integration.conftest import Vhost
+from tests.integration.known_counts import wait_until_receiving
 from tests.integration.servers import ExporterProcess, RabbitMQ
 from tests.waiting import wait_for
 
@@ -18,6 +20,21 @@ DURABLE: Final = (
 )
 #: ... and the same for a configuration.
 SETTINGS: Final = EventQueue(durable=True, exclusive=False, ttl=600.0, expires=3600.0)
+
+
+def start_both(
+    start_exporter: Callable[..., ExporterProcess], url: str
+) -> tuple[ExporterProcess, ExporterProcess]:
+    """The active exporter and the standby."""
+    active = start_exporter("--broker-url", url, *DURABLE)
+    wait_until_receiving(active)
+    standby = start_exporter("--broker-url", url, *DURABLE)
+    standby.process.wait_until(
+        lambda: "standby: another exporter receives the events" in standby.stderr,
+        timeout=20,
+        what="a standby",
+    )
+    return active, standby
 
 
 def queue_facts(rabbitmq: RabbitMQ, vhost: Vhost) -> dict[str, Any]:

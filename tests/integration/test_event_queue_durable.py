@@ -8,6 +8,7 @@ import pytest
 
 from celery_metrics_exporter.config.config import RECEIVERS
 from celery_metrics_exporter.facts import PROBE
+from celery_metrics_exporter.receivers.durable_queue import PREFETCH
 from tests.integration.conftest import Vhost
 from tests.integration.durable import (
     DURABLE,
@@ -143,6 +144,60 @@ def test_a_kill_loses_nothing_that_was_fetched(
     second = start_exporter(*arguments)
     wait_until_counted(second, expected(added=50, broken=10))
     worker.kill()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_kill_under_load_counts_little_twice(
+    rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker, pool: str
+) -> None:
+    """Whatever a killed exporter had handled, the next one handles the rest, and no more than a batch of it again."""
+    settings = {"broker_url": rabbitmq_vhost.url}
+    arguments = ("--broker-url", rabbitmq_vhost.url, *DURABLE)
+    with receiving(rabbitmq_vhost.url) as witness:
+        first = start_exporter(*arguments)
+        wait_until_receiving(first)
+        worker = start_worker(APP, pool=pool, env=environment(settings))
+        submit(settings, added=600, broken=100)
+        wait_for(
+            lambda: first.total("celery_task_succeeded_total") > 50,
+            timeout=30,
+            what=lambda: f"tasks that succeed: {first.process.describe()}",
+        )
+        worker.pause()  # so that what the first has handled when it is killed can be told
+        wait_for(lambda: _handled(first) == _number(witness), timeout=10, what="every event until then")
+        handled, before = _number(witness), _by_type(first)
+        first.kill()
+        worker.resume()
+        second = start_exporter(*arguments)
+        wait_for(
+            lambda: _number(witness, "task-succeeded") == 600 and _number(witness, "task-failed") == 100,
+            timeout=60,
+            what=lambda: f"the end of all tasks: {worker.process.describe()}",
+        )
+        worker.stop()
+        wait_for(lambda: _number(witness, "worker-offline") == 1, timeout=10, what="a worker that has gone")
+        wait_for(
+            lambda: handled + _handled(second) >= _number(witness),
+            timeout=10,
+            what=lambda: f"{_number(witness)} events, there are {handled} + {_handled(second)}",
+        )
+    assert handled + _handled(second) <= _number(witness) + PREFETCH
+    truth = {"sent": 700, "received": 700, "started": 700, "succeeded": 600, "failed": 100}
+    both = {kind: before[kind] + _by_type(second)[kind] for kind in truth}
+    assert all(truth[kind] <= number <= truth[kind] + PREFETCH for kind, number in both.items())
+    # Who had told the name of a task, and then that it ended, before the second asked it: only the first knows it.
+    assert all(
+        second.total(f"celery_task_{kind}_total", task="unknown") == 0 for kind in ("sent", "received")
+    )
+
+
+def _by_type(exporter: ExporterProcess) -> dict[str, float]:
+    """How many events of tasks it has handled, by what tasks did."""
+    return {
+        dict(labels)["event"].removeprefix("task-"): number
+        for (name, labels), number in exporter.scrape().items()
+        if name == "celery_exporter_events_total"
+    }
 
 
 def test_events_wait_for_an_exporter_that_was_killed(

@@ -8,7 +8,7 @@ import pytest
 
 from celery_metrics_exporter.config.config import RECEIVERS
 from tests.integration.conftest import Vhost
-from tests.integration.durable import DURABLE, events_at_stop, wait_until_acknowledged
+from tests.integration.durable import DURABLE, events_at_stop, start_both, wait_until_acknowledged
 from tests.integration.event_sender import EventSender
 from tests.integration.known_counts import wait_until_receiving
 from tests.integration.servers import ExporterProcess, RabbitMQ
@@ -55,19 +55,6 @@ def publishing(url: str) -> Iterator[Publishing]:
     finally:
         sender.stop()
         thread.join()
-
-
-def start_both(start_exporter: StartExporter, url: str) -> tuple[ExporterProcess, ExporterProcess]:
-    """The active exporter and the standby."""
-    active = start_exporter("--broker-url", url, *DURABLE)
-    wait_until_receiving(active)
-    standby = start_exporter("--broker-url", url, *DURABLE)
-    standby.process.wait_until(
-        lambda: "standby: another exporter receives the events" in standby.stderr,
-        timeout=20,
-        what="a standby",
-    )
-    return active, standby
 
 
 def counted(exporter: ExporterProcess) -> float:

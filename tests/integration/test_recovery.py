@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.asking import ANSWERS, PidboxNode
 from tests.integration.conftest import Vhost
+from tests.integration.durable import DURABLE, start_both, wait_until_acknowledged
 from tests.integration.faults.front import Front
 from tests.integration.held_tasks import APP, RUN, VARIABLE, application
 from tests.integration.known_counts import wait_until_receiving
@@ -131,6 +132,66 @@ def test_a_start_after_a_kill(
     assert after.total("celery_task_ended_unseen_total") == 0
     assert after.total("celery_worker_missed_tasks_total") == 0
     assert unknown(after) == []
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_restart_with_a_durable_queue(
+    rabbitmq: RabbitMQ,
+    rabbitmq_vhost: Vhost,
+    end: str,
+    marks: Path,
+    start_exporter: StartExporter,
+    start_worker: StartWorker,
+) -> None:
+    """Events from before the answer come after it: both exporters together count everything, once."""
+    work = Workload({"broker_url": rabbitmq_vhost.url}, marks, start_worker)
+    before = start_exporter("--broker-url", rabbitmq_vhost.url, *DURABLE)
+    wait_until_receiving(before)
+    work.start()
+    for number in range(6):
+        work.send(f"t{number}", QUEUES[number % 2])
+    work.send("late", countdown=10)
+    wait_for(lambda: len(work.running) == 2, timeout=30, what=lambda: f"two tasks that run: {work.running}")
+    wait_for_total(before, 2, "celery_task_started_total", timeout=10)
+    wait_for_total(before, 7, "celery_task_received_total", timeout=10)
+    wait_until_acknowledged(rabbitmq, rabbitmq_vhost)
+    getattr(before, end)()
+    work.end(work.running[0])
+    wait_for(lambda: len(work.running) == 3, timeout=10, what=lambda: f"a third task: {work.running}")
+    after = start_exporter("--broker-url", rabbitmq_vhost.url, *DURABLE)
+    wait_for_total(after, 2, "celery_task_in_progress", timeout=SHOWN_S, task=RUN)
+    wait_for_total(
+        after, 7, "celery_exporter_in_flight_tasks", timeout=SHOWN_S
+    )  # with the one that has ended
+    work.end()
+    wait_for_total(after, 7, "celery_task_succeeded_total", timeout=40)
+    wait_for_total(after, 0, "celery_task_in_progress", timeout=5)
+    assert after.total("celery_task_started_total") == 5
+    for family in ("task_received", "task_ended_unseen", "worker_missed_tasks"):
+        assert after.total(f"celery_{family}_total") == 0
+    # Only of what ended before the answer nobody could tell a name any more.
+    assert after.total("celery_task_succeeded_total", task=RUN) >= 6
+
+
+def test_a_takeover(
+    rabbitmq_vhost: Vhost, marks: Path, start_exporter: StartExporter, start_worker: StartWorker
+) -> None:
+    """A standby that takes over asks the workers, and shows what the active exporter showed."""
+    work = Workload({"broker_url": rabbitmq_vhost.url}, marks, start_worker)
+    active, standby = start_both(start_exporter, rabbitmq_vhost.url)
+    work.start()
+    for number in range(6):
+        work.send(f"t{number}", QUEUES[number % 2])
+    wait_for(lambda: len(work.running) == 2, timeout=30, what=lambda: f"two tasks that run: {work.running}")
+    wait_for_total(active, 2, "celery_task_in_progress", timeout=10)
+    assert standby.total("celery_task_in_progress") == 0
+    active.kill()
+    wait_until_receiving(standby)
+    wait_for_total(standby, 2, "celery_task_in_progress", timeout=SHOWN_S, task=RUN)
+    work.end()
+    for queue in QUEUES:
+        wait_for_total(standby, 3, "celery_task_succeeded_total", timeout=20, task=RUN, queue=queue)
+    assert unknown(standby) == []
 
 
 @pytest.fixture(params=["redis", "amqp"])

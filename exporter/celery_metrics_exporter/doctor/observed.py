@@ -20,8 +20,8 @@ from celery_metrics_exporter.status_page.snapshot_tables import QueueRow
 from celery_metrics_exporter.status_page.wording import duration
 
 _LATER: Final = "run doctor again while tasks run, with a longer --wait"
-#: Findings that say nothing after so short a time.
-LEFT_OUT: Final = ("age", "no-task")
+#: Findings that say nothing after so short a time, and one that the queue of doctor cannot have.
+LEFT_OUT: Final = ("age", "no-task", "standby")
 
 
 def _nothing(_context: Context) -> Iterable[Finding]:
