@@ -14,6 +14,7 @@ from tests.integration.durable import DURABLE, start_both, wait_until_acknowledg
 from tests.integration.faults.front import Front
 from tests.integration.held_tasks import APP, RUN, VARIABLE, application
 from tests.integration.known_counts import wait_until_receiving
+from tests.integration.receiving import receiving
 from tests.integration.servers import CeleryWorker, ExporterProcess, RabbitMQ, Valkey
 from tests.waiting import wait_for
 
@@ -238,11 +239,16 @@ def test_a_gap(
         work.send(name)
     work.wait_for_run("first", "second")
     wait_for_total(exporter, 2, "celery_task_in_progress", timeout=10)
-    with _gap(front, exporter):
+    with receiving(url) as witness, _gap(front, exporter):
         work.send("third", "b")
         work.send("fourth", "b")
         work.end("first")
         wait_for(lambda: len(work.running) == 3, timeout=20, what=lambda: f"a third task: {work.running}")
+        wait_for(  # a pool of threads sends events late, up to Celery 5.6
+            lambda: {"task-succeeded", "task-started"} <= {event["type"] for event in witness.events},
+            timeout=20,
+            what=lambda: f"the events of both: {witness.events}",
+        )
     wait_for_total(exporter, 1, "celery_task_in_progress", timeout=SHOWN_S, queue="b")
     wait_for_total(exporter, 1, "celery_task_ended_unseen_total", timeout=ENDED_S, task=RUN, queue="a")
     wait_for_total(exporter, 1, "celery_task_in_progress", timeout=5, queue="a")

