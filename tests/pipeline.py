@@ -129,6 +129,14 @@ class Bench:
         """Let a worker answer."""
         self.pipeline.apply_answers([WorkerFacts(worker, **facts)])
 
+    def can_hold(
+        self, worker: str = "w@h", number: int | None = 8, *, json_only: bool | None = True, **facts: Any
+    ) -> None:
+        """Let a worker tell how much it may hold, and that it can be asked for all of it."""
+        self.answer(worker, **{"pool_size": 2, "prefetch_limit": number, "events_enabled": True, **facts})
+        if json_only is not None:
+            self.pipeline._roster.of(worker).json_only = json_only
+
     def feed(self, *events: Any) -> None:
         """Feed events (dicts), one message each; a list is one message with several."""
         for event in events:

@@ -32,7 +32,7 @@ class Asking:
         places = sorted(self._data.draw(st.lists(st.integers(0, len(order)), min_size=steps, max_size=steps)))
         position = 0
         for worker in workers:
-            self.bench.answer(worker, prefetch_limit=8, pool_size=2, events_enabled=True)
+            self.bench.can_hold(worker)
         for worker in workers:
             self._ask(worker, "scheduled")
             self._answer(worker, "scheduled")
@@ -119,7 +119,7 @@ def test_nothing_that_workers_have_is_unknown(data: st.DataObject, made: list[Li
     workers = sorted({one.sender for one in told if "@h" in one.sender and " " not in one.sender})
     running: Counter[tuple[str, str]] = Counter()
     for worker in workers:
-        bench.answer(worker, prefetch_limit=8, pool_size=2, events_enabled=True)
+        bench.can_hold(worker)
         while (question := bench.pipeline.questions.next_question()) is not None:
             assert question.worker == worker
             asking._answer(worker, question.command, start)

@@ -142,7 +142,7 @@ class HeldTask:
 
 @dataclass(frozen=True, slots=True)
 class TaskQuestion:
-    """A question to one worker about its tasks: ``command`` is ``scheduled``, ``reserved`` or ``active``.
+    """A question to one worker about its tasks: ``command`` is ``scheduled``, ``reserved`` or ``active``, or ``conf``.
 
     ``several``: several workers of this name may answer.
     """

@@ -77,6 +77,11 @@ class _Questions:
             with self._writing():
                 self._recovery.take(tasks[first : first + _TASKS_AT_ONCE])
 
+    def take_json_only(self, *, told: bool) -> None:
+        """Take whether the worker that was asked accepts messages in JSON alone."""
+        with self._writing():
+            self._recovery.take_json_only(told=told)
+
     def close_question(self, *, answered: bool | None) -> None:
         """The question is over; None if it could not be asked."""
         with self._writing():

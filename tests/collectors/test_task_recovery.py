@@ -27,10 +27,6 @@ class Recovering(Bench):
             questions.close_question(answered=True)
         return asked
 
-    def can_hold(self, number: int = 8, worker: str = "w@h", **facts: Any) -> None:
-        """Let a worker tell how much it may hold."""
-        self.answer(worker, **{"pool_size": 2, "prefetch_limit": number, "events_enabled": True, **facts})
-
     def gap(self, seconds: float = 5.0) -> None:
         """Lose the subscription, and subscribe again."""
         self.subscription.mark_disconnected("lost")

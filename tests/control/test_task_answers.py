@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from celery_metrics_exporter.control.task_answers import MAX_TASKS, held_tasks
+from celery_metrics_exporter.control.task_answers import MAX_TASKS, held_tasks, is_json_only
 from celery_metrics_exporter.facts import HeldTask
 
 W = "celery@host"
@@ -43,6 +43,29 @@ def test_answers_of_workers(raw: bool) -> None:
     scheduled = read("scheduled", {"eta": eta, "priority": 6, "request": ENTRY}, raw=raw)
     assert scheduled == [HeldTask("u", "shadow", "", "q", eta=eta)]
     assert read("active", raw=raw) == []
+
+
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, True),
+        ({"accept_content": ["json"], "result_accept_content": ["pickle"]}, True),
+        ({"accept_content": "application/json"}, True),
+        ({"accept_content": None}, True),
+        ({"accept_content": ["json", "pickle"]}, False),
+        ({"CELERY_ACCEPT_CONTENT": ["msgpack"]}, False),
+        ({"accept_content": 5}, None),
+    ],
+)
+def test_accepted_content(settings: dict[str, Any], told: bool | None, raw: bool) -> None:
+    """Whether a worker accepts JSON alone, by its own settings; None: that is no setting of Celery."""
+    answer = {W: msgspec.Raw(msgspec.json.encode(settings)) if raw else settings}
+    if told is None:
+        with pytest.raises(msgspec.ValidationError):
+            is_json_only(answer)
+    else:
+        assert is_json_only(answer) == (W, told)
 
 
 @pytest.mark.parametrize("raw", [True, False])

@@ -38,6 +38,9 @@ class AsksTasks(Protocol):
     def take_tasks(self, tasks: Sequence[HeldTask], /) -> None:
         """Take an answer to it."""
 
+    def take_json_only(self, *, told: bool) -> None:
+        """Take whether the worker that was asked accepts messages in JSON alone."""
+
     def close_question(self, *, answered: bool | None) -> None:
         """The question is over; None if it could not be asked."""
 

@@ -21,12 +21,14 @@ ACTIVE_QUEUES: Final = "active_queues"
 #: Sent only by the doctor.
 REGISTERED: Final = "registered"
 INSPECTION: Final = (STATS, ACTIVE_QUEUES)
+#: To one worker: its settings, without defaults and secrets (``celery/app/utils.py``, ``Settings.table``).
+CONF: Final = "conf"
 #: About the tasks of one worker; ``safe`` shortens the arguments of tasks (``celery/worker/control.py``, ``active``).
 SCHEDULED: Final = "scheduled"
 RESERVED: Final = "reserved"
 ACTIVE: Final = "active"
 ABOUT_TASKS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType(
-    {SCHEDULED: {}, RESERVED: {}, ACTIVE: {"safe": True}}
+    {CONF: {}, SCHEDULED: {}, RESERVED: {}, ACTIVE: {"safe": True}}
 )
 _ORDER: Final = (HEARTBEAT, ENABLE_EVENTS, *INSPECTION)
 

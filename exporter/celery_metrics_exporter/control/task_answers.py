@@ -42,6 +42,7 @@ class _Scheduled(Struct, frozen=True, gc=False):
 
 
 _EntryT = TypeVar("_EntryT", _Scheduled, _Request)
+_JSON: Final = frozenset({"json", "application/json"})
 _ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -66,6 +67,32 @@ def held_tasks(command: str, answer: Any) -> tuple[str, list[HeldTask]]:
     else:
         entries = msgspec.convert(value, Annotated[list[Any], Meta(max_length=MAX_TASKS)])
     return worker, [task for task in (_held_task(command, entry) for entry in entries) if task is not None]
+
+
+def is_json_only(answer: Any) -> tuple[str, bool]:
+    """The worker, and whether it accepts messages in JSON alone, as it does by default, by its answer to ``conf``.
+
+    Raises msgspec.ValidationError if it is no such answer.
+    """
+    ((worker, value),) = msgspec.convert(
+        answer, Annotated[dict[str, Any], Meta(min_length=1, max_length=1)]
+    ).items()
+    if isinstance(value, msgspec.Raw):
+        value = msgspec.json.decode(value)
+    told = msgspec.convert(value, dict[str, Any])
+    # The old names, CELERY_ACCEPT_CONTENT, and those with the prefix of a namespace end in the same way.
+    accepted = [
+        _names(kinds)
+        for name, kinds in told.items()
+        if name.lower().endswith("accept_content") and not name.lower().endswith("result_accept_content")
+    ]
+    return worker, all(names <= _JSON for names in accepted)
+
+
+def _names(kinds: Any) -> set[str]:
+    if isinstance(kinds, str):
+        return {kinds}
+    return msgspec.convert(kinds, set[str] | None) or set()  # none: Celery's default
 
 
 def _held_task(command: str, entry: Any) -> HeldTask | None:

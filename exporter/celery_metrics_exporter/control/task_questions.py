@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from celery_metrics_exporter.control import AsksTasks
+from celery_metrics_exporter.control.commands import CONF
 from celery_metrics_exporter.control.mailbox import Mailbox
-from celery_metrics_exporter.control.task_answers import held_tasks
-from celery_metrics_exporter.facts import TaskQuestion
+from celery_metrics_exporter.control.task_answers import held_tasks, is_json_only
+from celery_metrics_exporter.facts import HeldTask, TaskQuestion
 
 #: An answer is waited for so long ...
 ANSWER_SECONDS: Final = 5.0
@@ -76,10 +77,14 @@ class TaskQuestions:
         question = self._question
         if question is None or ticket != self._ticket:
             raise msgspec.ValidationError("an answer that comes too late")
-        worker, tasks = held_tasks(command, answer)
+        told: bool | list[HeldTask]
+        worker, told = is_json_only(answer) if command == CONF else held_tasks(command, answer)
         if worker != question.worker:
             raise msgspec.ValidationError(f"an answer of {worker[:100]!r}, which was not asked")
-        self._plan.take_tasks(tasks)
+        if isinstance(told, bool):
+            self._plan.take_json_only(told=told)
+        else:
+            self._plan.take_tasks(told)
         self._answered = True
         if question.several:
             self.until = min(self.until or 0.0, time.monotonic() + SEVERAL_SECONDS)

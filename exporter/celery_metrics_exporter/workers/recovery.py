@@ -3,8 +3,8 @@
 A worker that ran before we listened, at the start of the exporter or in a gap, has tasks of which no event told. It is
 asked once: for the tasks that it holds for their eta, that wait for a free process, and that run, in the order in which
 tasks move on. Only one question is open at a time. An answer costs the worker: it is built in its main loop and sent as
-one message, which a broker may refuse to take. So nobody is asked whose answer may be large, and nobody again who did
-not answer.
+one message, which a broker may refuse to take. So nobody is asked whose answer may be large or has arguments that JSON
+may not encode, and nobody again who did not answer.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from celery_metrics_exporter.workers.process import Process
 from celery_metrics_exporter.workers.roster import Roster
 from celery_metrics_exporter.workers.worker import Worker
 
+#: Whether the answers to the next two can be sent at all: arguments that JSON cannot encode make a worker of Celery 5.2
+#: to 5.6 on Redis answer no command any more (``celery/worker/pidbox.py``, ``Pidbox.reset``).
+CONF: Final = "conf"
 #: Tasks move from each of these to the next.
 QUESTIONS: Final = ("scheduled", "reserved", "active")
 #: Most tasks that an answer may tell of: 3 to 4 MB with short arguments, and 0.3 s of the worker's main loop.
@@ -67,7 +70,7 @@ class _Round:
 
     due: float
     since: float
-    left: deque[str] = field(default_factory=lambda: deque(QUESTIONS))
+    left: deque[str] = field(default_factory=lambda: deque((CONF, *QUESTIONS)))
     process: Process | None = None
     is_whole: bool = True
     newer: set[str] = field(default_factory=set)
@@ -145,7 +148,7 @@ class Recovery:
             if _may_ask(worker, command):
                 return TaskQuestion(name, command, several=worker.shares_its_name)
             current.left.popleft()
-            current.is_whole = False
+            current.is_whole = current.is_whole and command == CONF
         self._end(name, current, worker)
         return None
 
@@ -160,6 +163,12 @@ class Recovery:
             self._tasks.take(self._asked.worker, tasks, at, current.newer)
         else:
             current.is_whole = False
+
+    def take_json_only(self, *, told: bool) -> None:
+        """Take whether the worker that was asked accepts messages in JSON alone; of several of a name all have to."""
+        if self._asked is not None:
+            worker = self._roster.of(self._asked.worker)
+            worker.json_only = told and worker.json_only is not False
 
     def close(self, *, answered: bool | None) -> None:
         """The question is over: it was answered, or not in time; None: it could not be asked."""
@@ -206,11 +215,13 @@ class Recovery:
 
 
 def _may_ask(worker: Worker, command: str) -> bool:
-    """Whether its answer is known to be small, and it has answered this before, as far as it was asked."""
+    """Whether it can answer this, the answer is known to be small, and it has answered it if it was asked before."""
+    if command == CONF:
+        return worker.json_only is None and command not in worker.never_ask
     capacity = worker.capacity
     most: float
     if command == QUESTIONS[-1]:
         most = max(capacity.pool_size or 0, worker.active or 0)
     else:
-        most = capacity.prefetch_limit or math.inf  # 0 is unlimited
+        most = (capacity.prefetch_limit or math.inf) if worker.json_only else math.inf  # 0 is unlimited
     return most <= MAX_HELD and command not in worker.never_ask

@@ -79,6 +79,7 @@ class Worker:
     never_ask: set[str] = field(
         default_factory=set
     )  # of these questions those that its process did not answer
+    json_only: bool | None = None  # it accepts messages in JSON alone
 
     def __post_init__(self) -> None:
         """Plan to ask for task events."""
@@ -176,6 +177,7 @@ class Worker:
             self.capacity = Capacity()
             self.asked_tasks_at = -math.inf
             self.never_ask = set()
+            self.json_only = None
             self.switched_on = False
             self.events_enabled = None
             self.unreported_work = False
