@@ -18,6 +18,7 @@ from tests.integration.servers import (
     CeleryWorker,
     Certificates,
     ExporterProcess,
+    Moto,
     Prometheus,
     RabbitMQ,
     Sentinels,
@@ -38,6 +39,13 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     """A Valkey server for this test alone; it is up in milliseconds."""
     require("valkey")
     with Valkey(tmp_path / "valkey") as server:
+        yield server
+
+
+@pytest.fixture
+def moto(tmp_path: Path) -> Iterator[Moto]:
+    """An SQS for this test alone; it is up in a second or two."""
+    with Moto(tmp_path / "moto") as server:
         yield server
 
 

@@ -8,6 +8,7 @@ creates a queue that it is asked about, and is not used.
 
 from __future__ import annotations
 
+import logging
 import string
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,6 +19,7 @@ from kombu.utils.url import parse_url
 
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.facts import BrokerFacts, QueueFacts
+from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.readers.sqs_clients import (
     Endpoint,
     RoleCredentials,
@@ -26,6 +28,8 @@ from celery_metrics_exporter.queues.readers.sqs_clients import (
     explain,
     make_client,
 )
+
+log = logging.getLogger(__name__)
 
 _FIFO: Final = ".fifo"
 #: kombu: a dot becomes a dash, every other punctuation mark but dash and underscore an underscore.
@@ -53,9 +57,9 @@ class SqsReader:
 
     def __init__(self, broker: Broker, *, accepts: Callable[[str], bool], max_queues: int) -> None:
         """See :func:`queues.readers.choosing.reader_for`."""
-        parts = parse_url(broker.url)
-        options: Mapping[str, Any] = broker.app.conf.broker_transport_options
-        self._endpoint = Endpoint.of(parts, options)
+        self._parts = parse_url(broker.url)
+        self._options: Mapping[str, Any] = broker.app.conf.broker_transport_options
+        options = self._options
         self._prefix = str(options.get("queue_name_prefix") or "")
         self._predefined: Mapping[str, Mapping[str, Any]] = options.get("predefined_queues") or {}
         role = options.get("sts_role_arn")
@@ -64,6 +68,7 @@ class SqsReader:
         self._max_queues = max_queues
         self._clients: dict[str, Any] = {}  # by name of a predefined queue; "" is for all others
         self._urls: dict[str, str] = {}
+        self._told: frozenset[str] = frozenset()
 
     def read(self, wanted: Collection[str]) -> BrokerFacts:
         """Read these queues and the predefined ones.
@@ -74,18 +79,26 @@ class SqsReader:
         Raises:
             SqsError: SQS cannot be reached, refuses our keys, or lets us read no queue at all.
         """
+        endpoint = Endpoint.of(self._parts, self._options)
         began = time.monotonic()
         try:
             found = [name for name in self._found() if self._accepts(name)]
             names = list(dict.fromkeys((*wanted, *found)))[: self._max_queues]
-            self._connect(names)
+            self._connect(names, endpoint)
             with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="sqs") as pool:
                 answers = dict(zip(names, pool.map(self._ask, names), strict=True))
         except Exception as error:
             self.close()
-            raise explain(error, self._endpoint) from error
+            raise explain(error, endpoint) from error
         queues = {name: answer for name, answer in answers.items() if isinstance(answer, QueueFacts)}
         forbidden = _with(_FORBIDDEN, answers)
+        for name in sorted(set(forbidden) - self._told):
+            log.warning(
+                "SQS does not let us read a queue, its length is left out: allow sqs:GetQueueUrl and "
+                "sqs:GetQueueAttributes",
+                extra=fields(queue=name),
+            )
+        self._told = frozenset(forbidden)
         if forbidden and not queues:
             raise SqsError(
                 f"SQS does not let us read {len(forbidden)} queues, such as {forbidden[0]}: allow sqs:GetQueueUrl and "
@@ -110,13 +123,13 @@ class SqsReader:
             if sqs_name(queue, self._prefix) == name:
                 yield queue
 
-    def _connect(self, names: Iterable[str]) -> None:
+    def _connect(self, names: Iterable[str], endpoint: Endpoint) -> None:
         """Make the clients that are needed: boto3's sessions are not for several threads."""
         if self._role is not None and self._role.is_due():
             self._clients.clear()
-            self._role.renew(self._endpoint)
+            self._role.renew(endpoint)
         for name in {self._client_of(sqs_name(name, self._prefix)) for name in names} - self._clients.keys():
-            self._clients[name] = make_client(self._endpoint, self._predefined.get(name, {}), self._role)
+            self._clients[name] = make_client(endpoint, self._predefined.get(name, {}), self._role)
 
     def _client_of(self, name: str) -> str:
         return name if name in self._predefined else ""

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
-from celery_metrics_exporter.errors import one_line
-
 _DEFAULT_REGION: Final = "us-east-1"
 _TIMEOUTS: Final = {"connect_timeout": 3, "read_timeout": 5, "retries": {"total_max_attempts": 2}}
 #: Seconds for which credentials of a role are asked for, and how long before their end they are renewed.
@@ -30,6 +28,7 @@ _BAD_KEYS: Final = frozenset(
         "InvalidSecurity",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
+        "403",  # without a body that botocore can read
     }
 )
 
@@ -131,10 +130,10 @@ def explain(error: Exception, endpoint: Endpoint) -> SqsError:
     if isinstance(error, SqsError):
         return error
     if code in _BAD_KEYS or kind in {"NoCredentialsError", "PartialCredentialsError"}:
+        what = f"SQS refuses our keys in {endpoint} ({code})" if code else f"no keys for SQS ({kind})"
         return SqsError(
-            f"SQS refuses our keys in {endpoint} ({code or _first_line(error)}): write them as sqs://KEY_ID:SECRET@, "
-            "percent-encoded, into --broker-url-file, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this "
-            "process a role"
+            f"{what}: write them as sqs://KEY_ID:SECRET@, percent-encoded, into --broker-url-file, or set "
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this process a role"
         )
     if kind in {"EndpointConnectionError", "ConnectTimeoutError", "InvalidRegionError"}:
         return SqsError(
@@ -145,7 +144,7 @@ def explain(error: Exception, endpoint: Endpoint) -> SqsError:
 
 
 def _first_line(error: Exception) -> str:
-    return one_line(type(error)(str(error).splitlines()[0]) if str(error) and not code_of(error) else error)
+    return " ".join(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".split())
 
 
 def _config(endpoint: Endpoint) -> Any:
