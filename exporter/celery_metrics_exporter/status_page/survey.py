@@ -159,7 +159,8 @@ class Survey:
         broker = self._broker()
         if broker.up:
             return True, "reading queues, without events"
-        return False, f"not reading queues: {broker.error or 'connecting'}"
+        why = broker.error or ("connecting" if broker.up is None else "no fresh sample")
+        return False, f"not reading queues: {why}"
 
     def _broker(self) -> BrokerView:
         error, control_error = self._of.queues.error, self._control_error()
