@@ -42,11 +42,18 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
         yield server
 
 
-@pytest.fixture
-def moto(tmp_path: Path) -> Iterator[Moto]:
-    """An SQS for this test alone; it is up in a second or two."""
-    with Moto(tmp_path / "moto") as server:
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """The SQS of this process's tests, which takes seconds to start."""
+    with Moto(tmp_path_factory.mktemp("moto")) as server:
         yield server
+
+
+@pytest.fixture
+def moto(moto_server: Moto) -> Moto:
+    """An SQS without any queue, that takes any keys."""
+    moto_server.reset()
+    return moto_server
 
 
 @pytest.fixture

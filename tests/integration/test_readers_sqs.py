@@ -172,6 +172,15 @@ def test_many_queues(moto: Moto) -> None:
     assert list(read(moto, *names, max_queues=5).queues) == names[:5]
 
 
+@pytest.mark.parametrize("name", ["x" * 81, "ä", " ", ".fifo"])
+def test_names_that_no_queue_can_have(moto: Moto, name: str) -> None:
+    """They are missing, and hinder no other."""
+    publish(moto, "celery", 1)
+    facts = read(moto, name, "celery")
+    assert facts.queues == {"celery": numbers(1)}
+    assert facts.missing == (name,)
+
+
 def why_not(made: SqsReader) -> str:
     """Why it cannot read, in one line without the secret."""
     with closing(made), pytest.raises(SqsError) as refusal:
@@ -318,6 +327,14 @@ def test_what_aws_says_of_wrong_keys(aws: Aws, kind: str, message: str) -> None:
         f"SQS refuses our keys in region {Moto.REGION} at http://{HOST}:{aws.server_port} ("
     )
     assert kind.partition("#")[2] in words
+
+
+def test_a_name_that_aws_refuses(aws: Aws) -> None:
+    """Its code is another one than moto's."""
+    aws.errors["x" * 81] = (400, "com.amazon.coral.service#InvalidParameterValue", "1 to 80 in length")
+    with closing(reader(aws.url)) as made:
+        facts = made.read(["x" * 81, "celery"])
+    assert (list(facts.queues), facts.missing) == (["celery"], ("x" * 81,))
 
 
 def test_another_answer(aws: Aws) -> None:

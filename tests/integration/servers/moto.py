@@ -50,10 +50,20 @@ class Moto:
 
     def check_keys(self) -> None:
         """Refuse keys that nobody was given, from now on."""
+        self._post("reset-auth", b"0")
+
+    def reset(self) -> None:
+        """Forget all queues, and take any keys; start it if a test has left it stopped."""
+        if not self.process.running:
+            self.start()
+        self._post("reset-auth", b"inf")
+        self._post("reset", b"")
+
+    def _post(self, path: str, body: bytes) -> None:
         request = urllib.request.Request(  # noqa: S310 - http on 127.0.0.1
-            f"{self.endpoint}/moto-api/reset-auth", data=b"0", headers={"Content-Type": "text/plain"}
+            f"{self.endpoint}/moto-api/{path}", data=body, headers={"Content-Type": "text/plain"}
         )
-        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - see above
+        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - see above
 
     def start(self) -> None:
         """Start it; returns when it answers."""

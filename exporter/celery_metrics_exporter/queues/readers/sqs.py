@@ -37,8 +37,14 @@ _ALLOWED: Final = str.maketrans({**dict.fromkeys(set(string.punctuation) - set("
 _READY: Final = "ApproximateNumberOfMessages"
 _IN_FLIGHT: Final = "ApproximateNumberOfMessagesNotVisible"
 _DELAYED: Final = "ApproximateNumberOfMessagesDelayed"
+#: Also of names that no queue can have.
 _MISSING: Final = frozenset(
-    {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "InvalidAddress"}
+    {
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "InvalidAddress",
+        "InvalidParameterValue",
+        "QueueDoesNotExist",
+    }
 )
 _FORBIDDEN: Final = frozenset({"AccessDenied", "AccessDeniedException"})
 #: Queues that are asked about at once.
