@@ -1,75 +1,20 @@
 """An exporter without events: lengths by the broker alone, with real workers, and not a trace on the broker."""
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.command import run
 from tests.integration import held_tasks
 from tests.integration.conftest import Vhost
-from tests.integration.servers import HOST, CeleryWorker, ExporterProcess, Moto, RabbitMQ, Valkey
+from tests.integration.servers import CeleryWorker, ExporterProcess, Moto, RabbitMQ, Valkey
+from tests.integration.without_events import OF_WORKERS, QUICK, assert_without_events, expect, lengths, page
 from tests.waiting import wait_for
 
 StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
-
-SECRETS = ("hunter/2", "hunter%2F2")
-#: What an exporter without events has nothing to say about.
-OF_EVENTS = (
-    "celery_task_",
-    "celery_worker_",
-    "celery_exporter_receiver_",
-    "celery_exporter_event",
-    "celery_exporter_in_flight",
-)
-#: Of workers that take one message at a time, and talk to nobody.
-OF_WORKERS = {"worker_enable_remote_control": False, "worker_prefetch_multiplier": 1, "task_acks_late": True}
-QUICK = ("--no-events", "--sample-interval", "0.2s")
-
-
-def page(exporter: ExporterProcess, path: str) -> tuple[int, str]:
-    """Status and text of a page."""
-    try:
-        with urllib.request.urlopen(exporter.url.replace("/metrics", path), timeout=10) as answer:  # noqa: S310
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
-def lengths(exporter: ExporterProcess, family: str = "celery_queue_length") -> dict[str, float]:
-    """The numbers of a family by queue."""
-    return {
-        dict(labels)["queue"]: value for (name, labels), value in exporter.scrape().items() if name == family
-    }
-
-
-def expect(
-    exporter: ExporterProcess, expected: Mapping[str, float], family: str = "celery_queue_length"
-) -> None:
-    """Wait for these numbers, and for no others."""
-    wait_for(
-        lambda: lengths(exporter, family) == expected,
-        timeout=30,
-        what=lambda: f"{family} {expected}, not {lengths(exporter, family)}: {exporter.stderr}",
-    )
-
-
-def assert_without_events(exporter: ExporterProcess) -> None:
-    """It is ready and healthy, knows the broker, and shows nothing of events."""
-    assert page(exporter, "/-/ready") == (200, "reading queues, without events\n")
-    assert page(exporter, "/-/healthy")[0] == 200
-    assert exporter.value("celery_broker_up") == 1
-    assert [name for name, _ in exporter.scrape() if name.startswith(OF_EVENTS)] == []
-    assert exporter.value("celery_queue_workers", queue="celery") is None
-    html = page(exporter, "/")[1]
-    assert ">Reading queues</p>" in html
-    assert not any(secret in html + exporter.stderr for secret in SECRETS)
 
 
 @pytest.fixture
@@ -249,68 +194,3 @@ def test_rabbitmq(
     assert sorted(rabbitmq.queues(rabbitmq_vhost.name)) == ["celery", "other.one"]
     expect(exporter, {"celery": 1, "other.one": 0}, "celery_queue_consumers")
     assert_without_events(exporter)
-
-
-@pytest.mark.parametrize(
-    "url", ["confluentkafka://host", "azureservicebus://key:hunter%2F2@host", "gcpubsub://projects/p"]
-)
-def test_a_broker_that_cannot_be_read(start_exporter: StartExporter, url: str) -> None:
-    """The families of queues are left out, one line says so, and it is ready: there is nothing that it waits for."""
-    exporter = start_exporter("--broker-url", url, "--no-events", "--sample-interval", "0.1s")
-    assert exporter.stderr.count("cannot read the queues of this kind of broker") == 1
-    status, text = page(exporter, "/-/ready")
-    assert (status, "cannot be read" in text) == (200, True)
-    assert [
-        name
-        for name, _ in exporter.scrape()
-        if name.startswith(("celery_queue", "celery_broker", *OF_EVENTS))
-    ] == []
-    assert ">Nothing can be read</p>" in page(exporter, "/")[1]
-    assert not any(secret in exporter.stderr for secret in SECRETS)
-
-
-def test_wrong_keys_of_sqs(moto: Moto, start_exporter: StartExporter) -> None:
-    """It says once why it is not ready, without the secret."""
-    moto.check_keys()
-    exporter = start_exporter(
-        "--broker-url", moto.url(), *QUICK, "--broker-transport-option", f"region={Moto.REGION}"
-    )
-    wait_for(lambda: exporter.value("celery_broker_up") == 0, timeout=20, what="a failed sample")
-    status, text = page(exporter, "/-/ready")
-    assert status == 503
-    assert "SQS refuses our keys in region eu-west-1" in text
-    assert exporter.stderr.count("SQS refuses our keys") == 1
-    shown = text + exporter.stderr + page(exporter, "/")[1] + exporter.text()
-    assert not any(secret in shown for secret in SECRETS)
-
-
-@pytest.mark.parametrize("arguments", [("run",), ("doctor",)])
-def test_events_on_sqs(arguments: tuple[str, ...]) -> None:
-    """Who wants events of SQS reads one line that says what to write."""
-    ended = run(*arguments, "--broker-url", f"sqs://KEY:hunter%2F2@{HOST}:1")
-    assert ended.returncode == 2
-    assert ended.stderr == (
-        "celery-exporter: error: events do not pass through a broker at sqs://: write --no-events for the lengths of "
-        "its queues, and take the metrics of tasks from the workers themselves\n"
-    )
-
-
-def test_doctor_on_sqs(moto: Moto) -> None:
-    """The doctor checks what can be checked, and skips everything about events."""
-    moto.client().create_queue(QueueName="celery")
-    arguments = (
-        "doctor", "--json", "--no-events", "--broker-url", moto.url(),
-        "--broker-transport-option", f"region={Moto.REGION}",
-    )  # fmt: skip
-    ended = run(*arguments)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    states = {each["id"]: each["status"] for each in json.loads(ended.stdout)["checks"]}
-    assert {name for name, state in states.items() if state != "skipped"} == {"read", "queues"}
-    assert set(states.values()) == {"skipped", "ok"}
-    missing = run(*arguments, "--queue", "nowhere", "--queue", "celery")
-    assert "nowhere" in missing.stdout
-    moto.check_keys()
-    refused = run(*arguments)
-    assert refused.returncode == 1
-    assert "SQS refuses our keys" in refused.stdout
-    assert not any(secret in refused.stdout + refused.stderr for secret in SECRETS)
