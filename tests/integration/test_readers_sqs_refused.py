@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from celery_metrics_exporter.config.config import Config
+from celery_metrics_exporter.connection.celery_app import broker_of
 from celery_metrics_exporter.queues.readers.sqs import SqsReader
 from celery_metrics_exporter.queues.readers.sqs_clients import SqsError
 from tests.integration.servers import HOST, Moto, free_port
@@ -181,3 +183,11 @@ def test_another_answer(aws: Aws) -> None:
     words = why_not(reader(aws.url))
     assert "Unheard" in words
     assert words.endswith("first")
+
+
+def test_keys_of_the_environment_are_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What boto3 finds in variables is hidden like what stands in the URL."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "from-variable")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "from-session")
+    hidden = broker_of(Config(broker_url="sqs://ID:in-url@", events=False)).secrets
+    assert hidden == {"from-variable", "from-session", "in-url"}
