@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
@@ -52,11 +52,13 @@ class Declared:
         queues: the queues of the application of --app; they are shown like those of --queue.
         default_queue: shown if the broker has it, even if nothing else names it.
         tasks: the tasks of the application of --app, which are shown from the start; by name the queue of the route.
+        absent: names of families that cannot be known, and are left out.
     """
 
     queues: tuple[str, ...] = ()
     default_queue: str = "celery"
     tasks: Mapping[str, str | None] = field(default_factory=dict)
+    absent: Container[str] = ()
 
 
 class _Questions:
@@ -179,7 +181,9 @@ class Pipeline:
         serving = ServingCollector(
             web_config_holds, Counter() if connections_cut is None else connections_cut
         )
-        self.registry.register(Guard((tasks, workers, queue, exporter, serving), clock))
+        collectors = (tasks, workers, queue, exporter, serving)
+        self._guard = Guard(collectors, clock, absent=declared.absent)
+        self.registry.register(self._guard)
         self.sources = Sources(
             subscription=stream,
             exporter=exporter,
@@ -201,6 +205,19 @@ class Pipeline:
                 if self._roster.apply_inspection(answer):
                     self._recovery.note_answer(answer)
                 self._known.note(answer.queues or ())
+
+    def report_alone(self, before_scrape: Callable[[], None]) -> None:
+        """Get events from one worker's own process: no task-sent comes, and nothing but what is asked for.
+
+        ``before_scrape`` is called first in each scrape, to feed what there is. It does not raise.
+        """
+        self._tasks.expect_no_sent()
+        self._guard.before = before_scrape
+
+    def reconcile(self, worker: str, running: Iterable[str], before: float) -> None:
+        """Take the ids of all tasks that ran on a worker ``before`` this time (epoch seconds). From any thread."""
+        with self.dispatcher.writing():
+            self._tasks.end_all_but(worker, running, before)
 
     def wanted(self) -> tuple[str, ...]:
         """The names of the queues to read. May be called from any thread."""

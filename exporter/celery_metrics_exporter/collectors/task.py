@@ -6,7 +6,7 @@ tells which attempt an event belongs to, ``attribution`` where it is counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import Metric
@@ -150,6 +150,8 @@ class TaskCollector:
         self._naming = Naming(consumers=roster, routes=expected, limit=limit)
         self._attribution = Attribution(self._label_sets, now, self._naming, sent=SENT, limit=limit)
         self._counts_for = self._attribution.counts_for_worker_event
+        #: Called where no task-sent will come.
+        self.expect_no_sent = self._attribution.expect_no_sent
         inflight.on_renamed = inflight.held.on_renamed = self._attribution.renamed
         self._roster = roster
         self._fitting = Interner[frozenset[str] | None](limit.maximum)
@@ -178,6 +180,7 @@ class TaskCollector:
         table.on(events.TaskRejected, self.on_rejected)
         table.on(events.TaskRevoked, self.on_revoked)
         table.on(events.TaskCancelled, self.on_cancelled)
+        table.on(events.TaskIdentified, self._inflight.identified)
         table.on_sweep(self.sweep)
 
     def on_sent(self, event: events.TaskSent) -> None:
@@ -306,6 +309,13 @@ class TaskCollector:
         ended = self._running.end_all(worker, since)
         if ended:
             self.recovery.note_end(ended)
+
+    def end_all_but(self, worker: str, uuids: Iterable[str], before: float) -> None:
+        """End what seems to run on a worker, was started ``before`` (epoch seconds) and is none of these tasks."""
+        running = set().union(*map(self._inflight.held.chain, uuids))
+        for attempt in self._running.on(worker):
+            if attempt.started < before and attempt not in running:
+                self._running.end(attempt)
 
     def _count_unseen_end(self, attempt: Attempt) -> None:
         counts = attempt.counts or self._counts_for(attempt)

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from celery_metrics_exporter import __version__
+from celery_metrics_exporter.status_page import in_worker
 from celery_metrics_exporter.status_page.findings import Finding, Level, count
 from celery_metrics_exporter.status_page.missing import find_missing
 from celery_metrics_exporter.status_page.snapshot import Snapshot, Stream
@@ -85,10 +86,7 @@ def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, t
 {_banner(seen, health, level, verdict)}
 {_tiles(seen, found)}
 {_missing(missing)}
-<div class="pair">
-{queues_table(seen, found)}
-{running_table(seen)}
-</div>
+{_now(seen, found)}
 {busiest_table(seen, found)}
 {failing_table(seen)}
 {workers_table(seen, found)}
@@ -105,32 +103,40 @@ def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, t
 """
 
 
+def _now(seen: Snapshot, found: set[str]) -> str:
+    """What waits, which no worker knows of itself, and what runs."""
+    if seen.in_worker:
+        return running_table(seen)
+    return f'<div class="pair">\n{queues_table(seen, found)}\n{running_table(seen)}\n</div>'
+
+
 def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[Level, str]:
     """How bad it is, and in a few words what it is."""
     if not health[0]:
         return Level.FAILED, "Broken"
+    if seen.in_worker:
+        return in_worker.verdict(seen)
     if not seen.subscription.connected:
         return Level.FAILED, "Not connected"
     if seen.subscription.fault is not None:
         return Level.FAILED, "Nothing arrives"
     if seen.subscription.standby:
         return Level.OK, "On standby"
-    if seen.subscription.delivering is None and seen.stream.last is None:
-        return Level.WARNING, "Connected, no event yet"
-    return Level.OK, "Receiving events"
+    unsure = seen.subscription.delivering is None and seen.stream.last is None
+    return (Level.WARNING, "Connected, no event yet") if unsure else (Level.OK, "Receiving events")
 
 
 def _banner(seen: Snapshot, health: tuple[bool, str], level: Level, verdict: str) -> str:
     subscription = seen.subscription
     heard = subscription.connected and subscription.fault is None
     lasting = duration(round(subscription.lasting))
-    lines = [f"for {lasting}" if heard else f"no events for {lasting}"]
+    lines = [f"for {lasting}" if heard or seen.in_worker else f"no events for {lasting}"]
     lines[0] += f", since {stamp(seen.now - subscription.lasting)}"
     if subscription.reconnects:
         lines.append(count(subscription.reconnects, "reconnect"))
     if not health[0]:
         lines.append(f"this process does not work: {foreign(health[1])}")
-    if subscription.past_error is not None:
+    if subscription.past_error is not None and not seen.in_worker:
         before = duration(round(subscription.past_error_age))
         lines.append(f"last error {before} ago: <q>{foreign(subscription.past_error)}</q>")
     return (
@@ -153,7 +159,7 @@ def _tiles(seen: Snapshot, found: set[str]) -> str:
     if workers.offline:
         states.append(f"{number(workers.offline)} offline")
     waiting = number(queues.waiting, why_unread(found))
-    tiles = (
+    tiles: list[tuple[str, str, str, str]] = [
         ("Events per second", rate(stream.rate), f"{number(stream.total)} in all", _chart(stream)),
         ("Last event", ago(stream.last, seen.now), "by our clock", ""),
         ("Event lag", within(stream.lag, LONGEST_LAG), "for 95 %, lately", ""),
@@ -171,7 +177,9 @@ def _tiles(seen: Snapshot, found: set[str]) -> str:
             f"{number(tasks.recent_failures)} of {number(tasks.recent_ends)} lately",
             "",
         ),
-    )
+    ]
+    if seen.in_worker:
+        tiles = [tile for tile in tiles if tile[0] not in in_worker.OF_LISTENERS]
     return (
         '<dl class="tiles">'
         + "\n".join(

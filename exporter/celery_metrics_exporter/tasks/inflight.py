@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from celery_metrics_exporter.clock import BatchClock
-from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
+from celery_metrics_exporter.events.types import (
+    TaskIdentified,
+    TaskReceived,
+    TaskSent,
+    TaskStarted,
+    WorkerTaskEvent,
+)
 from celery_metrics_exporter.tasks.attempt import PLAIN, Attempt, parse_eta
 from celery_metrics_exporter.tasks.finished import MayHold
 from celery_metrics_exporter.tasks.matching import (
@@ -200,6 +206,14 @@ class Inflight:
             attempt.open = True
         attempt.unconfirmed = False
         return attempt
+
+    def identified(self, event: TaskIdentified) -> None:
+        """Note the name and the queue of a task of which no event has told them."""
+        head = self._heads.get(event.uuid)
+        if head is None:
+            head = self._table.open(event.uuid, None, worker=event.hostname)
+        name, queue = head.kind
+        head.kind = self._kinds[name or event.name, queue or event.queue]
 
     def ended(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
         """The attempt whose outcome this is; ``final`` unless it is a task-retried, after which the uuid goes on."""

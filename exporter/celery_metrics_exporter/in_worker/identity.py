@@ -1,0 +1,115 @@
+"""Names and queues of tasks: what their messages tell, and no event of Celery.
+
+Source of the facts: ``celery/worker/strategy.py`` (the signal ``task_received`` comes just before the event, in the
+same thread), ``celery/worker/request.py`` (``_announce_revoked``: the signal ``task_revoked`` comes after the event of
+a task that may never have been received) and ``celery/worker/consumer/consumer.py`` (``on_unknown_task``: likewise the
+signal ``task_unknown``).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final
+
+from celery import signals
+from msgspec.structs import fields
+
+from celery_metrics_exporter.events.types import TaskReceived
+from celery_metrics_exporter.ids import id_text
+from celery_metrics_exporter.in_worker.request_queue import RequestQueues, published_at
+from celery_metrics_exporter.logs import ThrottledLog
+
+log = logging.getLogger(__name__)
+
+#: An event whose signal does not come, as when the result backend fails, waits no longer for it.
+PATIENCE_SECONDS: Final = 1.0
+_KEYS: Final = {field.name: field.encode_name for field in fields(TaskReceived)}
+_QUEUE: Final = _KEYS["queue"]
+_PUBLISHED: Final = _KEYS["published"]
+
+
+class Identity:
+    """Listens to the signals of one worker."""
+
+    def __init__(self, release: Callable[[dict[str, Any], dict[str, Any] | None], None]) -> None:
+        """``release`` takes an event that was held, and what tells the task's name and queue, if they are known."""
+        self._release = release
+        self._queues: RequestQueues | None = None
+        self._log = ThrottledLog(log)
+        self._received: tuple[object, str | None, float | None] = (None, None, None)
+        self._held: dict[object, tuple[float, dict[str, Any]]] = {}
+        self._listeners = (
+            (signals.task_received, self.on_received),
+            (signals.task_revoked, self.on_revoked),
+            (signals.task_unknown, self.on_unknown),
+        )
+
+    def consume(self, consumer: Any) -> None:
+        """Listen from now on, for this consumer, which may have another connection than before."""
+        self._queues = RequestQueues(consumer)
+        for signal, listener in self._listeners:
+            signal.connect(listener, weak=False, dispatch_uid=(id(self), listener.__name__))
+
+    def finish(self) -> None:
+        """Listen no more."""
+        for signal, listener in self._listeners:
+            signal.disconnect(dispatch_uid=(id(self), listener.__name__))
+
+    def complete(self, received: dict[str, Any]) -> None:
+        """Add what the message of a task-received tells, if it is that of the latest signal."""
+        uuid, queue, published = self._received
+        if uuid == received["uuid"]:
+            received[_QUEUE] = queue
+            received[_PUBLISHED] = published
+
+    def hold(self, event: dict[str, Any]) -> None:
+        """Hold the event until its signal comes."""
+        self._held[event["uuid"]] = time.monotonic(), event
+
+    def expire(self, *, patience: float = PATIENCE_SECONDS) -> None:
+        """Release the events whose signals have not come."""
+        until = time.monotonic() - patience
+        for uuid, (since, _) in tuple(self._held.items()):
+            if since <= until:
+                self._give(uuid, None, None)
+
+    def on_received(self, request: Any, **_: object) -> None:
+        """Note where it came from."""
+        self._received = (
+            id_text(request.id),
+            self._told(self._queue, request),
+            self._told(published_at, request),
+        )
+
+    def on_revoked(self, request: Any, **_: object) -> None:
+        """Tell the name and the queue of the task."""
+        self._give(
+            id_text(request.id), getattr(request, "shadow", None) or getattr(request, "task", None), request
+        )
+
+    def on_unknown(self, message: Any, name: str, id: object, **_: object) -> None:  # noqa: A002 - Celery's name
+        """Likewise."""
+        request = SimpleNamespace(message=message, delivery_info=message.delivery_info or {})
+        self._give(id_text(id), name, request)
+
+    def _give(self, uuid: object, name: object, request: Any) -> None:
+        held = self._held.pop(uuid, None)
+        if held is not None:
+            queue = self._told(self._queue, request)
+            self._release(held[1], None if name is None else {"uuid": uuid, "name": name, "queue": queue})
+
+    def _queue(self, request: Any) -> str | None:
+        return None if self._queues is None or request is None else self._queues.queue_of(request)
+
+    def _told(self, tell: Callable[[Any], Any], request: Any) -> Any:
+        """What this tells of a message, which anybody may have sent."""
+        try:
+            return tell(request)
+        except Exception:  # noqa: BLE001 - the task goes on
+            self._log.log(
+                logging.WARNING, "the message of a task does not tell where it came from", exc_info=True
+            )
+            return None
