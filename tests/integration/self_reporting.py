@@ -21,7 +21,7 @@ PLAIN = ("--without-gossip", "--without-mingle")
 class SelfReportingWorker(CeleryWorker):
     """A worker of an application that ``install`` was called for; it serves on a port that the system chooses.
 
-    It sends no events of tasks, unless told to.
+    It sends no events of tasks, unless told to. ``listen`` None leaves the address to the environment.
     """
 
     def __init__(
@@ -32,13 +32,15 @@ class SelfReportingWorker(CeleryWorker):
         hostname: str = "worker",
         events: bool = False,
         arguments: Sequence[str] = PLAIN,
-        listen: str = f"{HOST}:0",
+        listen: str | None = f"{HOST}:0",
         env: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._port_file = folder / f"{hostname}.port"
-        own = ("--metrics-listen-address", listen, "--metrics-port-file", str(self._port_file))
+        own: tuple[str, ...] = ()
+        if listen is not None:
+            own = ("--metrics-listen-address", listen, "--metrics-port-file", str(self._port_file))
         super().__init__(
             folder,
             app,
@@ -56,11 +58,15 @@ class SelfReportingWorker(CeleryWorker):
             return []
         return [int(line) for line in self._port_file.read_text().splitlines()]
 
+    def open(self, path: str) -> str:
+        """A page that it serves. Raises HTTPError if its status is not a good one."""
+        with urlopen(f"http://{HOST}:{self.ports[0]}{path}", timeout=_REQUEST_S) as answer:
+            return str(answer.read().decode())
+
     def page(self, path: str = "/metrics") -> str:
         """A page that it serves, whatever its status is."""
         try:
-            with urlopen(f"http://{HOST}:{self.ports[0]}{path}", timeout=_REQUEST_S) as answer:
-                return str(answer.read().decode())
+            return self.open(path)
         except HTTPError as error:
             return error.read().decode()
 

@@ -175,6 +175,7 @@ ALWAYS_ZERO = (
     "celery_exporter_receiver_restarts_total",
     "celery_exporter_series_overflowed_total",
     "celery_exporter_web_connections_cut_total",
+    "celery_task_ended_unseen_total",
     "celery_worker_lost_total",
 )
 """Counters of what must not happen, with any labels."""
