@@ -17,7 +17,7 @@ from typing import Any, Final
 from celery import signals
 from msgspec.structs import fields
 
-from celery_metrics_exporter.events.types import TaskReceived
+from celery_metrics_exporter.events.types import MAX_NAME, TaskReceived
 from celery_metrics_exporter.ids import id_text
 from celery_metrics_exporter.in_worker.request_queue import RequestQueues, published_at
 from celery_metrics_exporter.logs import ThrottledLog
@@ -67,7 +67,9 @@ class Identity:
 
     def hold(self, event: dict[str, Any]) -> None:
         """Hold the event until its signal comes."""
-        self._held[event["uuid"]] = time.monotonic(), event
+        uuid = event["uuid"]
+        self._give(uuid, None, None)  # of one task there is one at a time
+        self._held[uuid] = time.monotonic(), event
 
     def expire(self, *, patience: float = PATIENCE_SECONDS) -> None:
         """Release the events whose signals have not come."""
@@ -86,23 +88,26 @@ class Identity:
 
     def on_revoked(self, request: Any, **_: object) -> None:
         """Tell the name and the queue of the task."""
-        self._give(
-            id_text(request.id), getattr(request, "shadow", None) or getattr(request, "task", None), request
-        )
+        name = getattr(request, "shadow", None) or getattr(request, "task", None)
+        self._give(id_text(request.id), name, request)
 
     def on_unknown(self, message: Any, name: str, id: object, **_: object) -> None:  # noqa: A002 - Celery's name
         """Likewise."""
-        request = SimpleNamespace(message=message, delivery_info=message.delivery_info or {})
-        self._give(id_text(id), name, request)
+        self._give(id_text(id), name, message)
 
-    def _give(self, uuid: object, name: object, request: Any) -> None:
+    def _give(self, uuid: object, name: object, message: Any) -> None:
+        """Release the event of this task, if it is held; ``message`` has the ``delivery_info``."""
         held = self._held.pop(uuid, None)
-        if held is not None:
-            queue = self._told(self._queue, request)
-            self._release(held[1], None if name is None else {"uuid": uuid, "name": name, "queue": queue})
+        if held is None:
+            return
+        told = None
+        if isinstance(name, str):
+            queue = self._told(self._queue, SimpleNamespace(message=message))
+            told = {"uuid": uuid, "name": name[:MAX_NAME], "queue": queue and queue[:MAX_NAME]}
+        self._release(held[1], told)
 
     def _queue(self, request: Any) -> str | None:
-        return None if self._queues is None or request is None else self._queues.queue_of(request)
+        return None if self._queues is None else self._queues.queue_of(request)
 
     def _told(self, tell: Callable[[Any], Any], request: Any) -> Any:
         """What this tells of a message, which anybody may have sent."""

@@ -1,7 +1,7 @@
 """What a worker knows of itself, as the facts and events that it would send.
 
 Source of the facts: ``celery/worker/state.py`` (``active_requests``, ``all_total_count``),
-``celery/worker/heartbeat.py`` (what a heartbeat tells), and ``celery/worker/worker.py`` and ``celery/worker/control.py``
+``celery/worker/heartbeat.py`` (what a heartbeat tells), ``celery/worker/worker.py`` and ``celery/worker/control.py``
 (what a worker answers to ``stats`` and ``active_queues``; the same decoder reads it here).
 """
 
