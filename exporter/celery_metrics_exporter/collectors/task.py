@@ -89,7 +89,8 @@ QUEUE_WAIT: Final = _COUNTED.histogram(
     Family(
         "celery_task_queue_wait_seconds",
         "histogram",
-        "Time from when a task was due (task-sent, or its eta if that is later) to task-started.",
+        "Time from when a task was due (task-sent, or its eta if that is later) to task-started; inside workers the "
+        "time that its message carries stands for task-sent.",
         TASK_LABELS,
     ),
     bounds=lambda buckets: buckets.wait,
@@ -191,7 +192,7 @@ class TaskCollector:
         attempt = self._inflight.sent(event)
         if attempt is None:
             return
-        if exchange:
+        if exchange and not attempt.has_certain_queue:
             attempt.fitting = self._fitting[fitting]
             self._attribution.published_by_exchange(attempt)
         self._attribution.published(attempt)
@@ -200,10 +201,7 @@ class TaskCollector:
             self._on_published(queue, event.queue or queue, event.timestamp)
         if attempt.worker is not None:  # it came late
             for each in (attempt, *self._inflight.siblings(event.uuid, attempt)):
-                counts = self._counts_for(each)
-                for started in each.unpaired:
-                    counts.observe(QUEUE_WAIT, max(0.0, started - each.due))
-                each.unpaired = ()
+                _observe_unpaired(each, self._counts_for(each))
 
     def on_received(self, event: events.TaskReceived) -> None:
         """Count it."""
@@ -212,6 +210,9 @@ class TaskCollector:
             return
         counts = self._counts_for(attempt)  # its name and its worker may be news
         counts.totals[RECEIVED] += 1
+        if event.published is not None:
+            counts.show(QUEUE_WAIT)
+            _observe_unpaired(attempt, counts)
         if (
             attempt.started and not attempt.past and not attempt.unconfirmed
         ):  # in the wrong order, as kombu's filesystem transport may deliver
@@ -225,8 +226,9 @@ class TaskCollector:
         counts = attempt.counts or self._counts_for(attempt)
         counts.totals[STARTED] += 1
         started = event.timestamp
-        if attempt.sent:
-            wait = started - (attempt.due if attempt.details.eta else attempt.sent)
+        published = attempt.sent or attempt.details.published
+        if published:
+            wait = started - (attempt.due if attempt.details.eta else published)
             counts.observe(QUEUE_WAIT, wait if wait > 0 else 0.0)  # max() would be a call
         else:
             attempt.wait_for_sent(started)
@@ -359,6 +361,13 @@ class TaskCollector:
                 exceptions.add_metric((*counts.labels, *key), number)
         yield exceptions
         yield from collect_running(all_counts, self.running(), self._now.wall)
+
+
+def _observe_unpaired(attempt: Attempt, counts: Counts) -> None:
+    """Observe the queue waits of the starts that came before it was known when the attempt was published."""
+    for started in attempt.unpaired:
+        counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due))
+    attempt.unpaired = ()
 
 
 def _prefetch_wait(attempt: Attempt) -> float:

@@ -113,6 +113,8 @@ class Attribution:
                 attempt.counts = found
                 found.totals[self._sent] += 1
                 return found
+        if attempt.details.has_certain_queue:
+            return self._settle(attempt)
         if counts is None and not attempt.sent and not self._sent_is_off:
             attempt.counts = counts = self._label_sets.make_unlabelled()
             self._wait(attempt)
