@@ -1,8 +1,9 @@
 """What metrics from inside a worker cost its main process, beside none and beside task events (``-E``).
 
 A prefork worker runs tasks that do nothing, as fast as it can. The first figure is all CPU time of its main process,
-from the first task to the last; the second is what went into events alone, by the thread time of the functions that
-make, send and count them.
+from the first task to the last; the second is what went into the events of each task alone, by the thread time of the
+functions that make, send and count them; the third is what goes on whatever the tasks are, such as the looks at the
+worker's own state. No worker sends heartbeats, which cost each of them the same.
 """
 
 from __future__ import annotations
@@ -44,24 +45,25 @@ def measure(settings: Settings) -> Result:
             ("RabbitMQ", RabbitMQ(folder / "rabbitmq")),
         ):
             stack.enter_context(server)  # type: ignore[arg-type]  # both are context managers
-            found: dict[str, list[tuple[float, float, float]]] = {mode: [] for mode in _MODES}
+            found: dict[str, list[tuple[float, ...]]] = {mode: [] for mode in _MODES}
             for number in range(rounds):
                 for mode in _MODES:
                     found[mode].append(_run(server.url, mode, folder / f"{broker}-{number}-{mode[:3]}"))
-            for mode in _MODES:
-                whole, events, memory = zip(*found[mode], strict=True)
-                rows.append([f"{broker}, {mode}", *map(Spread.of, (whole, events, memory))])
+            rows += [
+                [f"{broker}, {mode}", *map(Spread.of, zip(*found[mode], strict=True))] for mode in _MODES
+            ]
     columns = {
         "": "",
         "CPU µs a task of the main process": ",.0f",
         "of it in events, by thread time": ",.1f",
+        "CPU ms a second besides": ",.1f",
         "MB of the main process": ",.1f",
     }
     return Result(facts={"tasks": _TASKS, "rounds": rounds}, tables=[Table(columns, rows)])
 
 
-def _run(url: str, mode: str, folder: Path) -> tuple[float, float, float]:
-    """One worker: CPU µs a task of its main process, those in events, and MB that it holds."""
+def _run(url: str, mode: str, folder: Path) -> tuple[float, ...]:
+    """One worker: CPU µs a task of its main process, those in events, CPU ms a second besides, and MB that it holds."""
     client = Celery(broker=url, set_as_current=False)
     queue = f"bench-{folder.name}".replace(" ", "-")
     told = folder / "spent.json"
@@ -76,15 +78,16 @@ def _run(url: str, mode: str, folder: Path) -> tuple[float, float, float]:
         env={VARIABLE: json.dumps(settings)},
         events=mode.startswith("task events"),
         loglevel="WARNING",
-        arguments=("--without-gossip", "--without-mingle", *serve),
+        arguments=("--without-gossip", "--without-mingle", "--without-heartbeat", *serve),
     )
     with worker:
         _execute(client, worker, f"{queue}-warm", _WARM_UP)
         spent = _execute(client, worker, queue, _TASKS)
         memory = held_memory(worker.pid) / 1e6
-    events = sum(json.loads(told.read_text(encoding="utf-8")).values()) / (_TASKS + _WARM_UP)
+    times = {"tasks": 0.0, "looks": 0.0, **json.loads(told.read_text(encoding="utf-8"))}
     client.close()
-    return 1e6 * spent / _TASKS, 1e6 * events, memory
+    events = 1e6 * times["tasks"] / (_TASKS + _WARM_UP)
+    return 1e6 * spent / _TASKS, events, 1e3 * times["looks"] / times["life"], memory
 
 
 def _execute(client: Any, worker: CeleryWorker, queue: str, tasks: int) -> float:

@@ -63,6 +63,7 @@ class Eventer:
         self.identity = Identity(self._release)
         self._pid = os.getpid()
         self._feed = feed
+        feed.complete = self.identity.complete
         self._log = ThrottledLog(log)
         #: How many events were lost by a failure of ours.
         self.failures = 0
@@ -73,6 +74,7 @@ class Eventer:
     def consume(self, consumer: Any) -> None:
         """Take the place of the dispatcher of this consumer, in running tasks too (5.7 gives them the new one)."""
         dispatcher = consumer.event_dispatcher
+        self._feed.flush()  # by what is known of the connection before
         if dispatcher is not self:
             self.own = NoDispatcher() if dispatcher is None else dispatcher
         self.identity.consume(consumer)
@@ -83,32 +85,37 @@ class Eventer:
         answer_truthfully(Panel.data)
 
     def send(self, type: str, **fields: Any) -> Any:  # noqa: A002 - Celery's name
-        """See the event, and let Celery send it where events are on. Raises only what Celery's own method raises."""
-        if type in _TASK_EVENTS:
-            try:
-                self._see(type, fields)
-            except Exception:  # noqa: BLE001 - a failure of ours never reaches a task
-                self.failures += 1
-                self._log.log(logging.ERROR, "an event of a task is not counted", exc_info=True)
+        """Let Celery send the event where events are on, and see it. Raises only what Celery's own method raises."""
+        timestamp = time.time()
+        is_of_task = type in _TASK_EVENTS
         own = self.own
-        return own.send(type, **fields) if own.enabled else None
+        try:
+            # Without -E a dispatcher has the group of workers alone; to ask it about each task costs as much as to see.
+            if own.enabled and not (is_of_task and own.groups and "task" not in own.groups):
+                return own.send(type, **fields)
+        finally:
+            if is_of_task:
+                self._see(type, timestamp, fields)
+        return None
 
-    def _see(self, kind: str, fields: dict[str, Any]) -> None:
-        event = {
-            **fields,
-            "type": kind,
-            "hostname": self.hostname,
-            "pid": self._pid,
-            "timestamp": time.time(),
-        }
-        if type(event["uuid"]) is not str:
-            event["uuid"] = id_text(event["uuid"])
-        if kind == "task-received":
-            self.identity.complete(event)
-        elif kind == "task-revoked" or (kind == "task-failed" and "traceback" not in fields):
-            self.identity.hold(event)  # of a task that may not have been received
-            return
-        self._feed.add(event)
+    def _see(self, kind: str, timestamp: float, event: dict[str, Any]) -> None:
+        try:
+            event["type"] = kind
+            event["timestamp"] = timestamp
+            event["hostname"] = self.hostname
+            if kind == "task-received":
+                self.identity.note(event)
+            elif kind == "task-started":
+                event["pid"] = self._pid
+            if type(event["uuid"]) is not str:
+                event["uuid"] = id_text(event["uuid"])
+            if kind == "task-revoked" or (kind == "task-failed" and "traceback" not in event):
+                self.identity.hold(event)  # of a task that may not have been received
+            else:
+                self._feed.add(event)
+        except Exception:  # noqa: BLE001 - a failure of ours never reaches a task
+            self.failures += 1
+            self._log.log(logging.ERROR, "an event of a task is not counted", exc_info=True)
 
     def _release(self, event: dict[str, Any], told: dict[str, Any] | None) -> None:
         if told is not None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from celery import signals
 from msgspec.structs import fields
@@ -29,6 +29,16 @@ PATIENCE_SECONDS: Final = 1.0
 _KEYS: Final = {field.name: field.encode_name for field in fields(TaskReceived)}
 _QUEUE: Final = _KEYS["queue"]
 _PUBLISHED: Final = _KEYS["published"]
+#: Where an event has its message until it is completed; no field of an event has this name.
+_MESSAGE: Final = "message"
+
+
+class _Received(NamedTuple):
+    """What is needed of a request to tell where it came from."""
+
+    uuid: object
+    message: Any
+    request_dict: Any
 
 
 class Identity:
@@ -39,7 +49,7 @@ class Identity:
         self._release = release
         self._queues: RequestQueues | None = None
         self._log = ThrottledLog(log)
-        self._received: tuple[object, str | None, float | None] = (None, None, None)
+        self._received: _Received | None = None
         self._held: dict[object, tuple[float, dict[str, Any]]] = {}
         self._listeners = (
             (signals.task_received, self.on_received),
@@ -58,12 +68,19 @@ class Identity:
         for signal, listener in self._listeners:
             signal.disconnect(dispatch_uid=(id(self), listener.__name__))
 
-    def complete(self, received: dict[str, Any]) -> None:
-        """Add what the message of a task-received tells, if it is that of the latest signal."""
-        uuid, queue, published = self._received
-        if uuid == received["uuid"]:
-            received[_QUEUE] = queue
-            received[_PUBLISHED] = published
+    def note(self, received: dict[str, Any]) -> None:
+        """Note at a task-received the message that the latest signal was about, if that is its own."""
+        message = self._received
+        if message is not None and message.uuid == received["uuid"]:
+            received[_MESSAGE] = message
+
+    def complete(self, events: Iterable[dict[str, Any]]) -> None:
+        """Add what the messages tell to those of these events that were noted."""
+        for event in events:
+            message = event.pop(_MESSAGE, None)
+            if message is not None:
+                event[_QUEUE] = self._told(self._queue, message)
+                event[_PUBLISHED] = self._told(published_at, message)
 
     def hold(self, event: dict[str, Any]) -> None:
         """Hold the event until its signal comes."""
@@ -79,12 +96,8 @@ class Identity:
                 self._give(uuid, None, None)
 
     def on_received(self, request: Any, **_: object) -> None:
-        """Note where it came from."""
-        self._received = (
-            id_text(request.id),
-            self._told(self._queue, request),
-            self._told(published_at, request),
-        )
+        """Keep the message until its event comes; to keep the request would keep it among those that are active."""
+        self._received = _Received(request.id, request.message, request.request_dict)
 
     def on_revoked(self, request: Any, **_: object) -> None:
         """Tell the name and the queue of the task."""

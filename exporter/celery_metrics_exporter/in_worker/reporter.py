@@ -32,7 +32,7 @@ from celery_metrics_exporter.in_worker.absent import ABSENT
 from celery_metrics_exporter.in_worker.eventer import Eventer
 from celery_metrics_exporter.in_worker.feed import Feed
 from celery_metrics_exporter.in_worker.settings import Settings, Tuning
-from celery_metrics_exporter.in_worker.state import facts, heartbeat, running
+from celery_metrics_exporter.in_worker.state import Facts, heartbeat, running
 from celery_metrics_exporter.logs import ThrottledLog
 from celery_metrics_exporter.pipeline import Declared, Pipeline
 from celery_metrics_exporter.status_page.survey import Survey
@@ -92,6 +92,7 @@ class Reporter:
             collector(registry=pipeline.registry)
         self._feed = Feed(pipeline.dispatcher)
         self._eventer = Eventer(worker.hostname, self._feed)
+        self._facts = Facts(worker)
         self._consumer: Any = None
         self._next_look = 0.0
         self._log = ThrottledLog(log)
@@ -173,7 +174,7 @@ class Reporter:
         now = time.time()
         uuids = running()
         self._pipeline.dispatcher.feed_events(checked([heartbeat(self._worker)]))
-        self._pipeline.apply_answers(facts(self._worker, consumer))
+        self._pipeline.apply_answers(self._facts.news(consumer))
         if uuids is not None:
             self._pipeline.reconcile(
                 self._worker.hostname, [text for text in map(id_text, uuids) if text], now

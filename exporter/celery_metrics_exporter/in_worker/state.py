@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from typing import Any, Final
 
 from celery.utils.sysinfo import load_average
@@ -21,6 +20,10 @@ from celery_metrics_exporter.facts import WorkerFacts
 
 #: How often the running tasks are read, if tasks begin or end meanwhile.
 _TRIES: Final = 3
+#: What is told stays valid for ten minutes.
+TELL_SECONDS: Final = 60.0
+#: What matters of all that a pool tells.
+_OF_POOL: Final = ("max-concurrency", "processes")
 
 
 def heartbeat(worker: Any, kind: str = "worker-heartbeat") -> dict[str, Any]:
@@ -48,12 +51,28 @@ def running() -> list[object] | None:
     return None
 
 
-def facts(worker: Any, consumer: Any) -> Iterator[WorkerFacts]:
-    """What the worker can do, and which queues it consumes."""
-    pool = {} if worker.pool is None else worker.pool.info
-    told = {"pool": pool, "prefetch_count": consumer.qos.value if consumer.qos else None}
-    yield facts_of(STATS, {worker.hostname: told})
-    if consumer.task_consumer is not None:
-        queues = [queue.as_dict(recurse=True) for queue in tuple(consumer.task_consumer.queues)]
-        yield facts_of(ACTIVE_QUEUES, {worker.hostname: queues})
-    yield WorkerFacts(worker.hostname, events_enabled=True)
+class Facts:
+    """What the worker can do, and which queues it consumes: told when it changes, and now and then."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+        self._told: tuple[object, ...] = ()
+        self._tell_again = 0.0
+
+    def news(self, consumer: Any) -> list[WorkerFacts]:
+        """The facts, if they are new or were told long ago; else nothing."""
+        worker = self._worker
+        pool = {} if worker.pool is None else worker.pool.info
+        pool = {name: pool.get(name) for name in _OF_POOL}
+        prefetch = consumer.qos.value if consumer.qos else None
+        queues = () if consumer.task_consumer is None else tuple(consumer.task_consumer.queues)
+        now = time.monotonic()
+        state = (pool, prefetch, queues)
+        if state == self._told and now < self._tell_again:
+            return []
+        self._told, self._tell_again = state, now + TELL_SECONDS
+        found = [facts_of(STATS, {worker.hostname: {"pool": pool, "prefetch_count": prefetch}})]
+        if queues:
+            answer = [queue.as_dict(recurse=True) for queue in queues]
+            found.append(facts_of(ACTIVE_QUEUES, {worker.hostname: answer}))
+        return [*found, WorkerFacts(worker.hostname, events_enabled=True)]
