@@ -1,0 +1,1 @@
+"""Metrics inside a worker: its own tasks, without event messages."""
