@@ -12,5 +12,6 @@ starts.
 from __future__ import annotations
 
 from celery_metrics_exporter.in_worker.installing import install
+from celery_metrics_exporter.in_worker.publishing import publisher
 
-__all__ = ("install",)
+__all__ = ("install", "publisher")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import bootsteps
 
+from celery_metrics_exporter.in_worker.publishing import stamp_publications
 from celery_metrics_exporter.in_worker.settings import Tuning, WorkerOption, settings_from, worker_options
 
 if TYPE_CHECKING:
@@ -63,8 +64,6 @@ def install(
     )
     app.steps["consumer"].add(MetricsEvents)
     if stamp:
-        from celery_metrics_exporter.in_worker.publishing import stamp_publications  # noqa: PLC0415 - only then
-
         stamp_publications(app)
 
 
