@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakMethod
@@ -35,6 +34,7 @@ from celery_metrics_exporter.in_worker.settings import Settings, Tuning
 from celery_metrics_exporter.in_worker.state import Facts, heartbeat, running
 from celery_metrics_exporter.logs import ThrottledLog
 from celery_metrics_exporter.pipeline import Declared, Pipeline
+from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.status_page.survey import Survey
 from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.health import WorkerStatus
@@ -42,10 +42,12 @@ from celery_metrics_exporter.web.server import WebServer
 
 log = logging.getLogger(__name__)
 
-#: Time between two sweeps: an event is counted this late at most, if nobody scrapes.
-SWEEP_SECONDS: Final = 0.25
-#: Time between two looks at the worker's own state.
-LOOK_SECONDS: Final = 1.0
+#: An event is counted this late at most, whether or not somebody scrapes.
+FLUSH_SECONDS: Final = 0.25
+#: Flushes from one sweep to the next.
+FLUSHES_PER_SWEEP: Final = 4
+#: Longest time between two looks at the worker's own state; each scrape takes one.
+LOOK_SECONDS: Final = 10.0
 #: How often a lingering worker looks whether it is to end at once.
 _LINGER_STEP_SECONDS: Final = 0.1
 
@@ -108,7 +110,7 @@ class Reporter:
         )
         self._stopping = threading.Event()
         self._sweeping = threading.Thread(target=self._sweep, name="metrics-sweeper", daemon=True)
-        status = WorkerStatus(stream, (self._sweeping,), self._survey.look)
+        status = WorkerStatus(stream, (self._sweeping,), self._overview)
         self._web = WebServer(
             config.listen,
             pipeline.registry,
@@ -149,7 +151,7 @@ class Reporter:
         self._pipeline.dispatcher.feed_events(checked([heartbeat(self._worker, "worker-offline")]))
         self._wait_for_scrape()
         self._stopping.set()
-        self._sweeping.join(SWEEP_SECONDS * 4)
+        self._sweeping.join(FLUSH_SECONDS * 4)
         self._web.stop()
         if self._port_file is not None:
             self._port_file.unlink(missing_ok=True)
@@ -180,14 +182,20 @@ class Reporter:
                 self._worker.hostname, [text for text in map(id_text, uuids) if text], now
             )
 
+    def _overview(self) -> Snapshot:
+        self.look()
+        return self._survey.look()
+
     def _sweep(self) -> None:
-        while not self._stopping.wait(SWEEP_SECONDS):
-            with suppress(Exception):
-                self._eventer.identity.expire()
+        flushes = 0
+        while not self._stopping.wait(FLUSH_SECONDS):
+            self._feed.flush()
+            flushes += 1
+            if flushes % FLUSHES_PER_SWEEP:
+                continue
+            self._eventer.identity.expire()
             if time.monotonic() >= self._next_look:
                 self.look()
-            else:
-                self._feed.flush()
             self._pipeline.dispatcher.sweep()
             self._survey.sweep()
 
