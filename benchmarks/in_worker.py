@@ -44,7 +44,7 @@ def measure(settings: Settings) -> Result:
             ("Redis", Valkey(folder / "redis")),
             ("RabbitMQ", RabbitMQ(folder / "rabbitmq")),
         ):
-            stack.enter_context(server)  # type: ignore[arg-type]  # both are context managers
+            stack.enter_context(server)
             found: dict[str, list[tuple[float, ...]]] = {mode: [] for mode in _MODES}
             for number in range(rounds):
                 for mode in _MODES:

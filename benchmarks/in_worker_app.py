@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -25,7 +25,7 @@ VARIABLE: Final = "BENCH_IN_WORKER"
 TASK: Final = "nothing"
 
 #: Seconds of thread time: by what they went into, see :data:`SPENT`.
-_spent: Counter[str] = Counter()
+_spent: defaultdict[str, float] = defaultdict(float)
 _within = local()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import celery
 import pytest
 from celery import Celery
 
@@ -162,7 +163,20 @@ def test_a_listener_beside_sees_what_it_would_see_without(
     assert exporter.value("celery_worker_up", worker=worker.nodename) == 1
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        pytest.param(
+            "prefork",
+            marks=pytest.mark.skipif(
+                celery.VERSION[:2] < (5, 7),
+                reason="the worker itself forgets what runs meanwhile (celery#10383)",
+            ),
+        ),
+        "threads",
+        "solo",
+    ],
+)
 def test_a_broker_that_goes_and_comes_costs_no_end_of_a_task(
     valkey: Valkey, tmp_path: Path, pool: str, start_self_reporting: Start
 ) -> None:

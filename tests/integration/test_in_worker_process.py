@@ -73,12 +73,13 @@ def test_no_child_keeps_the_port(valkey: Valkey, start_self_reporting: Start) ->
 
 def check_counts(worker: SelfReportingWorker, number: int) -> None:
     """So many tasks were counted from their receipt to their success."""
-    for what in ("received", "started", "succeeded"):
-        wait_for(
-            lambda what=what: worker.total(f"celery_task_{what}_total") == number,
-            timeout=COUNTED_S,
-            what=f"{number} {what}",
-        )
+
+    def counted() -> list[float]:
+        return [worker.total(f"celery_task_{what}_total") for what in ("received", "started", "succeeded")]
+
+    wait_for(
+        lambda: counted() == 3 * [number], timeout=COUNTED_S, what=lambda: f"{number} tasks: {counted()}"
+    )
 
 
 @pytest.mark.parametrize("kind", ["autoscale", "pool_grow", "pool_restart"])

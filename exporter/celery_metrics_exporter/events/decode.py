@@ -109,7 +109,7 @@ def _decode_item(item: msgspec.Raw) -> Event | UnknownEvent | Undecodable:
     return _convert(content, item)
 
 
-def _convert(item: object, lost: msgspec.Raw) -> Event | UnknownEvent | Undecodable:
+def _convert(item: object, lost: bytes | msgspec.Raw) -> Event | UnknownEvent | Undecodable:
     kind = None
     if isinstance(item, dict):
         kind = item.get("type")

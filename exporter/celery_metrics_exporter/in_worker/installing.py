@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from celery import bootsteps
 
+from celery_metrics_exporter.errors import one_line
 from celery_metrics_exporter.in_worker.publishing import stamp_publications
 from celery_metrics_exporter.in_worker.settings import Tuning, WorkerOption, settings_from, worker_options
 
@@ -90,10 +91,14 @@ class MetricsServer(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         try:
             setattr(parent, _ATTRIBUTE, _started(parent, self._options, self.tuning))
         except Exception as error:
-            log.error(
-                "this worker serves no metrics: %s", " ".join(str(error or type(error).__name__).split())
-            )
-            log.debug("the reason", exc_info=True)
+            log.error("this worker serves no metrics: %s", _line(error))
+            log.debug("this worker serves no metrics", exc_info=True)
+
+
+def _line(error: Exception) -> str:
+    """An error of ours is a line for users already; of any other the class may be all that it tells."""
+    ours = type(error).__module__.startswith(__name__.partition(".")[0])
+    return " ".join(str(error).split()) if ours else one_line(error)
 
 
 def _started(worker: Any, options: dict[str, Any], tuning: Tuning) -> Reporter | None:
