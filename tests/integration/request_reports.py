@@ -2,13 +2,14 @@
 
 Its broker is that of CELERY_BROKER_URL; everything else is the JSON object in the environment variable
 ``REQUEST_REPORTS``: ``file`` takes one JSON object for each request, ``backend`` is a folder for results, ``counted``
-a file that takes the metrics page of prometheus_client's own registry when the worker ends, ``beat`` a schedule of one
-task a second.
+a file for the page of prometheus_client's own registry when the worker ends, ``beat`` asks for a schedule
+of one task a second, ``transport`` are options of the transport.
 """
 
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ QUEUES: Final = (
     Queue("left", HAND, "hand"),
     Queue("right", HAND, "hand"),
     Queue("letters", POST),
+    Queue("with.dots", Exchange("with.dots"), "with.dots"),
     Broadcast("news"),
 )
 #: Only RabbitMQ has them.
@@ -68,7 +70,7 @@ def publish(self: Task, number: int) -> None:
         self.app.send_task("reports.note")
 
 
-def application(broker_url: str, backend: str | None) -> Celery:
+def application(broker_url: str, backend: str | None, transport: Mapping[str, Any]) -> Celery:
     """Make the application."""
     made = Celery("reports", broker=broker_url, set_as_current=False)
     made.conf.update(
@@ -77,6 +79,7 @@ def application(broker_url: str, backend: str | None) -> Celery:
         result_chord_join_timeout=10.0,
         broker_connection_retry_on_startup=True,
         task_default_queue="celery",
+        broker_transport_options=dict(transport),
     )
     if "beat" in _SETTINGS:
         made.conf.beat_schedule = {"each second": {"task": "reports.note", "schedule": 1.0}}
@@ -113,7 +116,9 @@ def _write_page(**_others: Any) -> None:
 
 
 if _SETTINGS:
-    app = application(os.environ["CELERY_BROKER_URL"], _SETTINGS.get("backend"))
+    app = application(
+        os.environ["CELERY_BROKER_URL"], _SETTINGS.get("backend"), _SETTINGS.get("transport", {})
+    )
     stamp_publications(app)
     signals.task_received.connect(_Reporter(_SETTINGS["file"]).report, weak=False)
     if "counted" in _SETTINGS:

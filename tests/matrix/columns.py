@@ -73,6 +73,7 @@ CELERY: Final[Subjects] = MappingProxyType(
             "tests/connection",
             *_integration("app_option", "app_settings", "app_tasks", "celery_command"),
         ],
+        "in workers": ["tests/in_worker", *_integration("in_worker_publishing")],
     }
 )
 
@@ -95,6 +96,7 @@ PYTHON: Final[Subjects] = MappingProxyType(
                     "events",
                     "exposition",
                     "fuzz",
+                    "in_worker",
                 ),
                 *(
                     "queues",

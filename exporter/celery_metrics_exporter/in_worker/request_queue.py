@@ -69,7 +69,7 @@ class RequestQueues:
         self._by_tag: dict[str, str] = {}
         self._names: frozenset[str] = frozenset()
         self._entries: tuple[_Entry, ...] = ()
-        self._by_destination: dict[tuple[str, str], str | None] = {}
+        self._by_destination: dict[tuple[object, object], str | None] = {}
         self._by_url: dict[str, str | None] = {}
 
     def queue_of(self, request: Any) -> str | None:
@@ -90,15 +90,15 @@ class RequestQueues:
         if queue is not None:
             return queue
         exchange, key = delivery.get("exchange"), delivery.get("routing_key")
-        if type(exchange) is not str or type(key) is not str or len(key) > _MAX_KEY:
-            return None
         try:
             return self._by_destination[exchange, key]
-        except KeyError:
+        except (KeyError, TypeError):  # new, or no strings
             return self._remember(exchange, key)
 
-    def _remember(self, exchange: str, key: str) -> str | None:
+    def _remember(self, exchange: object, key: object) -> str | None:
         """Look up a destination; the result is kept as long as there is room."""
+        if type(exchange) is not str or type(key) is not str or len(key) > _MAX_KEY:
+            return None
         queue = self._lookup(exchange, key)
         if len(self._by_destination) < _MAX_REMEMBERED:
             self._by_destination[exchange, key] = queue
