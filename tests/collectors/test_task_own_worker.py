@@ -166,6 +166,37 @@ def test_beside_task_sent(late: bool, publication: dict[str, Any]) -> None:
     assert bench.samples("celery_task_sent_total") == {'celery_task_sent_total{queue="q",task="t"}': 1}
 
 
+def test_a_queue_without_a_stamp_beside_task_sent() -> None:
+    """The worker's own queue takes the place of the one that the client believed."""
+    bench = Bench()
+    bench.feed(sent(at=0, queue="claimed"))
+    receive(bench, 1, published=None)
+    bench.feed(task("started", at=3))
+    assert bench.counts() == {"sent": 1, "received": 1, "started": 1}
+    assert waits(bench) == (1, 3)
+
+
+def test_a_queue_that_the_worker_is_not_known_to_consume() -> None:
+    """What its answers told before does not matter."""
+    bench = Bench()
+    bench.answer(queues=("other",))
+    bench.feed(sent(at=0, exchange="x", routing_key="k"))
+    receive(bench, 1)
+    assert bench.counts() == {"sent": 1, "received": 1}
+
+
+def test_a_second_start_without_a_delivery() -> None:
+    """It is of the same message: the same queue, the same publication, even if a late task-sent names another queue."""
+    bench = Bench()
+    receive(bench, 1)
+    bench.feed(task("started", at=2), task("started", at=5))
+    assert waits(bench) == (2, 7)
+    bench.feed(sent(at=0, queue="claimed"))
+    bench.feed(task("succeeded", at=6, runtime=1.0), task("succeeded", at=7, runtime=1.0))
+    assert bench.counts() == {"sent": 1, "received": 1, "started": 2, "succeeded": 2}
+    assert waits(bench) == (2, 7)
+
+
 def test_an_ambiguous_queue() -> None:
     """It is unknown, or what follows from elsewhere as ever; the wait is known all the same."""
     bench = Bench()

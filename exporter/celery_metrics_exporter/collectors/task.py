@@ -192,7 +192,7 @@ class TaskCollector:
         attempt = self._inflight.sent(event)
         if attempt is None:
             return
-        if exchange and not attempt.has_certain_queue:
+        if exchange:
             attempt.fitting = self._fitting[fitting]
             self._attribution.published_by_exchange(attempt)
         self._attribution.published(attempt)
