@@ -134,9 +134,10 @@ class Pipeline:
             timeout=config.worker_timeout,
             retention=config.worker_retention,
             limit=limit,
+            listens=config.events,
         )
         inflight = Inflight(now, max_tasks=config.max_in_flight, may_consume=roster.may_consume)
-        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions)
+        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions, listens=config.events)
         self._known = known = KnownQueues(
             clock,
             configured=(*config.queues, *declared.queues),
@@ -145,6 +146,7 @@ class Pipeline:
             exclude=config.queue_exclude,
             is_internal=is_internal,
             limit=limit,
+            learns=config.events,
         )
         self._movements = movements = Movements(stream, limit)
         self._tasks = tasks = TaskCollector(
@@ -181,8 +183,9 @@ class Pipeline:
         serving = ServingCollector(
             web_config_holds, Counter() if connections_cut is None else connections_cut
         )
-        collectors = (tasks, workers, queue, exporter, serving)
-        self._guard = Guard(collectors, clock, absent=declared.absent)
+        # Without events nothing is known of tasks and workers: a number of them would be invented.
+        listening = (tasks, workers) if config.events else ()
+        self._guard = Guard((*listening, queue, exporter, serving), clock, absent=declared.absent)
         self.registry.register(self._guard)
         self.sources = Sources(
             subscription=stream,
@@ -228,10 +231,10 @@ class Pipeline:
 
     def sampled(self, facts: BrokerFacts) -> None:
         """Take a sample of the broker. May be called from any thread."""
-        found = [name for name, queue in facts.queues.items() if queue.exists]
+        found, missing = [name for name, queue in facts.queues.items() if queue.exists], facts.missing
         facts = facts.by_label()
         with self.dispatcher.writing():
-            self._known.found(found)
+            self._known.found(found, missing=missing)
             received = self._tasks.received_by_queue()
             # A queue from a route is a guess: good enough for a label, but not for the age of messages.
             guessed, self._routed = self._tasks.routed != self._routed, self._tasks.routed

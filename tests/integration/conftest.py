@@ -19,6 +19,7 @@ from tests.integration.servers import (
     CeleryWorker,
     Certificates,
     ExporterProcess,
+    Moto,
     Prometheus,
     RabbitMQ,
     Sentinels,
@@ -40,6 +41,30 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     require("valkey")
     with Valkey(tmp_path / "valkey") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """The SQS of this process's tests, which takes seconds to start."""
+    with Moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def moto(moto_server: Moto) -> Moto:
+    """An SQS without any queue, that takes any keys."""
+    moto_server.reset()
+    return moto_server
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's AWS settings counts."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
 
 
 @pytest.fixture

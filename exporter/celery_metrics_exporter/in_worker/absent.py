@@ -22,6 +22,7 @@ ABSENT: Final = frozenset(
         "celery_exporter_receiver_restarts_total",
         "celery_exporter_receiver_standby",
         "celery_queue_consumers",
+        "celery_queue_delayed_messages",
         "celery_queue_length",
         "celery_queue_oldest_message_timestamp_seconds",
         "celery_queue_priority_length",

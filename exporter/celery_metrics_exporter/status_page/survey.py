@@ -154,6 +154,19 @@ class Survey:
             ),
         )
 
+    def reading(self) -> tuple[bool, str]:
+        """Whether queues are read, as far as they can be, and one line about it. May be called from any thread."""
+        if not self._reads_queues:
+            return (
+                True,
+                "without events, and this kind of broker cannot be read: there are no metrics of Celery",
+            )
+        broker = self._broker()
+        if broker.up:
+            return True, "reading queues, without events"
+        why = broker.error or ("connecting" if broker.up is None else "no fresh sample")
+        return False, f"not reading queues: {why}"
+
     def _broker(self) -> BrokerView:
         error, control_error = self._of.queues.error, self._control_error()
         sample = self._of.queues.fresh()

@@ -21,12 +21,15 @@ class _Status:
         subscription: StreamState,
         threads: Sequence[threading.Thread],
         look: Callable[[], Snapshot],
+        reading: Callable[[], tuple[bool, str]] | None = None,
     ) -> None:
         """Args:
         subscription: state of the connection from which everything comes.
         threads: those without which the process is broken; they are started already.
         look: sees what the status page shows.
+        reading: of an exporter without events, whether it reads queues.
         """
+        self._reading = reading
         self._subscription = subscription
         self._threads = threads
         #: What the status page shows; takes milliseconds.
@@ -51,11 +54,13 @@ class ExporterStatus(_Status):
     """The status of a running exporter; each verdict comes with one line of text."""
 
     def ready(self) -> tuple[bool, str]:
-        """Whether the subscription to the event stream stands and, as far as we know, delivers.
+        """Whether the subscription to the event stream stands and, as far as we know, delivers; else, queues are read.
 
         A standby is ready: it does what it can, and a rollout that waited for more would wait for the one that it is
         to replace.
         """
+        if self._reading is not None:
+            return self._reading()
         state = self._subscription.read()
         if not state.connected:
             return False, f"not receiving events: {state.last_error or 'connecting'}"
