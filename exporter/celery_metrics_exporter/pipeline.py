@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
@@ -52,11 +52,13 @@ class Declared:
         queues: the queues of the application of --app; they are shown like those of --queue.
         default_queue: shown if the broker has it, even if nothing else names it.
         tasks: the tasks of the application of --app, which are shown from the start; by name the queue of the route.
+        absent: names of families that cannot be known, and are left out.
     """
 
     queues: tuple[str, ...] = ()
     default_queue: str = "celery"
     tasks: Mapping[str, str | None] = field(default_factory=dict)
+    absent: Container[str] = ()
 
 
 class _Questions:
@@ -188,7 +190,8 @@ class Pipeline:
         )
         # Without events nothing is known of tasks and workers: a number of them would be invented.
         listening = (tasks, workers) if config.events else ()
-        self.registry.register(Guard((*listening, queue, exporter, serving), clock))
+        self._guard = Guard((*listening, queue, exporter, serving), clock, absent=declared.absent)
+        self.registry.register(self._guard)
         self.sources = Sources(
             subscription=stream,
             exporter=exporter,
@@ -210,6 +213,19 @@ class Pipeline:
                 if self._roster.apply_inspection(answer):
                     self._recovery.note_answer(answer)
                 self._known.note(answer.queues or ())
+
+    def report_alone(self, before_scrape: Callable[[], None]) -> None:
+        """Get events from one worker's own process: no task-sent comes, and nothing but what is asked for.
+
+        ``before_scrape`` is called first in each scrape, to feed what there is. It does not raise.
+        """
+        self._tasks.expect_no_sent()
+        self._guard.before = before_scrape
+
+    def reconcile(self, worker: str, running: Iterable[str], before: float) -> None:
+        """Take the ids of all tasks that ran on a worker ``before`` this time (epoch seconds). From any thread."""
+        with self.dispatcher.writing():
+            self._tasks.end_all_but(worker, running, before)
 
     def wanted(self) -> tuple[str, ...]:
         """The names of the queues to read. May be called from any thread."""

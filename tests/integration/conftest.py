@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.self_reporting import SelfReportingWorker
 from tests.integration.servers import (
     CeleryWorker,
     Certificates,
@@ -140,6 +141,19 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., CeleryWorker]]:
 
         def start(app: str, **settings: Any) -> CeleryWorker:
             return stack.enter_context(CeleryWorker(tmp_path / "workers", app, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def start_self_reporting(tmp_path: Path) -> Iterator[Callable[..., SelfReportingWorker]]:
+    """Likewise a worker that reports for itself, called like :class:`SelfReportingWorker` without its folder."""
+    with ExitStack() as stack:
+
+        def start(app: str, **settings: Any) -> SelfReportingWorker:
+            worker = SelfReportingWorker(tmp_path / "workers", app, **settings)
+            stack.enter_context(worker)
+            return worker
 
         yield start
 

@@ -19,7 +19,8 @@ from celery_metrics_exporter.status_page.findings import (
     note,
     warning,
 )
-from celery_metrics_exporter.status_page.missing_work import missing_queues, missing_work
+from celery_metrics_exporter.status_page.in_worker import missing_in_worker
+from celery_metrics_exporter.status_page.missing_work import missing_queues, missing_work, unregistered
 from celery_metrics_exporter.status_page.snapshot import Snapshot
 from celery_metrics_exporter.status_page.without_events import missing_without_events
 from celery_metrics_exporter.status_page.wording import duration
@@ -48,6 +49,8 @@ def find_missing(seen: Snapshot, *, final: bool = False) -> list[Finding]:
 
     What a start lacks for some seconds is not told before these are over; but it is if this look is the ``final`` one.
     """
+    if seen.in_worker:
+        return in_order((*missing_in_worker(seen), *unregistered(seen), *_stream(seen), *_limits(seen)))
     subscription = seen.subscription
     if not seen.config.events:
         parts = (

@@ -230,6 +230,12 @@ def _tasks(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]:
             _TASK_SENT,
             names=tasks.unsent,
         )
+    yield from unregistered(seen)
+
+
+def unregistered(seen: Snapshot) -> Iterator[Finding]:
+    """Tasks that no worker knows."""
+    tasks = seen.tasks
     if tasks.unregistered.total:
         yield warning(
             "unregistered",

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from celery_metrics_exporter import __version__
-from celery_metrics_exporter.status_page import without_events
+from celery_metrics_exporter.status_page import in_worker, without_events
 from celery_metrics_exporter.status_page.findings import Finding, Level, count
 from celery_metrics_exporter.status_page.missing import find_missing
 from celery_metrics_exporter.status_page.snapshot import Snapshot, Stream
@@ -106,10 +106,10 @@ def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, t
 def _tables(seen: Snapshot, found: set[str]) -> str:
     if not seen.config.events:
         return queues_table(seen, found)
-    return f"""<div class="pair">
-{queues_table(seen, found)}
-{running_table(seen)}
-</div>
+    now = f'<div class="pair">\n{queues_table(seen, found)}\n{running_table(seen)}\n</div>'
+    if seen.in_worker:  # which does not know what waits
+        now = running_table(seen)
+    return f"""{now}
 {busiest_table(seen, found)}
 {failing_table(seen)}
 {workers_table(seen, found)}"""
@@ -119,8 +119,8 @@ def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[Level, str]:
     """How bad it is, and in a few words what it is."""
     if not health[0]:
         return Level.FAILED, "Broken"
-    if not seen.config.events:
-        return without_events.verdict(seen)
+    if seen.in_worker or not seen.config.events:
+        return in_worker.verdict(seen) if seen.in_worker else without_events.verdict(seen)
     if not seen.subscription.connected:
         return Level.FAILED, "Not connected"
     if seen.subscription.fault is not None:
@@ -140,11 +140,11 @@ def _banner(seen: Snapshot, health: tuple[bool, str], level: Level, verdict: str
         if seen.broker.error is not None:
             lines.append(f"<q>{foreign(seen.broker.error)}</q>")
         return _shown(lines, health, level, verdict)
-    lines = [f"for {lasting}" if heard else f"no events for {lasting}"]
+    lines = [f"for {lasting}" if heard or seen.in_worker else f"no events for {lasting}"]
     lines[0] += f", since {stamp(seen.now - subscription.lasting)}"
     if subscription.reconnects:
         lines.append(count(subscription.reconnects, "reconnect"))
-    if subscription.past_error is not None:
+    if subscription.past_error is not None and not seen.in_worker:
         before = duration(round(subscription.past_error_age))
         lines.append(f"last error {before} ago: <q>{foreign(subscription.past_error)}</q>")
     return _shown(lines, health, level, verdict)
@@ -196,6 +196,8 @@ def _tiles(seen: Snapshot, found: set[str]) -> str:
             "",
         ),
     )
+    if seen.in_worker:
+        tiles = tuple(tile for tile in tiles if tile[0] not in in_worker.OF_LISTENERS)
     return _as_list(tiles)
 
 

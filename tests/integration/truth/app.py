@@ -4,12 +4,18 @@ Workers import it with `celery -A tests.integration.truth.app`, the client impor
 from CELERY_BROKER_URL. What its tasks do stands in acts.py.
 """
 
+import os
+
 from celery import Celery, Task
 from kombu import Queue
 from kombu.common import Broadcast
 
+from celery_metrics_exporter.in_worker import install
 from tests.integration.truth.acts import act
 from tests.integration.truth.workload import ACKS_LATE, EVERYONE, GIFT, QUEUES, TASKS, Behaviour
+
+#: The variable that lets workers report for themselves.
+IN_WORKER = "TRUTH_IN_WORKER"
 
 app = Celery("truth")
 app.conf.update(
@@ -18,6 +24,9 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     task_queues=(*(Queue(name) for name in QUEUES), Broadcast(EVERYONE)),
 )
+
+if IN_WORKER in os.environ:
+    install(app)
 
 
 def _register(name: str) -> None:
