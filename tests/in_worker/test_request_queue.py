@@ -162,7 +162,7 @@ NOW = time.time()
         *(math.nan, math.inf, -math.inf, 0, -1.0, 1.0, 10**400, -(10**400), NOW * 1000),
         *(NOW + 2 * 86400, NOW - 31 * 86400),
     ],
-    ids=lambda value: repr(value)[:20],
+    ids=lambda value: type(value).__name__,
 )
 def test_hostile_stamps(worker: Consuming, value: Any) -> None:
     """What is no plausible time of a publication is None; nothing raises."""
@@ -175,7 +175,9 @@ def test_headers_that_are_none(worker: Consuming, headers: Any) -> None:
     assert published_at(alter(worker.next(), headers=headers)) is None
 
 
-@pytest.mark.parametrize("value", [NOW, int(NOW), NOW - 86400, NOW + 3600])
+@pytest.mark.parametrize(
+    "value", [NOW, int(NOW), NOW - 86400, NOW + 3600], ids=["now", "whole seconds", "a day ago", "ahead"]
+)
 def test_plausible_stamps(worker: Consuming, value: float) -> None:
     """Clocks may differ, and messages wait for days."""
     published = published_at(alter(worker.next(), headers={PUBLISHED_HEADER: value}))
