@@ -1,7 +1,7 @@
 """An application whose workers report for themselves.
 
 Its settings are the JSON object in the environment variable ``IN_WORKER_APP``, ``install``'s those under ``install``;
-``broken`` names a method of the task collector that raises.
+``broken`` names a method of the task collector, or of the feed, that raises.
 """
 
 import json
@@ -15,6 +15,7 @@ from celery.exceptions import Ignore
 
 from celery_metrics_exporter.collectors import TaskCollector
 from celery_metrics_exporter.in_worker import install
+from celery_metrics_exporter.in_worker.feed import Feed
 from tests.waiting import wait_for
 
 APP = "tests.integration.in_worker_app"
@@ -38,7 +39,7 @@ def application(settings: dict[str, Any]) -> Celery:
     made.conf.update(settings)
     install(made, **arguments)
     if broken is not None:
-        setattr(TaskCollector, broken, _raise)
+        setattr(Feed if broken == "add" else TaskCollector, broken, _raise)
 
     for name, function, options in (
         ("add", add, {}),

@@ -192,7 +192,9 @@ def test_a_port_that_is_taken_costs_the_metrics_alone(valkey: Valkey, start_self
     assert "Traceback" not in worker.output
 
 
-@pytest.mark.parametrize("method", ["on_received", "on_started", "on_succeeded", "on_revoked", "collect"])
+@pytest.mark.parametrize(
+    "method", ["on_received", "on_started", "on_succeeded", "on_revoked", "collect", "add"]
+)
 def test_a_bug_of_ours_reaches_no_task(valkey: Valkey, method: str, start_self_reporting: Start) -> None:
     """A handler, or a collector, that raises: every task ends as it would, and the failure is counted."""
     worker = start(start_self_reporting, valkey.url, pool="threads", app={"broken": method})
@@ -209,7 +211,7 @@ def test_a_bug_of_ours_reaches_no_task(valkey: Valkey, method: str, start_self_r
         wait_for(
             lambda: (
                 worker.total("celery_exporter_events_dropped_total", reason="handler_error")
-                == (1 if method == "on_revoked" else 50)
+                == {"on_revoked": 1, "add": 3 * 50}.get(method, 50)
             ),
             timeout=COUNTED_S,
             what="the failures",

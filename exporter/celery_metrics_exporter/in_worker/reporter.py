@@ -96,6 +96,7 @@ class Reporter:
         self._eventer = Eventer(worker.hostname, self._feed)
         self._facts = Facts(worker)
         self._consumer: Any = None
+        self._failures = 0  # of the eventer, as far as they are counted
         self._next_look = 0.0
         self._log = ThrottledLog(log)
         self._survey = Survey(
@@ -166,6 +167,10 @@ class Reporter:
         """Take everything that is known now. Never raises."""
         try:
             self._feed.flush()
+            # Counted only here: who ends a task must not wait for the lock.
+            while self._failures < self._eventer.failures:
+                self._failures += 1
+                self._pipeline.dispatcher.drop("handler_error", "an event of a task is not counted")
             if self._consumer is not None:
                 self._look_at(self._consumer)
         except Exception:  # noqa: BLE001 - the metrics that there are can be served
