@@ -235,7 +235,7 @@ def test_a_queue_that_was_declared_otherwise_is_named(
     ready = fetch(second.url, "/-/ready")
     assert ready.status == 503
     for text in (ready.text, second.stderr):
-        assert f"queue {QUEUE} has x-message-ttl 600000, not 1200000: delete it" in text
+        assert f"queue {QUEUE} has x-message-ttl 600000, not 1200000: stop the exporters" in text
         assert f"rabbitmqctl delete_queue -p {rabbitmq_vhost.name} {QUEUE})" in text
     assert second.stderr.count("level=warning") == 1
     delete_queue(rabbitmq, rabbitmq_vhost)

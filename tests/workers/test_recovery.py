@@ -167,6 +167,21 @@ def test_a_worker_that_does_not_answer() -> None:
     assert ask(bench) == EVERYTHING
 
 
+def test_what_is_not_asked_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Operators can find out why tasks that a worker has are not known."""
+    caplog.set_level("INFO")
+    bench = Bench()
+    bench.can_hold(json_only=None)
+    next_question(bench)
+    bench.pipeline.questions.take_json_only(told=False)
+    bench.pipeline.questions.close_question(answered=True)
+    ask(bench, answered=False)
+    assert [record.message.partition(",")[0] for record in caplog.records] == [
+        "a worker accepts more than JSON",
+        "a worker did not answer a question about its tasks",
+    ]
+
+
 def test_a_question_that_could_not_be_asked() -> None:
     """It is asked again after a while."""
     bench = Bench()

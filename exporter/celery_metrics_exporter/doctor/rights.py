@@ -88,7 +88,8 @@ def _not_subscribed(context: Context, error: Exception, exchange: str) -> Findin
     if isinstance(error, OtherArgumentsError):
         return failed(
             error.trouble,
-            "write the settings that it was declared with, another --event-queue-prefix, or delete it with its events",
+            "write the settings that it was declared with, another --event-queue-prefix, or delete it with its events "
+            "once no exporter with these settings runs",
             error.command,
         )
     words = one_line(error)

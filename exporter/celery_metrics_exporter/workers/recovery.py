@@ -9,6 +9,7 @@ may not encode, and nobody again who did not answer.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -19,10 +20,18 @@ from typing import Final, Protocol
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.events.types import Event, WorkerTaskEvent
 from celery_metrics_exporter.facts import HeldTask, TaskQuestion, WorkerFacts
-from celery_metrics_exporter.labels import OTHER
+from celery_metrics_exporter.labels import OTHER, clean
+from celery_metrics_exporter.logs import ThrottledLog
 from celery_metrics_exporter.workers.process import Process
 from celery_metrics_exporter.workers.roster import Roster
 from celery_metrics_exporter.workers.worker import Worker
+
+log = logging.getLogger(__name__)
+
+_UNANSWERED: Final = (
+    "a worker did not answer a question about its tasks, and is not asked it again before its next start"
+)
+_NOT_JSON: Final = "a worker accepts more than JSON, so that it is not asked for the tasks that wait in it"
 
 #: Whether the answers to the next two can be sent at all: arguments that JSON cannot encode make a worker of Celery 5.2
 #: to 5.6 on Redis answer no command any more (``celery/worker/pidbox.py``, ``Pidbox.reset``).
@@ -96,6 +105,7 @@ class Recovery:
         self._listening_since = listening_since
         self._rounds: dict[str, _Round] = {}  # by nodename, in the order in which they are asked
         self._begun: dict[str, _Round] = {}  # those of them that have begun
+        self._log = ThrottledLog(log, lambda: now.monotonic)
         self._asked: TaskQuestion | None = None
         self._current: _Round | None = None  # which the question is of
 
@@ -169,6 +179,8 @@ class Recovery:
         if self._asked is not None:
             worker = self._roster.of(self._asked.worker)
             worker.json_only = told and worker.json_only is not False
+            if not told:
+                self._log.log(logging.INFO, _NOT_JSON, worker=clean(self._asked.worker))
 
     def close(self, *, answered: bool | None) -> None:
         """The question is over: it was answered, or not in time; None: it could not be asked."""
@@ -182,6 +194,9 @@ class Recovery:
             current.is_whole = False
             if current.since == self._listening_since():
                 self._roster.of(question.worker).never_ask.add(question.command)
+                self._log.log(
+                    logging.INFO, _UNANSWERED, worker=clean(question.worker), command=question.command
+                )
         if not answered and self._rounds.get(question.worker) is current:
             # Others first: it may be busy, or out of order for some seconds.
             self._rounds[question.worker] = self._rounds.pop(question.worker)
