@@ -42,8 +42,9 @@ QUEUES = (
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """Each test leaves Celery's signals as they were."""
+    """Each test begins without a stamp, which others may have left, and leaves Celery's signals as they were."""
     with kept_signals():
+        signals.before_task_publish.disconnect(dispatch_uid="celery_exporter_stamp")
         yield
 
 

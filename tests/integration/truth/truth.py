@@ -271,7 +271,6 @@ class _Tally:
         for where in self._places:
             for event in Event:
                 samples.setdefault(_sample(event.counter, where, event.labels), 0.0)
-            samples[_sample("celery_task_ended_unseen_total", where)] = 0.0
             for outcome in TIMED.values():
                 zeros.add(_sample("celery_task_runtime_seconds_count", where, (("outcome", outcome),)))
             zeros.add(_sample("celery_task_prefetch_wait_seconds_count", where))
