@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import celery
 import pytest
 
 from celery_metrics_exporter.config.config import RECEIVERS
@@ -25,6 +26,9 @@ from tests.integration.receiving import Received, receiving
 from tests.integration.servers import CeleryWorker, ExporterProcess, RabbitMQ
 from tests.serving import fetch
 from tests.waiting import wait_for
+
+#: Up to Celery 5.6 a worker with threads loses events, see ``truth/test_truth.py``.
+POOLS = ["prefork", "threads"] if celery.VERSION[:2] >= (5, 7) else ["prefork", "solo"]
 
 StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
@@ -59,7 +63,7 @@ def test_events_wait_for_the_exporter(
     worker.kill()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_stop_under_load_loses_nothing(
     rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker, pool: str
 ) -> None:
@@ -110,7 +114,7 @@ def _handled(exporter: ExporterProcess) -> float:
     )
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_kill_loses_nothing_that_was_fetched(
     rabbitmq: RabbitMQ,
     rabbitmq_vhost: Vhost,
@@ -146,7 +150,7 @@ def test_a_kill_loses_nothing_that_was_fetched(
     worker.kill()
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", POOLS)
 def test_a_kill_under_load_counts_little_twice(
     rabbitmq_vhost: Vhost, start_exporter: StartExporter, start_worker: StartWorker, pool: str
 ) -> None:
@@ -235,7 +239,7 @@ def test_a_queue_that_was_declared_otherwise_is_named(
     ready = fetch(second.url, "/-/ready")
     assert ready.status == 503
     for text in (ready.text, second.stderr):
-        assert f"queue {QUEUE} has x-message-ttl 600000, not 1200000: stop the exporters" in text
+        assert f"queue {QUEUE} has x-message-ttl 600000, not 1200000: delete it (" in text
         assert f"rabbitmqctl delete_queue -p {rabbitmq_vhost.name} {QUEUE})" in text
     assert second.stderr.count("level=warning") == 1
     delete_queue(rabbitmq, rabbitmq_vhost)

@@ -54,8 +54,8 @@ class OtherArgumentsError(ConnectionError):
         self.trouble = f"the event queue {queue} has {difference}"
         self.command = f"rabbitmqctl delete_queue -p {quote(vhost)} {quote(queue)}"
         super().__init__(
-            f"{self.trouble}: stop the exporters that have these settings, which would declare it again, and delete it "
-            f"with its events ({self.command}); or give the settings that it was declared with (406)"
+            f"{self.trouble}: delete it ({self.command}) when no exporter with these settings runs, or give the "
+            "settings that it was declared with (406)"
         )
 
 
