@@ -1,6 +1,6 @@
 """Workers that report for themselves: each pool, each broker, whatever options they have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from celery import Celery
 
 from tests.integration.in_worker_app import APP, environment
 from tests.integration.self_reporting import PLAIN, SelfReportingWorker
-from tests.integration.servers import ExporterProcess, Valkey
+from tests.integration.servers import ExporterProcess, RabbitMQ, Valkey, require
 from tests.waiting import wait_for
 
 Start = Callable[..., SelfReportingWorker]
@@ -98,6 +98,13 @@ def test_every_pool_counts_every_task_once(broker_url: str, pool: str, start_sel
     assert worker.page("/-/ready") == "consuming\n"
 
 
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # of kombu's models, on SQLAlchemy 2.1
+def test_tasks_of_sqlalchemy_are_counted(tmp_path: Path, start_self_reporting: Start) -> None:
+    """A broker that carries no events; of its pools solo alone, since kombu's sessions belong to one thread."""
+    broker_url = f"sqla+sqlite:///{tmp_path}/broker.db"
+    check(start(start_self_reporting, broker_url, pool="solo"), broker_url)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -163,6 +170,21 @@ def test_a_listener_beside_sees_what_it_would_see_without(
     assert exporter.value("celery_worker_up", worker=worker.nodename) == 1
 
 
+@pytest.fixture(params=["redis", "amqp"])
+def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Valkey | RabbitMQ]:
+    """A server that the test may stop, of Redis and of RabbitMQ in turn."""
+    if request.param == "redis":
+        yield request.getfixturevalue("valkey")
+    else:
+        require("rabbitmq")
+        server = RabbitMQ(tmp_path / "rabbitmq")
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()  # a farewell takes seconds
+
+
 @pytest.mark.parametrize(
     "pool",
     [
@@ -178,20 +200,26 @@ def test_a_listener_beside_sees_what_it_would_see_without(
     ],
 )
 def test_a_broker_that_goes_and_comes_costs_no_end_of_a_task(
-    valkey: Valkey, tmp_path: Path, pool: str, start_self_reporting: Start
+    own_broker: Valkey | RabbitMQ, tmp_path: Path, pool: str, start_self_reporting: Start
 ) -> None:
     """A task that runs meanwhile is counted when it ends, and what comes later as well."""
-    worker = start(start_self_reporting, valkey.url, pool=pool)
+    worker = start(start_self_reporting, own_broker.url, pool=pool)
     release = tmp_path / "release"
-    client(valkey.url).send_task("hold", (str(release),))
+    # Transient: RabbitMQ may be killed before it has written that the message is acknowledged.
+    client(own_broker.url).send_task("hold", (str(release),), delivery_mode="transient")
     wait_for(Path(f"{release}.runs").exists, timeout=COUNTED_S, what="a running task")
-    valkey.stop()
+    wait_for(  # what a pool process says first is read after a reconnect only, if the connection is lost before
+        lambda: worker.value("celery_task_in_progress", task="hold", queue="celery") == 1,
+        timeout=COUNTED_S,
+        what="a worker that knows that it runs",
+    )
+    own_broker.kill()
     if pool != "solo":  # which looks after its connection between two tasks
         worker.process.wait_until(
             lambda: "not consuming" in worker.page("/-/ready"), timeout=COUNTED_S, what="a worker that knows"
         )
     assert worker.value("celery_task_in_progress", task="hold", queue="celery") == 1
-    valkey.start()
+    own_broker.start()
     if pool != "solo":
         worker.process.wait_until(
             lambda: worker.page("/-/ready") == "consuming\n", timeout=COUNTED_S, what="a new connection"
@@ -202,7 +230,7 @@ def test_a_broker_that_goes_and_comes_costs_no_end_of_a_task(
         timeout=COUNTED_S,
         what="the end of the task",
     )
-    client(valkey.url).send_task("add", (1, 1))
+    client(own_broker.url).send_task("add", (1, 1))
     wait_for(
         lambda: worker.value("celery_task_succeeded_total", task="add", queue="celery") == 1,
         timeout=COUNTED_S,

@@ -198,9 +198,13 @@ class Truth:
     def of_workers(self) -> "Truth":
         """What the workers must tell together that report for themselves, of what an exporter that listens must tell.
 
-        They know neither publications, nor what is published by the tasks themselves, nor what they missed.
+        They know neither publications, nor what the tasks themselves send, nor what they missed.
         """
-        unknown = ("celery_task_sent_total", "celery_worker_missed_tasks_total")
+        unknown = (
+            "celery_task_ended_unseen_total",
+            "celery_task_sent_total",
+            "celery_worker_missed_tasks_total",
+        )
         unheard = (("event", "other"),), (("event", "task-sent"),)
         return replace(
             self,
