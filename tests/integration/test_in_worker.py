@@ -276,3 +276,40 @@ def test_settings_come_from_the_application_too(valkey: Valkey, start_self_repor
     assert bounds == {"0.5", "7.0", "+Inf"}
     assert worker.total("celery_task_started_total", task="other") > 0
     assert worker.total("celery_exporter_series_overflowed_total") > 0
+
+
+def zeros(worker: SelfReportingWorker) -> dict[str, str]:
+    """The tasks whose successes are told to be 0, with their queues."""
+    found = (
+        dict(labels)
+        for (name, labels), value in worker.samples().items()
+        if name == "celery_task_succeeded_total" and value == 0
+    )
+    return {labels["task"]: labels["queue"] for labels in found}
+
+
+def test_tasks_are_told_before_they_come(valkey: Valkey, start_self_reporting: Start) -> None:
+    """At 0 from the start, so that increase() sees the first; those that are routed elsewhere are not."""
+    routes = {"fail": "elsewhere", "hold": {"queue": "celery"}}
+    worker = start(start_self_reporting, valkey.url, pool="solo", app={"task_routes": routes})
+    others = {"again", "ignored", "silent", "hold", "busy"}
+    assert zeros(worker) == dict.fromkeys({"add", *others}, "celery")
+    app = client(valkey.url)
+    app.send_task("fail", queue="elsewhere")
+    app.send_task("add", (1, 1))
+    wait_for(
+        lambda: worker.value("celery_task_succeeded_total", task="add", queue="celery") == 1,
+        timeout=COUNTED_S,
+        what="a task",
+    )
+    assert zeros(worker) == dict.fromkeys(others, "celery")
+    queues = {dict(labels)["queue"] for (name, labels) in worker.samples() if name == "celery_queue_workers"}
+    assert queues == {"celery"}
+    silent = start(
+        start_self_reporting,
+        valkey.url,
+        pool="solo",
+        hostname="silent",
+        app={"install": {"app_tasks": False}},
+    )
+    assert zeros(silent) == {}

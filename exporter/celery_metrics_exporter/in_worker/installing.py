@@ -39,6 +39,7 @@ def install(
     wait_buckets: tuple[float, ...] | None = None,
     max_series: int | None = None,
     web_config_file: str | None = None,
+    app_tasks: bool | None = None,
 ) -> None:
     """Let each worker of this application serve its own metrics; a second call changes nothing.
 
@@ -49,6 +50,7 @@ def install(
         wait_buckets: those of waits.
         max_series: limit of the label sets of a family.
         web_config_file: TLS and users, in Prometheus' format.
+        app_tasks: False: a task is shown when it comes, and not at 0 from the worker's start.
     """
     options = app.user_options["worker"]
     if any(isinstance(option, WorkerOption) for option in options):
@@ -59,6 +61,7 @@ def install(
         wait_buckets=wait_buckets,
         max_series=max_series,
         web_config_file=web_config_file,
+        app_tasks=app_tasks,
     )
     app.steps["worker"].add(
         type("MetricsServer", (MetricsServer,), {"__module__": __name__, "tuning": tuning})

@@ -24,6 +24,7 @@ from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
 from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.config.parse import parse_listen_address
+from celery_metrics_exporter.connection.app_routes import consumed_tasks
 from celery_metrics_exporter.events.decode import checked
 from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.ids import id_text
@@ -85,7 +86,11 @@ class Reporter:
             _NoRequests(),
             clock,
             libraries={"celery": str(celery.__version__), "kombu": str(kombu.__version__)},
-            declared=Declared(default_queue=worker.app.conf.task_default_queue, absent=ABSENT),
+            declared=Declared(
+                default_queue=worker.app.conf.task_default_queue,
+                tasks=consumed_tasks(worker.app) if config.app_tasks else {},
+                absent=ABSENT,
+            ),
             web_config_holds=None if web_config is None else web_config.holds,
             connections_cut=cut,
         )

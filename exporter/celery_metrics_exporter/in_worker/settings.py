@@ -49,12 +49,14 @@ class Tuning:
         wait_buckets: ... and of those of waits.
         max_series: limit of the label sets of a family.
         web_config_file: TLS and users, in Prometheus' format.
+        app_tasks: whether each task of the application is shown from the start.
     """
 
     runtime_buckets: tuple[float, ...] | None = None
     wait_buckets: tuple[float, ...] | None = None
     max_series: int | None = None
     web_config_file: str | None = None
+    app_tasks: bool | None = None
 
     def given(self) -> dict[str, Any]:
         """Those that are set, by name."""
