@@ -11,13 +11,15 @@ WORKDIR /build
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY scripts/image_root.py scripts/image_root.py
 COPY exporter exporter
+# Extras of pyproject.toml, such as sqs.
+ARG EXTRAS=
 # Wheels only: nothing is compiled here, so no compiler is needed on any platform.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     pip install --constraint constraints.txt --only-binary :all: hatchling \
     && pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
     && python -m venv --without-pip /opt/celery-exporter \
     && pip --python /opt/celery-exporter/bin/python install \
-        --no-compile --only-binary :all: --constraint constraints.txt dist/*.whl \
+        --no-compile --only-binary :all: --constraint constraints.txt "$(echo dist/*.whl)${EXTRAS:+[$EXTRAS]}" \
     && python scripts/image_root.py /opt/celery-exporter /image
 
 FROM scratch

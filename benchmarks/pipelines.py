@@ -10,7 +10,7 @@ from celery_metrics_exporter.pipeline import Declared, Pipeline
 MAX_SERIES = 1_000_000
 
 
-def make_pipeline(max_in_flight: int = 1_000_000) -> Pipeline:
+def make_pipeline(max_in_flight: int = 1_000_000, *, declared: Declared | None = None) -> Pipeline:
     """A pipeline on the real clock that believes to be connected, with the exporter's defaults but for limits."""
     clock = Clock()
     subscription = StreamState(clock)
@@ -18,4 +18,5 @@ def make_pipeline(max_in_flight: int = 1_000_000) -> Pipeline:
     schedule = CommandSchedule(clock.monotonic, interval=30.0, enable_events=False, inspect=False)
     config = Config(broker_url="memory://", max_series=MAX_SERIES, max_in_flight=max_in_flight)
     libraries = {"celery": "", "kombu": ""}
-    return Pipeline(config, subscription, schedule, clock, libraries=libraries, declared=Declared())
+    declared = declared or Declared()
+    return Pipeline(config, subscription, schedule, clock, libraries=libraries, declared=declared)

@@ -20,6 +20,7 @@ PAGES: Final = (
     *(REPOSITORY / "benchmarks" / f"{name}.md" for name in ("RESULTS", "SAMPLING", "SOAK", "IMAGE")),
     REPOSITORY / "tests" / "fuzz" / "RESULTS.md",
     REPOSITORY / "docs" / "compatibility.md",
+    REPOSITORY / "docs" / "in-worker.md",
     REPOSITORY / "README.md",
 )
 #: The README's table of costs: the title of a column by the result whose first table it is taken from.

@@ -29,6 +29,11 @@ def cpu_seconds(group: int) -> float:
     return total
 
 
+def cpu_of(pid: int) -> float:
+    """User and system seconds of one process alone, all its threads."""
+    return time.clock_gettime(_clock_of(pid))
+
+
 def _clock_of(pid: int) -> int:
     """The clock of a process' CPU time, to the nanosecond where /proc has ticks; see clock_getcpuclockid(3).
 

@@ -98,16 +98,9 @@ class Exporter:
             connections_cut=connections_cut,
         )
 
-        receiver = _receiver(config, broker, stream, pipeline)
+        receiver = _receiver(config, broker, stream, pipeline) if config.events else None
         sampler = _sampler(config, broker, pipeline)
         control = _remote_control(config, broker, schedule, pipeline)
-        monitor = DeliveryMonitor(
-            stream,
-            clock,
-            received=pipeline.sources.exporter.received,
-            renew=receiver.renew,
-            prober=schedule if control is not None and reaches(config.event_queue.routing_key) else None,
-        )
 
         survey = Survey(
             pipeline.sources,
@@ -125,9 +118,18 @@ class Exporter:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._plan = plan
-        self._receiver = receiver
+        self._shows_tasks = config.events
         self._events = pipeline.sources.exporter.total
-        self._sweeps = (monitor.sweep, pipeline.dispatcher.sweep, survey.sweep)
+        self._sweeps = [pipeline.dispatcher.sweep, survey.sweep]
+        if receiver is not None:
+            monitor = DeliveryMonitor(
+                stream,
+                clock,
+                received=pipeline.sources.exporter.received,
+                renew=receiver.renew,
+                prober=schedule if control is not None and reaches(config.event_queue.routing_key) else None,
+            )
+            self._sweeps.insert(0, monitor.sweep)
         self._stopping = threading.Event()
         #: Gets what happens: a signal's number, or None when the receiver has given up. A signal handler may put one
         #: whatever it interrupts; an Event has a lock that the interrupted thread itself may hold.
@@ -140,7 +142,9 @@ class Exporter:
         self._activities = {name: activity for name, activity in activities.items() if activity is not None}
         self._threads = tuple(
             threading.Thread(
-                target=self._receive if activity is receiver else activity.run, name=name, daemon=True
+                target=partial(self._receive, receiver) if activity is receiver else activity.run,
+                name=name,
+                daemon=True,
             )
             for name, activity in self._activities.items()
         )
@@ -150,7 +154,12 @@ class Exporter:
         self._telemetry_path = path = config.telemetry_path
         self._web: WebServer | None = None
         if serve:
-            status = ExporterStatus(stream, (*self._threads, self._sweeping), survey.look)
+            status = ExporterStatus(
+                stream,
+                (*self._threads, self._sweeping),
+                survey.look,
+                reading=None if receiver is not None else survey.reading,
+            )
             self._web = WebServer(
                 config.listen,
                 self.registry,
@@ -169,13 +178,13 @@ class Exporter:
         """Start everything. Raises ListenError if an address cannot be used; nothing runs then."""
         if self._web is not None:
             self._web.start()
-        if self._plan.queues:
+        if self._plan.queues and self._shows_tasks:
             log.info("tasks of the application", extra=fields(tasks=len(self._plan.queues)))
         if self._plan.error is not None:
-            log.warning(
-                "some tasks of the application are not shown before they run: cannot import a module",
-                extra=fields(error=self._plan.error),
-            )
+            what = "tasks of the application are not shown before they run"
+            if not self._shows_tasks:
+                what = "queues of the application's routes are not read"
+            log.warning("some %s: cannot import a module", what, extra=fields(error=self._plan.error))
         for url in self.urls:
             log.info("listening", extra=fields(url=url + self._telemetry_path))
         for thread in (self._sweeping, *self._threads):
@@ -227,9 +236,9 @@ class Exporter:
             log.info("SIGHUP: the web configuration is read again; other settings need a restart")
             self._web_config.renew()
 
-    def _receive(self) -> None:
+    def _receive(self, receiver: _Activity) -> None:
         try:
-            self._receiver.run()
+            receiver.run()
         finally:
             self._happened.put(None)
 
@@ -292,5 +301,6 @@ def _sampler(config: Config, broker: Broker, pipeline: Pipeline) -> Sampler | No
         max_queues=config.max_series,
     )
     if reader is None:
+        pipeline.sources.queues.expect_no_sample()
         return None
     return Sampler(reader, pipeline, interval=config.sample_interval, broker=broker.name)

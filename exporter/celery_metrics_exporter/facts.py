@@ -23,6 +23,7 @@ class QueueFacts:
         exists: whether the broker has the queue: it is declared, bound, or holds a message.
         ready: messages that wait for a worker, of all priorities.
         unacked: messages that workers hold.
+        delayed: messages that the broker holds back.
         consumers: number of consumers.
         heads: the id of the next message of each priority that has one; a digest where a message carries no id. None
             where messages cannot be read.
@@ -32,6 +33,7 @@ class QueueFacts:
     exists: bool
     ready: int
     unacked: int | None = None
+    delayed: int | None = None
     consumers: int | None = None
     heads: tuple[str, ...] | None = None
     by_priority: Mapping[int, int] = field(default_factory=lambda: _NONE)
@@ -43,6 +45,7 @@ class QueueFacts:
             exists=self.exists or other.exists,
             ready=self.ready + other.ready,
             unacked=_sum(self.unacked, other.unacked),
+            delayed=_sum(self.delayed, other.delayed),
             consumers=_sum(self.consumers, other.consumers),
             heads=None if self.heads is None or other.heads is None else self.heads + other.heads,
             by_priority={
@@ -66,6 +69,7 @@ class BrokerFacts:
         oldest_unacked: when the oldest of them was delivered: epoch seconds by the clock of the worker that holds it.
         delayed: messages that the broker holds back until their eta or countdown.
         forbidden: wanted queues whose numbers we lack the right to know.
+        missing: wanted queues that are not there, on a broker where such a queue is not the same as an empty one.
     """
 
     queues: Mapping[str, QueueFacts]
@@ -74,6 +78,7 @@ class BrokerFacts:
     oldest_unacked: float | None = None
     delayed: int | None = None
     forbidden: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def by_label(self) -> BrokerFacts:
         """The same with the queues that share a label as one, under that label."""

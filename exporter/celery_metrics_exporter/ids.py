@@ -17,6 +17,8 @@ def id_text(value: object) -> str | None:
             return value
         case int() | float():
             return str(value)
+        case UUID():
+            return str(value)
         case {"__type__": "uuid", "__value__": {"hex": str(digits)}}:
             return _uuid_text(digits)
         case {"__type__": str(), "__value__": inner} if not isinstance(inner, Mapping):

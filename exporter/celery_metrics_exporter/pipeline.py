@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final
@@ -52,11 +52,13 @@ class Declared:
         queues: the queues of the application of --app; they are shown like those of --queue.
         default_queue: shown if the broker has it, even if nothing else names it.
         tasks: the tasks of the application of --app, which are shown from the start; by name the queue of the route.
+        absent: names of families that cannot be known, and are left out.
     """
 
     queues: tuple[str, ...] = ()
     default_queue: str = "celery"
     tasks: Mapping[str, str | None] = field(default_factory=dict)
+    absent: Container[str] = ()
 
 
 class _Questions:
@@ -137,9 +139,10 @@ class Pipeline:
             timeout=config.worker_timeout,
             retention=config.worker_retention,
             limit=limit,
+            listens=config.events,
         )
         inflight = Inflight(now, max_tasks=config.max_in_flight, may_consume=roster.may_consume)
-        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions)
+        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions, listens=config.events)
         self._known = known = KnownQueues(
             clock,
             configured=(*config.queues, *declared.queues),
@@ -148,6 +151,7 @@ class Pipeline:
             exclude=config.queue_exclude,
             is_internal=is_internal,
             limit=limit,
+            learns=config.events,
         )
         self._movements = movements = Movements(stream, limit)
         self._tasks = tasks = TaskCollector(
@@ -184,7 +188,10 @@ class Pipeline:
         serving = ServingCollector(
             web_config_holds, Counter() if connections_cut is None else connections_cut
         )
-        self.registry.register(Guard((tasks, workers, queue, exporter, serving), clock))
+        # Without events nothing is known of tasks and workers: a number of them would be invented.
+        listening = (tasks, workers) if config.events else ()
+        self._guard = Guard((*listening, queue, exporter, serving), clock, absent=declared.absent)
+        self.registry.register(self._guard)
         self.sources = Sources(
             subscription=stream,
             exporter=exporter,
@@ -207,6 +214,19 @@ class Pipeline:
                     self._recovery.note_answer(answer)
                 self._known.note(answer.queues or ())
 
+    def report_alone(self, before_scrape: Callable[[], None]) -> None:
+        """Get events from one worker's own process: no task-sent comes, and nothing but what is asked for.
+
+        ``before_scrape`` is called first in each scrape, to feed what there is. It does not raise.
+        """
+        self._tasks.expect_no_sent()
+        self._guard.before = before_scrape
+
+    def reconcile(self, worker: str, running: Iterable[str], before: float) -> None:
+        """Take the ids of all tasks that ran on a worker ``before`` this time (epoch seconds). From any thread."""
+        with self.dispatcher.writing():
+            self._tasks.end_all_but(worker, running, before)
+
     def wanted(self) -> tuple[str, ...]:
         """The names of the queues to read. May be called from any thread."""
         with self.dispatcher.writing():
@@ -216,10 +236,10 @@ class Pipeline:
 
     def sampled(self, facts: BrokerFacts) -> None:
         """Take a sample of the broker. May be called from any thread."""
-        found = [name for name, queue in facts.queues.items() if queue.exists]
+        found, missing = [name for name, queue in facts.queues.items() if queue.exists], facts.missing
         facts = facts.by_label()
         with self.dispatcher.writing():
-            self._known.found(found)
+            self._known.found(found, missing=missing)
             received = self._tasks.received_by_queue()
             # A queue from a route is a guess: good enough for a label, but not for the age of messages.
             guessed, self._routed = self._tasks.routed != self._routed, self._tasks.routed

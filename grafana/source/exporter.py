@@ -111,7 +111,7 @@ _EVENTS = (
         "Events or messages per second that could not be handled.",
         Query(per_second(dropped, "reason"), "{{reason}}"),
         unit=PER_SECOND,
-        none="no exporter",
+        none="no exporter that receives events",
         width=8,
     ),
     graph_by(
@@ -120,7 +120,7 @@ _EVENTS = (
         "Events per second with an implausible timestamp, counted at receipt time.",
         per_second(chosen("celery_exporter_events_retimed_total"), "instance"),
         unit=PER_SECOND,
-        none="no exporter",
+        none="no exporter that receives events",
     ),
 )
 
@@ -133,7 +133,7 @@ _SUBSCRIPTION = (
         Query(trailing(lowest(delivering, "instance"), "instance"), "{{instance}} delivering"),
         Query(trailing(f"{lowest(standby, 'instance')} > 0", "instance"), "{{instance}} on standby"),
         words=_YES_NO,
-        none="no exporter",
+        none="no exporter that receives events",
         width=8,
     ),
     graph_by(
@@ -144,7 +144,7 @@ _SUBSCRIPTION = (
         unit=RATIO,
         highest=1,
         width=8,
-        none="no exporter",
+        none="no exporter that receives events",
     ),
     graph(
         "Reconnects",
@@ -152,7 +152,7 @@ _SUBSCRIPTION = (
         Query(f"sum(increase({reconnects}[$__rate_interval]))", "reconnects"),
         Query(f"sum(increase({restarts}[$__rate_interval]))", "restarts"),
         unit=COUNT,
-        none="no exporter",
+        none="no exporter that receives events",
         width=8,
     ),
 )

@@ -35,8 +35,8 @@ _FIGURES = (
     shared.queue_wait(chosen),
     figure(
         "Unacknowledged",
-        "Messages that workers took and have not acknowledged: of the chosen queues (RabbitMQ with its management "
-        "API), or of the whole database (Redis).",
+        "Messages that workers took and have not acknowledged: of the chosen queues (SQS, RabbitMQ with its "
+        "management API), or of the whole database (Redis).",
         f"{total(unacked)} or {total(broker_unacked)}",
         unit=COUNT,
         none="unknown",
@@ -179,7 +179,7 @@ _ON_REDIS = (
     ),
 )
 
-_ON_RABBITMQ = (
+_ON_OTHERS = (
     graph_by(
         "queue",
         "Consumers",
@@ -191,7 +191,7 @@ _ON_RABBITMQ = (
     graph_by(
         "queue",
         "Unacknowledged",
-        "Messages that workers took and have not acknowledged; needs --management-url.",
+        "Messages that workers took and have not acknowledged (SQS: in flight); RabbitMQ needs --management-url.",
         total(unacked, "queue"),
         unit=COUNT,
         none="the broker does not tell",
@@ -204,6 +204,14 @@ _ON_RABBITMQ = (
         unit=COUNT,
         none="no native delayed delivery known",
         width=12,
+    ),
+    graph_by(
+        "queue",
+        "Delayed on SQS",
+        "Messages that SQS holds back for a time that their sender asked for.",
+        total(chosen("celery_queue_delayed_messages"), "queue"),
+        unit=COUNT,
+        none="the broker does not tell",
     ),
 )
 
@@ -218,6 +226,6 @@ SHEET = Sheet(
         Row("Over time", *_GRAPHS),
         Row("Broker", *_BROKER),
         Row("Only on Redis", *_ON_REDIS, collapsed=True),
-        Row("Only on RabbitMQ", *_ON_RABBITMQ, collapsed=True),
+        Row("Only on RabbitMQ and SQS", *_ON_OTHERS, collapsed=True),
     ),
 )

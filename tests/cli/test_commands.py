@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from celery_metrics_exporter import __version__
 from celery_metrics_exporter.cli.commands import unknown_variables
 from celery_metrics_exporter.cli.main import commands, main
+from celery_metrics_exporter.in_worker.settings import worker_options
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,13 @@ def test_variables_of_kubernetes_are_not_ours(monkeypatch: pytest.MonkeyPatch) -
         "CELERY_EXPORTER_OTHER_SERVICE_HOST",
     ]
     ours = {"CELERY_EXPORTER_LOG_LEVEL": "debug", "CELERY_BROKER_URL": "memory://", "PATH": ""}
-    environ = {**dict.fromkeys(of_kubernetes, "tcp://10.0.0.1:9808"), **ours, "CELERY_EXPORTER_LISTEN": ":1"}
+    of_workers = {str(option.envvar): "1" for option in worker_options()}
+    environ = {
+        **dict.fromkeys(of_kubernetes, "tcp://10.0.0.1:9808"),
+        **ours,
+        **of_workers,
+        "CELERY_EXPORTER_LISTEN": ":1",
+    }
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert unknown_variables(commands()) == {"CELERY_EXPORTER_LISTEN": "CELERY_EXPORTER_WEB_LISTEN_ADDRESS"}

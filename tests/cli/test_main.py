@@ -58,7 +58,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
         ("--broker-url memory:// demo", "the command comes first: write celery-exporter demo"),
         ("dmo", "unknown command 'dmo': write one of run, demo, doctor, metrics, healthcheck"),
         ("metrics all", "unexpected argument 'all'"),
-        ("--broker-url sqs://key:S3cret@", "are not supported yet; write one of redis://"),
+        (
+            "--broker-url sqs://key:S3cret@",
+            "events do not pass through a broker at sqs://: write --no-events",
+        ),
         ("--broker-url nats://:S3cret@host", "nats:// is not supported; write one of redis://"),
         ("--broker-url redis://:S3cret/x@host", "malformed"),
         ("--broker-url memory:// --runtime-buckets 1,x", "--runtime-buckets: '1,x' is not a list of numbers"),

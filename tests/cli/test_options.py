@@ -65,7 +65,7 @@ def test_defaults_that_are_shown_hold() -> None:
     shown = {str(option.name) for option in OPTIONS if option.default is not None}
     for name in shown - {"broker_tls_verify", "event_queue_routing_key"}:
         assert ctx.params[name] == getattr(config, name)
-    assert len(shown) == 21
+    assert len(shown) == 22
 
 
 def test_a_broker_alone_gives_the_defaults() -> None:

@@ -62,7 +62,9 @@ def everything() -> Bench:
     bench.feed(*(sent(f"x{number}", name=f"t{number}") for number in range(5)))
     bench.feed(task("rejected", "x0", 4.0, requeue=True), worker_event("heartbeat", 5.0))
     bench.answer(pool_size=4, prefetch_limit=16, queues=("q",))
-    facts = QueueFacts(exists=True, ready=2, unacked=1, consumers=1, heads=("u",), by_priority={0: 2})
+    facts = QueueFacts(
+        exists=True, ready=2, unacked=1, delayed=1, consumers=1, heads=("u",), by_priority={0: 2}
+    )
     bench.sample(unacked=3, oldest_unacked=T0, delayed=0, q=facts)
     bench.wait(3)
     return bench

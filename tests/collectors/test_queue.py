@@ -264,3 +264,29 @@ def test_what_is_not_known_of_one_is_not_known_of_all() -> None:
         'celery_queue_length{queue="*.dq2"}': 3,
         'celery_queue_unacked_messages{queue="*.dq2"}': 4,
     }
+
+
+def test_without_events() -> None:
+    """What the broker tells is shown; that no worker is known is no number of workers, and no age is made up."""
+    bench = Bench(events=False, connected=False)
+    bench.sample(sqs=QueueFacts(exists=True, ready=3, unacked=2, delayed=1))
+    bench.wait(5)
+    bench.sample(sqs=QueueFacts(exists=True, ready=3, unacked=2, delayed=1))
+    assert bench.samples("celery_queue", "celery_broker") == {
+        'celery_queue_length{queue="sqs"}': 3,
+        'celery_queue_unacked_messages{queue="sqs"}': 2,
+        'celery_queue_delayed_messages{queue="sqs"}': 1,
+        "celery_broker_up": 1,
+        "celery_broker_round_trip_seconds": 0.001,
+    }
+    of_events = ("celery_task", "celery_worker", "celery_exporter_receiver", "celery_exporter_event")
+    assert bench.samples(*of_events, "celery_exporter_in_flight", "celery_exporter_last_event") == {}
+    assert bench.value("celery_exporter_collector_success", collector="queue") == 1
+
+
+def test_a_broker_that_nobody_reads() -> None:
+    """Whether it is up is never said."""
+    bench = Bench()
+    bench.pipeline.sources.queues.expect_no_sample()
+    bench.wait(3600)
+    assert bench.samples("celery_broker") == {}

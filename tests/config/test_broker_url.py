@@ -83,22 +83,21 @@ def test_url_that_kombu_understands_is_accepted(url: str) -> None:
         ("redis+socket://", "redis+socket:///path"),
         ("redis://one;amqp://two", "of one kind"),
         ("memory://;memory://", "write one URL"),
-        ("sqs://", "do not reach other processes"),
-        ("SQS://key:secret/with/slashes@", "do not reach other processes"),
-        ("kafka://host", "do not reach other processes"),
-        ("sqla+postgresql://u:p@host/db", "do not reach other processes"),
-        ("db+sqlite:///x", "do not reach other processes"),
-        ("sqs://", "there the events of Celery's workers do not reach other processes"),
-        ("confluentkafka://host", "do not reach other processes"),
-        ("azureservicebus://a:b@c", "do not reach other processes"),
+        ("sqs://", "write --no-events for the lengths of its queues, and take"),
+        ("SQS://key:secret/with/slashes@", "events do not pass through a broker at"),
+        ("kafka://host", "write --no-events, and take"),
+        ("sqla+postgresql://u:p@host/db", "events do not pass through a broker at"),
+        ("db+sqlite:///x", "not supported"),
+        ("confluentkafka://host", "events do not pass through a broker at"),
+        ("azureservicebus://a:b@c", "events do not pass through a broker at"),
         ("azurestoragequeue://a:b@c", "not supported"),
-        ("azurestoragequeues://a:b@c", "do not reach other processes"),
-        ("consul://host", "do not reach other processes"),
-        ("etcd://host", "do not reach other processes"),
-        ("zookeeper://host", "do not reach other processes"),
-        ("pyro://host", "do not reach other processes"),
-        ("SLMQ://a:b@host", "do not reach other processes"),
-        ("sqlalchemy+sqlite:///x", "do not reach other processes"),
+        ("azurestoragequeues://a:b@c", "events do not pass through a broker at"),
+        ("consul://host", "events do not pass through a broker at"),
+        ("etcd://host", "events do not pass through a broker at"),
+        ("zookeeper://host", "events do not pass through a broker at"),
+        ("pyro://host", "events do not pass through a broker at"),
+        ("SLMQ://a:b@host", "events do not pass through a broker at"),
+        ("sqlalchemy+sqlite:///x", "events do not pass through a broker at"),
         ("qpid://host", "not supported"),
         ("librabbitmq://u:p@host//", "write the same URL with amqp://"),
         ("valkey://:p@host/0", "write the same URL with redis://"),
@@ -130,9 +129,55 @@ def test_refused_scheme_names_the_supported_ones() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "sqs://",
+        "SQS://",
+        "sqs://KEY:s%2Fcret%2B@",
+        "sqs://localhost:9324/",
+        "sqs://KEY:secret@localhost:9324",
+        "sqla+sqlite:////var/celery.db",
+        "sqlalchemy+postgresql+psycopg2://u:p@host:5432/db?sslmode=require",
+        "confluentkafka://host:9092",
+        "azurestoragequeues://DefaultAzureCredential@https://name.queue.core.windows.net",
+    ],
+)
+def test_brokers_without_events(url: str) -> None:
+    """They are accepted where no events are wanted, and refused where they are."""
+    check_broker_url(url, events=False)
+    with pytest.raises(ConfigError, match="events do not pass"):
+        check_broker_url(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqs://KEY:sec/ret@", "percent-encode"),
+        ("sqs://KEY:se+cr@t@host:x", "percent-encode"),
+        ("sqs://host:0", "sqs://host:9324"),
+        ("sqs://?region=eu-west-1", "--broker-transport-option region=NAME"),
+        ("sqs://;sqs://", "write one URL"),
+        ("sqla://user:p@host/db", "sqla+postgresql://"),
+        ("sqlalchemy+://x", "sqlalchemy+postgresql://"),
+        ("sqla+sqlite://", "sqla+postgresql://"),
+        ("sqla+sqlite:///a;sqla+sqlite:///b", "write one URL"),
+        ("nats://host", "not supported"),
+    ],
+)
+def test_broken_urls_of_brokers_without_events(url: str, words: str) -> None:
+    """Each is refused with what to write, in one line without its secret."""
+    with pytest.raises(ConfigError) as refusal:
+        check_broker_url(url, events=False)
+    assert words in str(refusal.value)
+    assert "sec/ret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
     ("url", "expected"),
     [
         ("rediss://h", "redis"),
+        ("sqs://", "sqs"),
+        ("SQLA+postgresql://h/db", "sqlalchemy"),
         ("redis+socket:///s", "socket"),
         ("AMQPS://h", "amqp"),
         ("sentinel://h;sentinel://i", "sentinel"),

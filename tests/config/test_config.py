@@ -180,3 +180,25 @@ def test_representation_of_a_configuration_shows_no_secret(password: str) -> Non
 def test_listen_address_is_written_as_it_is_given() -> None:
     """An IPv6 address gets its brackets."""
     assert [str(ListenAddress(*a)) for a in (("", 1), ("::1", 2), ("h", 3))] == [":1", "[::1]:2", "h:3"]
+
+
+def test_without_events_nobody_is_asked() -> None:
+    """Remote control writes to the broker, so that it goes with the events; also in a changed copy."""
+    config = Config(broker_url="sqs://", events=False, remote_control=True)
+    assert not config.remote_control
+    assert not dataclasses.replace(config, remote_control=True).remote_control
+    assert "events do not pass" in refusal_of(broker_url="sqs://")
+
+
+def test_tls_options_are_not_for_brokers_without_events() -> None:
+    """Their libraries have settings of their own."""
+    assert "--broker-tls-..." in refusal_of(broker_url="sqs://", events=False, tls=BrokerTls(verify=False))
+
+
+def test_secrets_of_sqs() -> None:
+    """The keys in the URL and those of predefined queues are hidden, whatever their depth."""
+    queues = {"celery": {"url": "https://sqs/1/celery", "access_key_id": "ID", "secret_access_key": "deep"}}
+    config = Config(
+        broker_url="sqs://ID:sec%2Fret@", events=False, transport_options={"predefined_queues": queues}
+    )
+    assert secrets(config) == {"sec/ret", "sec%2Fret", "deep"}

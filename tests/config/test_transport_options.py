@@ -222,6 +222,8 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path: Path, text: str) -> N
         ("global_keyprefix=7", "global_keyprefix must be a text"),
         ("socket_timeout=abc", "socket_timeout must be a number"),
         ("priority_steps=x", "priority_steps must be a list"),
+        ("predefined_queues=x", "predefined_queues must be a mapping"),
+        ("queue_name_prefix=7", "queue_name_prefix must be a text"),
     ],
 )
 def test_option_of_a_wrong_type_is_refused(item: str, words: str) -> None:

@@ -9,7 +9,7 @@ from celery import Celery, _state
 from kombu import Exchange, Queue
 from kombu.common import Broadcast
 
-from celery_metrics_exporter.connection.app_routes import declared_queues, plan_of
+from celery_metrics_exporter.connection.app_routes import consumed_tasks, declared_queues, plan_of
 
 TASK = "shop.mail.send"
 
@@ -193,3 +193,33 @@ def test_queues_of_each_process_are_no_queues_of_the_application() -> None:
         {"task_queues": [Queue("main"), Broadcast("everywhere"), Broadcast("each", unique=True)]}
     )
     assert declared_queues(app) == ("main",)
+
+
+@pytest.mark.parametrize("selected", [(), ("main",)])
+def test_no_queue_is_added_to_those_that_a_worker_consumes(selected: tuple[str, ...]) -> None:
+    """A route to a queue that nobody declared is evaluated, and leaves the application as it was."""
+    app = application({"task_routes": {TASK: "elsewhere"}, "task_queues": [Queue("main")]})
+    app.amqp.queues.select(selected)
+    before = dict(app.amqp.queues), dict(app.amqp.queues.consume_from)
+    assert plan_of(app).queues == {TASK: "elsewhere"}
+    assert consumed_tasks(app) == {}
+    assert (dict(app.amqp.queues), dict(app.amqp.queues.consume_from)) == before
+
+
+@pytest.mark.parametrize(
+    ("routes", "selected", "tasks"),
+    [
+        ({}, ("celery",), {TASK: "celery"}),
+        ({}, ("celery", "mail"), {TASK: "celery"}),
+        ({}, ("mail",), {}),
+        ({TASK: "mail"}, ("celery", "mail"), {TASK: "mail"}),
+        ({TASK: "mail"}, ("celery",), {}),
+        (by_keyword, ("mail",), {TASK: "mail"}),
+        (by_keyword, ("celery", "mail"), {TASK: None}),
+    ],
+)
+def test_the_tasks_that_a_worker_may_get(routes: Any, selected: tuple[str, ...], tasks: Any) -> None:
+    """Those of its queues; where the route is not known, all."""
+    app = application({"task_routes": routes})
+    app.amqp.queues.select(selected)
+    assert consumed_tasks(app) == tasks

@@ -153,7 +153,7 @@ def test_traffic() -> None:
 def test_every_finding_of_the_status_page_belongs_to_a_check() -> None:
     """Each finding that the page can show is in one check, or is left out on purpose."""
     shown = [key for check in CHECKS if isinstance(check.examine, Observed) for key in check.examine.keys]
-    assert sorted((*shown, *LEFT_OUT)) == sorted((*CASES, "absent"))
+    assert sorted((*shown, *LEFT_OUT)) == sorted((*CASES, "absent", "no-events", "no-queue"))
 
 
 def test_checks_depend_on_earlier_ones() -> None:

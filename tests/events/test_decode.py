@@ -1,6 +1,10 @@
 """Bodies become typed events, and one bad event never loses another."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -319,3 +323,28 @@ def test_a_good_event_survives_any_company(junk: list[object], place: int) -> No
     decoded = list(decode(body([*junk[:place], received("good"), *junk[place:]])))
     assert isinstance(decoded[place], events.TaskReceived)
     assert len(decoded) == len(junk) + 1
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda event: event, lambda event: [event], lambda event: [event, {"type": 5}]]
+)
+def test_what_only_the_own_worker_knows_is_not_on_the_wire(wrap: Callable[[Any], Any]) -> None:
+    """No body sets the queue and the publication of a task-received, under whatever usual name and type."""
+    names = ("queue", "published", "_queue", "_published", "celery_exporter_published_at")
+    event = {"type": "task-received", "uuid": "u", "hostname": "w@h", "timestamp": 1.5}
+    first = decode(json.dumps(wrap({**event, **dict.fromkeys(names, 5.0)})).encode())[0]
+    assert isinstance(first, events.TaskReceived)
+    assert (first.queue, first.published) == (None, None)
+
+
+def test_wire_names_that_nobody_can_guess() -> None:
+    """They are new in each process, and not what another process has."""
+    told = (
+        "from celery_metrics_exporter.events.types import TaskReceived as t; "
+        "print(*t.__struct_encode_fields__[-2:])"
+    )
+    other = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout
+    own = events.TaskReceived.__struct_encode_fields__[-2:]
+    assert events.TaskReceived.__struct_fields__[-2:] == ("queue", "published")
+    assert all(len(name) == 64 for name in own)
+    assert not {*own} & {*other.split()}

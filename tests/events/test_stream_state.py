@@ -4,7 +4,7 @@ import threading
 
 from celery_metrics_exporter.events.stream_state import StreamState
 from celery_metrics_exporter.web.health import ExporterStatus
-from tests.pipeline import Bench, FakeTime
+from tests.pipeline import SECRET, Bench, FakeTime
 
 PREFIX = "celery_exporter_receiver_"
 
@@ -57,6 +57,19 @@ def test_ready_says_whether_events_flow() -> None:
     assert status.ready() == (False, "not receiving events: connection refused")
     subscription.mark_connected()
     assert status.ready() == (True, "receiving events")
+
+
+def test_ready_without_events_says_whether_queues_are_read() -> None:
+    """Not ready before the first sample and after a failed one, with the reason; ready after one that succeeded."""
+    bench = Bench(events=False, connected=False)
+    status = ExporterStatus(bench.subscription, (), bench.survey.look, reading=bench.survey.reading)
+    assert status.ready() == (False, "not reading queues: connecting")
+    bench.pipeline.sampling_failed(f"no keys {SECRET}")
+    assert status.ready() == (False, "not reading queues: no keys ***")
+    bench.sample(q=1)
+    assert status.ready() == (True, "reading queues, without events")
+    bench.wait(3600)
+    assert status.ready() == (False, "not reading queues: no fresh sample")
 
 
 def test_healthy_is_about_the_process_alone() -> None:

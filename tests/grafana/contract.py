@@ -14,6 +14,7 @@ import yaml
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from celery_metrics_exporter.collectors import CATALOGUE, Family
+from celery_metrics_exporter.in_worker.publishing import PUBLISHED_HEADER, RETRIES_HEADER
 from tests.grafana import promql
 from tests.grafana.board import Board
 
@@ -31,6 +32,8 @@ _OF_TARGETS: Final = ("up", "scrape_duration_seconds", "scrape_samples_scraped")
 _HISTOGRAM: Final = ("_bucket", "_sum", "_count")
 
 _NAME: Final = re.compile(r"\bcelery_(?:task|worker|queue|broker|exporter)_[a-z0-9_]*[a-z0-9]\b(?![_*{.])")
+#: Names of the same kind that are no metrics: headers of messages.
+_HEADERS: Final = frozenset({PUBLISHED_HEADER, RETRIES_HEADER})
 _SELECTED: Final = re.compile(r"\b(celery_(?:task|worker|queue|broker|exporter)_[a-z0-9_]+)\{([^{}]*)\}")
 _PROMQL_BLOCK: Final = re.compile(r"^```promql\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _TEMPLATE_LABEL: Final = re.compile(r"\$labels\.(\w+)|\.Labels\.(\w+)")
@@ -176,7 +179,8 @@ def uses_in_text(place: str, text: str) -> Iterator[Use]:
         for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=|,|$)", re.sub(r'"[^"]*"', "", match[2])):
             yield Use(place, (match[1],), label)
     for match in _NAME.finditer(text):
-        yield Use(place, (match[0],))
+        if match[0] not in _HEADERS:
+            yield Use(place, (match[0],))
 
 
 def pages() -> list[Path]:

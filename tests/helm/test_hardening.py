@@ -56,7 +56,7 @@ def restricted(pod: Object) -> list[str]:
 def test_pods_pass_the_restricted_profile(case: str) -> None:
     """A namespace that enforces Pod Security "restricted" takes all pods, that of `helm test` too."""
     pods = pod_templates(template(case))
-    assert len(pods) >= 2
+    assert len(pods) >= 2 or case == "workers"  # which has no exporter
     for pod in pods:
         assert restricted(pod) == []
 

@@ -60,7 +60,9 @@ def test_a_monitor_finds_the_exporter(kind: str) -> None:
 @pytest.mark.parametrize("kind", MONITORS)
 def test_a_monitor_says_all_that_it_is_told(kind: str) -> None:
     """Interval, timeout, TLS, user, relabelings, limits; path and scheme follow the exporter's own values."""
-    item = one(template("everything"), kind)
+    item = next(
+        item for item in of_kind(template("everything"), kind) if item["metadata"]["name"] == "watch-celery"
+    )
     found = endpoint(item)
     told = {
         "path": "/prometheus",
@@ -106,6 +108,93 @@ def test_a_monitor_says_nothing_that_it_is_not_told(kind: str) -> None:
         "honorLabels",
         "relabelings",
     }
+
+
+WORKERS = {"enabled": True, "selector": {"matchLabels": {"app": "worker"}}}
+PORT = "__meta_kubernetes_pod_container_port_number"
+
+
+def of_workers(objects: list[Object]) -> Object:
+    """The PodMonitor of the workers."""
+    (found,) = [
+        item for item in of_kind(objects, "PodMonitor") if item["metadata"]["name"].endswith("-workers")
+    ]
+    return found
+
+
+def test_workers_are_scraped_by_the_number_of_their_port() -> None:
+    """Whatever the pods call it, in the release's namespace; all of them are one job, which is not the exporter's."""
+    item = of_workers(template({"workers": {"podMonitor": WORKERS}}))
+    assert item["metadata"]["namespace"] == "apps"
+    assert item["spec"] == {
+        "namespaceSelector": {"matchNames": ["apps"]},
+        "selector": {"matchLabels": {"app": "worker"}},
+        "podMetricsEndpoints": [
+            {
+                "path": "/metrics",
+                "scheme": "http",
+                "relabelings": [{"sourceLabels": [PORT], "regex": "9809", "action": "keep"}],
+            }
+        ],
+    }
+
+
+def test_workers_are_scraped_as_they_are_told() -> None:
+    """Everything that the monitors of the exporter can say, and where the workers are."""
+    item = of_workers(template("everything"))
+    assert item["metadata"]["namespace"] == "monitoring"
+    assert item["metadata"]["labels"]["release"] == "prometheus"
+    assert item["metadata"]["annotations"]["monitor"] == "annotated"
+    spec = item["spec"]
+    assert spec["namespaceSelector"] == {"any": True}
+    assert spec["selector"] == {
+        "matchLabels": {"app.kubernetes.io/component": "worker"},
+        "matchExpressions": [{"key": "canary", "operator": "DoesNotExist"}],
+    }
+    assert (spec["jobLabel"], spec["podTargetLabels"]) == ("app.kubernetes.io/part-of", ["team"])
+    assert spec["sampleLimit"] == 200000
+    found = endpoint(item)
+    told = {
+        "path": "/worker",
+        "scheme": "https",
+        "interval": "30s",
+        "scrapeTimeout": "10s",
+        "honorLabels": True,
+    }
+    assert told.items() <= found.items()
+    assert found["tlsConfig"] == {"insecureSkipVerify": True}
+    assert found["basicAuth"]["username"] == {"name": "scraper", "key": "user"}
+    assert found["metricRelabelings"][0]["action"] == "drop"
+    assert [rule.get("regex", rule.get("targetLabel")) for rule in found["relabelings"]] == ["19809", "node"]
+
+
+def test_workers_are_scraped_by_the_name_of_their_port() -> None:
+    """Then the operator chooses it."""
+    found = endpoint(of_workers(template({"workers": {"podMonitor": {**WORKERS, "port": "metrics"}}})))
+    assert found == {"path": "/metrics", "scheme": "http", "port": "metrics"}
+
+
+def test_workers_need_no_exporter() -> None:
+    """Without it there are the PodMonitor, alerts and dashboards, and nothing that leads to a pod of ours."""
+    objects = template("workers")
+    assert {item["kind"] for item in objects} == {"ConfigMap", "PodMonitor", "PrometheusRule"}
+    assert of_workers(objects) == one(objects, "PodMonitor")
+    assert {"exporter", "alerts", "dashboards", "monitoring"} >= {
+        item["metadata"]["labels"]["app.kubernetes.io/component"] for item in objects
+    }
+    text = notes("--values", str(CASES["workers"]))
+    assert "The exporter is not installed" in text
+    assert "kubectl" not in text
+
+
+def test_workers_and_exporter_are_scraped_side_by_side() -> None:
+    """One PodMonitor each, of different names."""
+    objects = template({"podMonitor": {"enabled": True}, "workers": {"podMonitor": WORKERS}})
+    assert {item["metadata"]["name"] for item in of_kind(objects, "PodMonitor")} == {
+        "rel-celery-exporter",
+        "rel-celery-exporter-workers",
+    }
+    assert of_kind(objects, "Deployment")
 
 
 def policy(values: dict[str, Any]) -> dict[str, Any]:

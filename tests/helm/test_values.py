@@ -57,6 +57,11 @@ REFUSED_BY_SCHEMA: list[tuple[Values, str, str]] = [
     ({"serviceMonitor": {"enabled": True, "intervall": "30s"}}, "serviceMonitor", "intervall"),
     ({"serviceMonitor": {"interval": "30"}}, "serviceMonitor/interval", "pattern"),
     ({"podMonitor": {"limits": {"sampleLimits": 1}}}, "podMonitor/limits", "sampleLimits"),
+    ({"workers": {"podMonitor": {"port": 0}}}, "workers/podMonitor/port", "port"),
+    ({"workers": {"podMonitor": {"path": "metrics"}}}, "workers/podMonitor/path", "pattern"),
+    ({"workers": {"podMonitor": {"selector": {"app": "worker"}}}}, "workers/podMonitor/selector", "app"),
+    ({"workers": {"replicas": 2}}, "workers", "replicas"),
+    ({"exporter": {"enabled": "no"}}, "exporter/enabled", "boolean"),
     ({"prometheusRule": {"thresholds": {"queue_wait": 1}}}, "prometheusRule/thresholds", "queue_wait"),
     ({"prometheusRule": {"thresholds": {"queue_wait_seconds": "5m"}}}, "thresholds/queue_wait_seconds", "pattern"),
     ({"prometheusRule": {"alerts": {"WorkerLost": {}}}}, "prometheusRule/alerts", "WorkerLost"),
@@ -93,6 +98,10 @@ CONTRADICTIONS: list[tuple[Values, str]] = [
     ({"extraArgs": ["--proxy=http://me:pw@a"]}, "arguments are for all to see"),
     ({"serviceMonitor": {"enabled": True}, "service": {"enabled": False}}, "a ServiceMonitor needs the Service"),
     ({"scrapeConfig": {"enabled": True}, "service": {"enabled": False}}, "a ScrapeConfig needs the Service"),
+    ({"workers": {"podMonitor": {"enabled": True}}}, "workers.podMonitor.selector is empty"),
+    ({"exporter": {"enabled": False}, "scrapeConfig": {"enabled": True}}, "exporter.enabled: false leaves out"),
+    ({"exporter": {"enabled": False}, "podMonitor": {"enabled": True}}, "exporter.enabled: false leaves out"),
+    ({"exporter": {"enabled": False}, "serviceMonitor": {"enabled": True}}, "exporter.enabled: false leaves out"),
 ]  # fmt: skip
 
 

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from tests.integration.self_reporting import SelfReportingWorker
 from tests.integration.servers import (
     CeleryWorker,
     Certificates,
     ExporterProcess,
+    Moto,
     Prometheus,
     RabbitMQ,
     Sentinels,
@@ -39,6 +41,30 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     require("valkey")
     with Valkey(tmp_path / "valkey") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """The SQS of this process's tests, which takes seconds to start."""
+    with Moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def moto(moto_server: Moto) -> Moto:
+    """An SQS without any queue, that takes any keys."""
+    moto_server.reset()
+    return moto_server
+
+
+@pytest.fixture
+def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's AWS settings counts."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
 
 
 @pytest.fixture
@@ -115,6 +141,19 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., CeleryWorker]]:
 
         def start(app: str, **settings: Any) -> CeleryWorker:
             return stack.enter_context(CeleryWorker(tmp_path / "workers", app, **settings))
+
+        yield start
+
+
+@pytest.fixture
+def start_self_reporting(tmp_path: Path) -> Iterator[Callable[..., SelfReportingWorker]]:
+    """Likewise a worker that reports for itself, called like :class:`SelfReportingWorker` without its folder."""
+    with ExitStack() as stack:
+
+        def start(app: str, **settings: Any) -> SelfReportingWorker:
+            worker = SelfReportingWorker(tmp_path / "workers", app, **settings)
+            stack.enter_context(worker)
+            return worker
 
         yield start
 

@@ -41,8 +41,13 @@ NEWSLETTERS = 3000  # six threads take more than a minute for them
 
 # (dashboard, panel, query) -> why it has no data here. An entry that has data, or that does not exist, is an error.
 EMPTY_BY_NATURE = {
-    ("queues", "Only on RabbitMQ / Delayed", "A"): "nobody uses RabbitMQ's native delayed delivery here",
     ("exporter", "Subscription / Connected, delivering", "C"): "no exporter is on standby",
+    (
+        "queues",
+        "Only on RabbitMQ and SQS / Delayed",
+        "A",
+    ): "nobody uses RabbitMQ's native delayed delivery here",
+    ("queues", "Only on RabbitMQ and SQS / Delayed on SQS", "A"): "there is no SQS here",
 }
 
 # Labels that many have and nobody needs.

@@ -77,6 +77,11 @@ CELERY: Final[Subjects] = MappingProxyType(
             "tests/connection",
             *_integration("app_option", "app_settings", "app_tasks", "celery_command"),
         ],
+        "in workers": [
+            "tests/in_worker",
+            "tests/integration/truth/test_in_worker.py",
+            *_integration("in_worker", "in_worker_process", "in_worker_publishing"),
+        ],
     }
 )
 
@@ -99,6 +104,7 @@ PYTHON: Final[Subjects] = MappingProxyType(
                     "events",
                     "exposition",
                     "fuzz",
+                    "in_worker",
                 ),
                 *(
                     "queues",

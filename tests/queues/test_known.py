@@ -1,5 +1,7 @@
 """Which queues are known and shown."""
 
+import logging
+
 import pytest
 
 from celery_metrics_exporter.labels import SeriesLimit
@@ -16,6 +18,7 @@ def known(
     exclude: tuple[str, ...] = (),
     limit: SeriesLimit | None = None,
     time: FakeTime | None = None,
+    learns: bool = True,
 ) -> KnownQueues:
     """A registry of queues."""
     return KnownQueues(
@@ -26,6 +29,7 @@ def known(
         exclude=exclude,
         is_internal=is_internal,
         limit=limit or SeriesLimit(100),
+        learns=learns,
     )
 
 
@@ -130,3 +134,36 @@ def test_patterns_fit_names_and_labels(pattern: str) -> None:
     names = ("bcast.0f8fad5b-d9cb-469f-a165-70867728950e", "w@h.dq2")
     assert sum(map(known(include=(pattern,)).accepts, names)) == 1
     assert sum(map(known(exclude=(pattern,)).accepts, names)) == 1
+
+
+def test_without_events_the_default_queue_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing else will name it: it is asked for until it is there, and one line says how to name others."""
+    queues = known(candidates=("celery",), learns=False)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(CANDIDATE_SAMPLES * 3):
+            queues.found([], missing=["celery"])
+    assert [record.message for record in caplog.records] == [
+        "no queue is known: name the queues by --queue, or their application by --app"
+    ]
+    assert queues.wanted() == ("celery",)
+    queues.found(["celery"])
+    assert queues.names() == ("celery",)
+
+
+def test_without_events_named_queues_are_enough() -> None:
+    """Who names queues is asked for no other for long."""
+    queues = known(configured=("a",), candidates=("celery",), learns=False)
+    for _ in range(CANDIDATE_SAMPLES):
+        queues.found([])
+    assert queues.wanted() == ("a",)
+
+
+def test_a_missing_queue_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One line for each that is known, and another one when it was there in between; none for a candidate."""
+    queues = known(configured=("a", "b"), candidates=("celery",))
+    with caplog.at_level(logging.WARNING):
+        for missing in (["celery", "b"], ["b"], [], ["a", "b"]):
+            queues.found([], missing=missing)
+    assert [
+        (record.message.partition(",")[0], record.__dict__["fields"]["queue"]) for record in caplog.records
+    ] == [("the broker has no such queue", name) for name in ("b", "a", "b")]

@@ -168,6 +168,12 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
         "RabbitMQ does not let the exporter look at 7 queues",
         "`--management-url http://HOST:15672`",
     ),
+    "missing": (
+        replace(WELL, queues=Queues(missing=NAMES)),
+        "warning",
+        "The broker does not have 7 queues: no lengths",
+        "`queue_name_prefix`",
+    ),
     "management": (
         replace(WELL, queues=Queues(shown=Top((QueueRow(name="q", consumers=1),), 1))),
         "note",

@@ -29,6 +29,8 @@ _OF_KUBERNETES: Final = re.compile(
     r"|.*_PORT=(tcp|udp|sctp)://.*",
     re.DOTALL,
 )
+#: Workers that report for themselves may share the environment (``in_worker.settings``).
+_OF_WORKERS: Final = re.compile(r"CELERY_EXPORTER_WORKER_(METRICS_\w+|NO_METRICS)")
 
 
 class Command(click.Command):
@@ -165,6 +167,7 @@ def unknown_variables(tree: Commands) -> dict[str, str]:
         for name, value in sorted(os.environ.items())
         if name.startswith(ENV_PREFIX)
         and name not in known
+        and not _OF_WORKERS.fullmatch(name)
         and not _OF_KUBERNETES.fullmatch(f"{name}={value}")
     }
 

@@ -61,6 +61,7 @@ def run_options() -> dict[str, list[click.Parameter]]:
             switch("--broker-tls-verify", "Verify the broker's certificate."),
         ],
         "Events": [
+            switch("--events", "Receive events; without them only the lengths of queues are read."),
             option("--event-queue-prefix", _TEXT, "Prefix of our event queue's name."),
             option("--event-queue-ttl", DURATION, "Time that an event may wait in our queue."),
             option(

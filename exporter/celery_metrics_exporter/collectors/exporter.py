@@ -134,6 +134,7 @@ class ExporterCollector:
         limit: SeriesLimit,
         *,
         versions: Mapping[str, str],
+        listens: bool = True,
     ) -> None:
         """Args:
         subscription: the state of the event stream.
@@ -141,7 +142,9 @@ class ExporterCollector:
         now: the receipt time of the current batch.
         limit: the limit of label sets, whose overflows are shown.
         versions: label values of ``celery_exporter_build_info``.
+        listens: whether events are received; without them nothing is shown of events.
         """
+        self._listens = listens
         self._subscription = subscription
         self._inflight = inflight
         self._now = now
@@ -210,13 +213,18 @@ class ExporterCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
-        state = self._subscription.read()
-        for family in (self._build, self._dropped):
-            yield from family.collect()
+        yield from self._build.collect()
         overflowed = _OVERFLOWED.empty()
         for name, number in self.overflows().items():
             overflowed.add_metric((name,), number)
         yield overflowed
+        if self._listens:
+            yield from self._collect_stream()
+
+    def _collect_stream(self) -> Iterator[Metric]:
+        """Yield the families of events, of the subscription to them, and of the table of attempts."""
+        state = self._subscription.read()
+        yield from self._dropped.collect()
         lag = _LAG.empty_histogram(LAG_BUCKETS)
         lag.add_metric((), self.lags.counts(), self.lags.total)
         yield lag

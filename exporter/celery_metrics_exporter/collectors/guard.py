@@ -6,7 +6,7 @@ Owns ``celery_exporter_collector_success`` and ``celery_exporter_collector_durat
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from prometheus_client import Metric
 
@@ -34,7 +34,21 @@ class Guard:
 
     families = (_SUCCESS, _DURATION)
 
-    def __init__(self, collectors: Sequence[Collector], clock: Clock) -> None:
+    def __init__(
+        self,
+        collectors: Sequence[Collector],
+        clock: Clock,
+        *,
+        absent: Container[str] = (),
+    ) -> None:
+        """Args:
+        collectors: the collectors.
+        clock: the time.
+        absent: names of families that are left out.
+        """
+        self._absent = absent
+        #: Called first in each scrape; does not raise.
+        self.before: Callable[[], None] = lambda: None
         self._collectors = collectors
         self._monotonic = clock.monotonic
         self._failing: set[str] = set()
@@ -43,16 +57,18 @@ class Guard:
         """Yield the families without samples: the registry's filter by ``name[]`` needs them."""
         for families in (*(collector.families for collector in self._collectors), self.families):
             for family in families:
-                yield family.described()
+                if family.name not in self._absent:
+                    yield family.described()
 
     def collect(self) -> Iterable[Metric]:
         """Yield the families of each collector, all of them or none, then success and duration."""
+        self.before()
         success, duration = _SUCCESS.empty(), _DURATION.empty()
         for collector in self._collectors:
             began = self._monotonic()
             metrics: list[Metric] = []
             try:
-                metrics.extend(collector.collect())
+                metrics.extend(each for each in collector.collect() if not self._is_absent(each))
             except Exception:
                 metrics.clear()
                 success.add_metric((collector.name,), 0)
@@ -65,3 +81,7 @@ class Guard:
             yield from metrics
             duration.add_metric((collector.name,), self._monotonic() - began)
         yield from (success, duration)
+
+    def _is_absent(self, metric: Metric) -> bool:
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        return name in self._absent

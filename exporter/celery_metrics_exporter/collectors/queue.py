@@ -7,6 +7,7 @@ left out, because an old number is worse than none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -30,7 +31,7 @@ _QUEUE = ("queue",)
 _LENGTH = Family(
     "celery_queue_length",
     "gauge",
-    "Messages that wait for a worker, all priorities together, from a sample of the broker.",
+    "Messages that wait for a worker, all priorities together, from a sample of the broker; approximate on SQS.",
     _QUEUE,
 )
 _PRIORITY_LENGTH = Family(
@@ -42,7 +43,13 @@ _PRIORITY_LENGTH = Family(
 _UNACKED = Family(
     "celery_queue_unacked_messages",
     "gauge",
-    "Messages that workers have not acknowledged, where the broker reports them by queue (RabbitMQ's management API).",
+    "Messages that workers have not acknowledged, where the broker tells it by queue (RabbitMQ's management API, SQS).",
+    _QUEUE,
+)
+_QUEUE_DELAYED = Family(
+    "celery_queue_delayed_messages",
+    "gauge",
+    "Messages of the queue that the broker holds back for a time that their sender asked for (SQS; approximate).",
     _QUEUE,
 )
 _CONSUMERS = Family(
@@ -111,6 +118,7 @@ class QueueCollector:
         _LENGTH,
         _PRIORITY_LENGTH,
         _UNACKED,
+        _QUEUE_DELAYED,
         _CONSUMERS,
         _WORKERS,
         _POOL_SIZE,
@@ -171,6 +179,10 @@ class QueueCollector:
         self._sample = Sample(facts, oldest, self._clock.monotonic())
         self.error = None
 
+    def expect_no_sample(self) -> None:
+        """Note that nothing reads the broker, so that nothing is to be said about it."""
+        self._verdict_by = math.inf
+
     def on_failure(self, error: str) -> None:
         """Note that the broker could not be read; ``error`` is the reason in one line."""
         self.error = error
@@ -226,6 +238,7 @@ class QueueCollector:
         for family, value in {
             _LENGTH: queue.ready,
             _UNACKED: queue.unacked,
+            _QUEUE_DELAYED: queue.delayed,
             _CONSUMERS: queue.consumers,
             _OLDEST: sample.oldest.get(name),
         }.items():

@@ -6,7 +6,7 @@ tells which attempt an event belongs to, ``attribution`` where it is counted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import Metric
@@ -89,7 +89,8 @@ QUEUE_WAIT: Final = _COUNTED.histogram(
     Family(
         "celery_task_queue_wait_seconds",
         "histogram",
-        "Time from when a task was due (task-sent, or its eta if that is later) to task-started.",
+        "Time from when a task was due (task-sent, or its eta if that is later) to task-started; inside workers the "
+        "time that its message carries stands for task-sent.",
         TASK_LABELS,
     ),
     bounds=lambda buckets: buckets.wait,
@@ -150,6 +151,8 @@ class TaskCollector:
         self._naming = Naming(consumers=roster, routes=expected, limit=limit)
         self._attribution = Attribution(self._label_sets, now, self._naming, sent=SENT, limit=limit)
         self._counts_for = self._attribution.counts_for_worker_event
+        #: Called where no task-sent will come.
+        self.expect_no_sent = self._attribution.expect_no_sent
         inflight.on_renamed = inflight.held.on_renamed = self._attribution.renamed
         self._roster = roster
         self._fitting = Interner[frozenset[str] | None](limit.maximum)
@@ -178,6 +181,7 @@ class TaskCollector:
         table.on(events.TaskRejected, self.on_rejected)
         table.on(events.TaskRevoked, self.on_revoked)
         table.on(events.TaskCancelled, self.on_cancelled)
+        table.on(events.TaskIdentified, self._inflight.identified)
         table.on_sweep(self.sweep)
 
     def on_sent(self, event: events.TaskSent) -> None:
@@ -197,10 +201,7 @@ class TaskCollector:
             self._on_published(queue, event.queue or queue, event.timestamp)
         if attempt.worker is not None:  # it came late
             for each in (attempt, *self._inflight.siblings(event.uuid, attempt)):
-                counts = self._counts_for(each)
-                for started in each.unpaired:
-                    counts.observe(QUEUE_WAIT, max(0.0, started - each.due))
-                each.unpaired = ()
+                _observe_unpaired(each, self._counts_for(each))
 
     def on_received(self, event: events.TaskReceived) -> None:
         """Count it."""
@@ -209,6 +210,9 @@ class TaskCollector:
             return
         counts = self._counts_for(attempt)  # its name and its worker may be news
         counts.totals[RECEIVED] += 1
+        if event.published is not None:
+            counts.show(QUEUE_WAIT)
+            _observe_unpaired(attempt, counts)
         if (
             attempt.started and not attempt.past and not attempt.unconfirmed
         ):  # in the wrong order, as kombu's filesystem transport may deliver
@@ -222,8 +226,9 @@ class TaskCollector:
         counts = attempt.counts or self._counts_for(attempt)
         counts.totals[STARTED] += 1
         started = event.timestamp
-        if attempt.sent:
-            wait = started - (attempt.due if attempt.details.eta else attempt.sent)
+        published = attempt.sent or attempt.details.published
+        if published:
+            wait = started - (attempt.due if attempt.details.eta else published)
             counts.observe(QUEUE_WAIT, wait if wait > 0 else 0.0)  # max() would be a call
         else:
             attempt.wait_for_sent(started)
@@ -307,6 +312,13 @@ class TaskCollector:
         if ended:
             self.recovery.note_end(ended)
 
+    def end_all_but(self, worker: str, uuids: Iterable[str], before: float) -> None:
+        """End what seems to run on a worker, was started ``before`` (epoch seconds) and is none of these tasks."""
+        running = set().union(*map(self._inflight.held.chain, uuids))
+        for attempt in self._running.on(worker):
+            if attempt.started < before and attempt not in running:
+                self._running.end(attempt)
+
     def _count_unseen_end(self, attempt: Attempt) -> None:
         counts = attempt.counts or self._counts_for(attempt)
         counts.totals[_ENDED_UNSEEN] += 1
@@ -349,6 +361,13 @@ class TaskCollector:
                 exceptions.add_metric((*counts.labels, *key), number)
         yield exceptions
         yield from collect_running(all_counts, self.running(), self._now.wall)
+
+
+def _observe_unpaired(attempt: Attempt, counts: Counts) -> None:
+    """Observe the queue waits of the starts that came before it was known when the attempt was published."""
+    for started in attempt.unpaired:
+        counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due))
+    attempt.unpaired = ()
 
 
 def _prefetch_wait(attempt: Attempt) -> float:

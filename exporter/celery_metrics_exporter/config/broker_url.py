@@ -46,21 +46,25 @@ _INSTEAD: Final = {
 }
 # kombu's virtual transports keep the bindings of an exchange in the memory of one process, unless they say
 # otherwise (kombu/transport/virtual/base.py, BrokerState); a broadcast, as events are, needs those of others.
+# Scheme, without what follows a "+" -> family.
 _WITHOUT_EVENTS: Final = {
-    "azureservicebus",
-    "azurestoragequeues",
-    "confluentkafka",
-    "consul",
-    "db",
-    "etcd",
-    "kafka",
-    "pyro",
-    "slmq",
-    "sqla",
-    "sqlalchemy",
-    "sqs",
-    "zookeeper",
+    "azureservicebus": "azureservicebus",
+    "azurestoragequeues": "azurestoragequeues",
+    "confluentkafka": "kafka",
+    "consul": "consul",
+    "etcd": "etcd",
+    "kafka": "kafka",
+    "pyro": "pyro",
+    "slmq": "slmq",
+    "sqla": "sqlalchemy",
+    "sqlalchemy": "sqlalchemy",
+    "sqs": "sqs",
+    "zookeeper": "zookeeper",
 }
+#: The families whose brokers carry no events between processes: there is nothing to listen to ...
+WITHOUT_EVENTS: Final = frozenset(_WITHOUT_EVENTS.values())
+#: ... and those of them whose queues can be read without making any.
+READ_WITHOUT_EVENTS: Final = frozenset({"sqs", "sqlalchemy"})
 # The names that a URL's query may hold: kombu makes them arguments of its connection (kombu/utils/url.py, parse_url).
 _QUERY_NAMES: Final = {"connect_timeout", "credential_provider", "heartbeat", "insist", "login_method", "ssl"}
 
@@ -79,15 +83,18 @@ _MALFORMED: Final = (
 )
 
 
-def check_broker_url(url: str) -> None:
-    """Raise ConfigError unless `url`, or each member of the failover list `url1;url2`, can work."""
-    families = {_check_one(part) for part in url.split(";")}
+def check_broker_url(url: str, *, events: bool = True) -> None:
+    """Raise ConfigError unless `url`, or each member of the failover list `url1;url2`, can work.
+
+    ``events``: whether the broker has to carry events.
+    """
+    families = {_check_one(part, events=events) for part in url.split(";")}
     if len(families) > 1:
         raise ConfigError(
             "the broker's failover list mixes transports: write URLs of one kind, such as all amqp://"
         )
-    if ";" in url and families & LOCAL:
-        raise ConfigError("a failover list needs network brokers: write one URL")
+    if ";" in url and families & (LOCAL | WITHOUT_EVENTS):
+        raise ConfigError("a failover list is for Redis and RabbitMQ: write one URL")
 
 
 def check_management_url(url: str) -> None:
@@ -107,7 +114,10 @@ def check_management_url(url: str) -> None:
 
 def family(url: str) -> str:
     """The transport family of a checked URL, such as redis, sentinel or amqp."""
-    return SUPPORTED[url.partition("://")[0].lower()]
+    found = _family_of(url.partition("://")[0].lower())
+    if found is None:
+        raise ValueError(f"no scheme of a broker: {masked_url(url)}")
+    return found
 
 
 def is_secret_name(name: str) -> bool:
@@ -152,15 +162,25 @@ def _masked(url: str) -> str:
     return f"{scheme}://{hidden}{at}" + _HIDDEN_IN_QUERY.sub(rf"\1{MASK}", tail)
 
 
-def _check_one(url: str) -> str:
+def _family_of(scheme: str) -> str | None:
+    return SUPPORTED.get(scheme) or _WITHOUT_EVENTS.get(scheme.partition("+")[0])
+
+
+def _check_one(url: str, *, events: bool) -> str:
     match = _SCHEME.match(url)
     if match is None or any(c.isspace() or not c.isprintable() for c in url):
         raise ConfigError(_MALFORMED)
     scheme, rest = match[1].lower(), url[match.end() :]
-    if scheme not in SUPPORTED:
-        raise ConfigError(_why_not(scheme))
-    transport = SUPPORTED[scheme]
-    if transport == "mongodb":
+    transport = _family_of(scheme)
+    if transport is None or (events and transport in WITHOUT_EVENTS):
+        raise ConfigError(_why_not(scheme, transport))
+    if transport == "sqlalchemy":
+        _check_database(scheme, rest)
+    elif transport == "sqs":
+        _check_sqs(rest)
+    elif transport in WITHOUT_EVENTS:
+        pass  # nothing connects to it
+    elif transport == "mongodb":
         _check_mongodb(rest)
     elif transport == "gcpubsub":
         if _PROJECT.fullmatch(rest) is None:
@@ -170,17 +190,44 @@ def _check_one(url: str) -> str:
     return transport
 
 
-def _why_not(scheme: str) -> str:
+def _why_not(scheme: str, transport: str | None) -> str:
     """Why this scheme is refused, and what to write instead."""
     if scheme in _INSTEAD:
         return f"{scheme}:// is no scheme of a broker here: write the same URL with {_INSTEAD[scheme]}://"
-    why = "is not supported"
-    if scheme.partition("+")[0] in _WITHOUT_EVENTS:
-        why = (
-            "cannot work: there the events of Celery's workers do not reach other processes, and metrics from the "
-            "workers themselves, which need no events, are not supported yet"
+    if transport is not None:
+        lengths = " for the lengths of its queues" if transport in READ_WITHOUT_EVENTS else ""
+        return (
+            f"events do not pass through a broker at {scheme}://: write --no-events{lengths}, and take the metrics of "
+            "tasks from the workers themselves"
         )
-    return f"a broker at {scheme}:// {why}; write one of {', '.join(f'{name}://' for name in SUPPORTED)}"
+    return (
+        f"a broker at {scheme}:// is not supported; write one of "
+        f"{', '.join(f'{name}://' for name in SUPPORTED)}"
+    )
+
+
+def _check_sqs(rest: str) -> None:
+    """Check what follows the scheme: keys of AWS, and the host of another service that speaks its protocol."""
+    try:
+        parts = urlsplit("http://" + rest)
+        works = parts.port != 0 and not (parts.query or parts.fragment) and "@" not in parts.path
+    except ValueError:
+        works = False
+    if not works:
+        raise ConfigError(
+            "the broker URL is malformed: write it like sqs://, sqs://ACCESS_KEY_ID:SECRET_ACCESS_KEY@ or "
+            "sqs://host:9324, percent-encode the characters / + ? # @ : ; % in the keys, and write the region as "
+            "--broker-transport-option region=NAME"
+        )
+
+
+def _check_database(scheme: str, rest: str) -> None:
+    """Check that a URL of SQLAlchemy follows kombu's scheme."""
+    if not scheme.partition("+")[2] or not rest:
+        raise ConfigError(
+            f"the broker URL names no database: write it like {scheme.partition('+')[0]}+postgresql://user:password"
+            "@host/database, as in the application"
+        )
 
 
 def _check_as_kombu(rest: str, transport: str) -> None:

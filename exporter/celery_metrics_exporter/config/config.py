@@ -16,6 +16,7 @@ from typing import Final
 from celery_metrics_exporter.config.broker_url import (
     LOCAL,
     UNIVERSAL,
+    WITHOUT_EVENTS,
     check_broker_url,
     check_management_url,
     family,
@@ -102,6 +103,7 @@ class Config:
     )
     tls: BrokerTls | None = None
     event_queue: EventQueue = field(default_factory=EventQueue)
+    events: bool = True
     receiver: str = "auto"
     enable_events: bool = True
     remote_control: bool = True
@@ -129,6 +131,8 @@ class Config:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "transport_options", MappingProxyType(dict(self.transport_options)))
+        if not self.events:  # nothing but queues is looked at, and nothing is written to the broker
+            object.__setattr__(self, "remote_control", False)
         self._check_broker()
         _check_name("--control-exchange", self.control_exchange)
         _check_buckets("--runtime-buckets", self.runtime_buckets)
@@ -178,9 +182,9 @@ class Config:
                     "or try `celery-exporter demo`, which needs none"
                 )
             return
-        check_broker_url(self.broker_url)
+        check_broker_url(self.broker_url, events=self.events)
         transport = family(self.broker_url)
-        if self.tls is not None and transport in LOCAL | UNIVERSAL:
+        if self.tls is not None and transport in LOCAL | UNIVERSAL | WITHOUT_EVENTS:
             raise ConfigError(
                 "--broker-tls-... works with Redis and RabbitMQ: write a rediss:// or amqps:// URL (for MongoDB add "
                 "?tls=true&tlsCAFile=FILE to the URL)"

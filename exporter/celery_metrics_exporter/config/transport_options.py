@@ -26,6 +26,9 @@ _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
     "socket_timeout": ((int, float), "a number of seconds"),
     "socket_connect_timeout": ((int, float), "a number of seconds"),
     "visibility_timeout": ((int, float), "a number of seconds"),
+    "region": (str, "a text: write for example region=eu-west-1"),
+    "queue_name_prefix": (str, 'a text: write for example queue_name_prefix="7-"'),
+    "predefined_queues": (dict, 'a mapping: write {"predefined_queues": {"celery": {"url": "https://..."}}}'),
 }
 
 

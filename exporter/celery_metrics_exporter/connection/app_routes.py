@@ -6,6 +6,7 @@ queue in a task-sent event), ``celery/app/task.py`` (``extract_exec_options``: a
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,8 +43,27 @@ class TaskPlan:
 def plan_of(app: Any) -> TaskPlan:
     """Import the task modules of an application and evaluate its routes; connects to nothing."""
     error = import_tasks(app)
+    return TaskPlan(task_queues(app), error)
+
+
+def task_queues(app: Any) -> Mapping[str, str | None]:
+    """By name of each task that is imported, the queue of its route, as in :class:`TaskPlan`; changes nothing."""
+    # A route to a queue that is not declared adds it to the queues, and a worker without -Q consumes all of them.
+    queues = copy.copy(app.amqp.queues)
     names = sorted(name for name in app.tasks if not name.startswith(_OF_CELERY))
-    return TaskPlan({name: _queue(app, name) for name in names}, error)
+    return {name: _queue(app, queues, name) for name in names}
+
+
+def consumed_tasks(app: Any) -> Mapping[str, str | None]:
+    """Those of :func:`task_queues` that the worker of this process may get, by the queues that it consumes.
+
+    A task whose queue is not known comes from the only queue that is consumed, if there is only one.
+    """
+    consumed = tuple(app.amqp.queues.consume_from)
+    only = consumed[0] if len(consumed) == 1 else None
+    return {
+        name: queue or only for name, queue in task_queues(app).items() if queue is None or queue in consumed
+    }
 
 
 def declared_queues(app: Any) -> tuple[str, ...]:
@@ -51,10 +71,10 @@ def declared_queues(app: Any) -> tuple[str, ...]:
     return tuple(str(queue.name) for queue in app.amqp.queues.values() if not isinstance(queue, Broadcast))
 
 
-def _queue(app: Any, name: str) -> str | None:
+def _queue(app: Any, queues: Any, name: str) -> str | None:
     args, kwargs = _Args(), _Kwargs()
     try:
-        queue = _routed(app, app.tasks[name], args, kwargs)
+        queue = _routed(app, queues, app.tasks[name], args, kwargs)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a router is the project's code
         log.debug("cannot evaluate a route", extra=fields(task=name, error=one_line(error)))
         return None
@@ -63,18 +83,18 @@ def _queue(app: Any, name: str) -> str | None:
     return str(queue.name)
 
 
-def _routed(app: Any, task: Any, args: object, kwargs: object) -> Any:
+def _routed(app: Any, queues: Any, task: Any, args: object, kwargs: object) -> Any:
     """The ``kombu.Queue`` to which a message with these arguments is sent; None if it is not known."""
     options = {key: value for key, value in extract_exec_options(task).items() if value is not None}
-    route = app.amqp.router.route(options, task.name, args, kwargs, task)
+    route = app.amqp.Router(queues).route(options, task.name, args, kwargs, task)
     exchange = route.get("exchange")
     if route.get("queue") is not None:
         return route["queue"]
     if not exchange:
-        return app.amqp.default_queue
+        return queues[app.conf.task_default_queue]
     behind = [
         queue
-        for queue in app.amqp.queues.values()
+        for queue in queues.values()
         if queue.exchange.name == getattr(exchange, "name", exchange)
         and queue.exchange.type == "direct"
         and queue.routing_key == route.get("routing_key")

@@ -7,6 +7,7 @@ the variable CELERY_BROKER_URL wins over the settings), ``kombu/transport/redis.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from kombu.serialization import dumps
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, masked_url
+from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED, family, masked_url
 from celery_metrics_exporter.config.config import Config, EventQueue, secrets, secrets_in
 from celery_metrics_exporter.connection.app_loading import checked_app, load_app
 from celery_metrics_exporter.connection.app_routes import declared_queues
@@ -40,6 +41,13 @@ _REDIS: Final = frozenset(scheme for scheme, kind in SUPPORTED.items() if kind i
 _AMQP: Final = frozenset(scheme for scheme, kind in SUPPORTED.items() if kind == "amqp")
 #: The libraries of kombu's transports, which this package does not bring.
 _LIBRARIES: Final = {"mongodb": "pymongo", "gcpubsub": "google.cloud.pubsub_v1", "pgmq": "pgmq"}
+#: By family: the library with which queues are read where there are no events, and what to install for it.
+_READING_LIBRARIES: Final = {
+    "sqs": ("boto3", "celery-metrics-exporter[sqs]"),
+    "sqlalchemy": ("sqlalchemy", "kombu[sqlalchemy]"),
+}
+#: Where boto3 finds secrets besides (botocore/credentials.py, ``EnvProvider``).
+_AWS_SECRETS: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 #: By family: our queue must not stay for ever where the broker has no other end for it (kombu/transport/mongodb.py,
 #: ``ttl``), and no wait may hold up a stop.
 _DEFAULTS: Final[Mapping[str, Mapping[str, object]]] = {
@@ -76,6 +84,11 @@ class Broker:
     def scheme(self) -> str:
         """The scheme of the URL (of the first one of a failover list), in lower case."""
         return self.url.partition("://")[0].lower()
+
+    @property
+    def family(self) -> str:
+        """As ``config.broker_url.family`` names it."""
+        return family(self.url)
 
     def connect(self, *, heartbeat: float = _HEARTBEAT_SECONDS, timeout: float | None = None) -> Any:
         """Connect; tries each broker of a failover list once.
@@ -146,14 +159,17 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     defaults = _REDIS_OPTIONS if scheme in _REDIS else _DEFAULTS.get(SUPPORTED.get(scheme, ""), {})
     options = {**defaults, **conf.broker_transport_options, **config.transport_options}
     _configure_names(conf, config)
-    _check_library(scheme)
+    if config.events:
+        _check_library(scheme)
     # What the application brings has to keep the same rules.
     checked = Config(
         broker_url=url,
+        events=config.events,
         transport_options=options,
         management_url=config.management_url,
         event_queue=EventQueue(exclusive=conf.event_queue_exclusive, durable=conf.event_queue_durable),
     )
+    _check_reading_library(family(url))
     conf.broker_transport_options = options
     if config.tls is not None:
         conf.broker_use_ssl = tls_settings(config.tls, redis=scheme in _REDIS)
@@ -162,7 +178,10 @@ def broker_of(config: Config, app: Any = None) -> Broker:
     elif scheme == "amqps" and not conf.broker_use_ssl:
         conf.broker_use_ssl = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}
     queues = declared_queues(app) if config.app else ()
-    return Broker(app, url, secrets(checked) | frozenset(secrets_in(conf.broker_use_ssl)), queues)
+    hidden = secrets(checked) | frozenset(secrets_in(conf.broker_use_ssl))
+    if family(url) == "sqs":
+        hidden |= frozenset(filter(None, map(os.environ.get, _AWS_SECRETS)))
+    return Broker(app, url, hidden, queues)
 
 
 def _url_of(conf: Any) -> str:
@@ -194,6 +213,19 @@ def _configure_names(conf: Any, config: Config) -> None:
         raise ConfigError(
             f"events in {conf.event_serializer} cannot be read here ({error}): install its library, "
             "or write --event-serializer json, msgpack or yaml"
+        ) from error
+
+
+def _check_reading_library(kind: str) -> None:
+    """Raise ConfigError where the library is missing that reads the queues of such a broker."""
+    if kind not in _READING_LIBRARIES:
+        return
+    name, install = _READING_LIBRARIES[kind]
+    try:
+        import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"queues of {kind} are read with a library that is not there ({error}): pip install '{install}'"
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from celery_metrics_exporter.doctor.buffers import check_buffers
@@ -43,13 +44,17 @@ class Check:
         title: stands in the text.
         examine: what is done.
         needs: the names of those without which it cannot be done.
+        of_events: whether it says nothing with --no-events.
     """
 
     name: str
     title: str
     examine: Callable[[Context], Finding]
     needs: tuple[str, ...] = ()
+    of_events: bool = False
 
+
+_of_events: Final = partial(Check, of_events=True)
 
 CHECKS: Final = (
     Check("resolve", "name resolution", check_names),
@@ -58,20 +63,20 @@ CHECKS: Final = (
     Check("sentinel", "Sentinel's master", check_master, ("tls",)),
     Check("login", "login", check_login, ("sentinel",)),
     Check("namespace", "vhost or database", check_namespace, ("login",)),
-    Check("event_queue", "event queue's flags", check_event_queue, ("namespace",)),
-    Check("subscribe", "right: events", check_subscribe, ("event_queue",)),
+    _of_events("event_queue", "event queue's flags", check_event_queue, ("namespace",)),
+    _of_events("subscribe", "right: events", check_subscribe, ("event_queue",)),
     Check("read", "right: queues", check_read, ("namespace",)),
-    Check("ask", "right: ask workers", check_ask, ("namespace",)),
-    Check("arrival", "events arrive", check_arrival, ("subscribe",)),
-    Check("workers", "workers", check_workers, ("subscribe",)),
-    Check("elsewhere", "Celery elsewhere", check_elsewhere, ("subscribe",)),
-    Check("versions", "workers' versions", check_versions, ("subscribe",)),
-    Check("task_events", "task events", check_task_events, ("subscribe",)),
-    Check("task_sent", "task-sent events", check_task_sent, ("subscribe",)),
-    Check("clocks", "workers' clocks", check_clocks, ("subscribe",)),
+    _of_events("ask", "right: ask workers", check_ask, ("namespace",)),
+    _of_events("arrival", "events arrive", check_arrival, ("subscribe",)),
+    _of_events("workers", "workers", check_workers, ("subscribe",)),
+    _of_events("elsewhere", "Celery elsewhere", check_elsewhere, ("subscribe",)),
+    _of_events("versions", "workers' versions", check_versions, ("subscribe",)),
+    _of_events("task_events", "task events", check_task_events, ("subscribe",)),
+    _of_events("task_sent", "task-sent events", check_task_sent, ("subscribe",)),
+    _of_events("clocks", "workers' clocks", check_clocks, ("subscribe",)),
     Check("queues", "queues", check_queues, ("subscribe", "read")),
-    Check("applications", "applications", check_applications, ("subscribe",)),
-    Check("buffers", "output buffer", check_buffers, ("subscribe",)),
+    _of_events("applications", "applications", check_applications, ("subscribe",)),
+    _of_events("buffers", "output buffer", check_buffers, ("subscribe",)),
 )
 
 
@@ -88,6 +93,9 @@ def examine(context: Context, redact: Callable[[str], str]) -> Iterator[tuple[st
     broken: dict[str, str] = {}  # what failed or was skipped for that -> what failed
     for check in CHECKS:
         cause = next((broken[need] for need in check.needs if need in broken), None)
+        if check.of_events and not context.config.events:
+            yield check.title, replace(skipped("--no-events"), key=check.name)
+            continue
         finding = _made(check, context) if cause is None else skipped(f"needs: {cause}")
         if cause is not None or finding.level is Level.FAILED:
             broken[check.name] = cause or check.title

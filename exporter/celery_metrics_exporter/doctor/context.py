@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 from celery_metrics_exporter.app import Exporter
-from celery_metrics_exporter.config.broker_url import REDIS, UNIVERSAL, family
+from celery_metrics_exporter.config.broker_url import REDIS, UNIVERSAL, WITHOUT_EVENTS
 from celery_metrics_exporter.config.config import Config
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.doctor.failures import ConnectFailure, failure_of
@@ -90,7 +90,7 @@ class Context:
     @property
     def family(self) -> str:
         """As ``config.broker_url.family`` names it."""
-        return family(self.broker.url)
+        return self.broker.family
 
     @property
     def is_redis(self) -> bool:
@@ -102,6 +102,8 @@ class Context:
         """Why there is no server to examine; empty where there is one."""
         if self.addresses:
             return ""
+        if self.family in WITHOUT_EVENTS:
+            return f"not examined at {self.broker.scheme}://, see whether queues can be read"
         if self.family in UNIVERSAL:
             return f"not examined at {self.broker.scheme}://, which is reached through kombu alone"
         return "this broker has no server: there is nothing to connect to"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from celery_metrics_exporter.config.broker_url import UNIVERSAL, family
+from celery_metrics_exporter.config.broker_url import UNIVERSAL, WITHOUT_EVENTS, family
 
 _PORTS: Final = {"amqps": 5671, "amqp": 5672, "pyamqp": 5672, "sentinel": 26379}
 _REDIS_PORT: Final = 6379
@@ -62,7 +62,7 @@ class Address:
 def addresses_of(url: str) -> tuple[Address, ...]:
     """The addresses of a checked broker URL or failover list; none where kombu alone, or nobody, reaches a server."""
     kind = family(url)
-    if kind in {"memory", "filesystem"} | UNIVERSAL:
+    if kind in {"memory", "filesystem"} | UNIVERSAL | WITHOUT_EVENTS:
         return ()
     first_scheme = url.partition("://")[0]
     members = (each if "://" in each else f"{first_scheme}://{each}" for each in url.split(";"))

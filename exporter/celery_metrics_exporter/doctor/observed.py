@@ -20,8 +20,8 @@ from celery_metrics_exporter.status_page.snapshot_tables import QueueRow
 from celery_metrics_exporter.status_page.wording import duration
 
 _LATER: Final = "run doctor again while tasks run, with a longer --wait"
-#: Findings that say nothing after so short a time, and one that the queue of doctor cannot have.
-LEFT_OUT: Final = ("age", "no-task", "standby")
+#: Findings that say nothing after so short a time, what the options say, or what the doctor never is.
+LEFT_OUT: Final = ("age", "no-events", "no-task", "standby")
 
 
 def _nothing(_context: Context) -> Iterable[Finding]:
@@ -187,6 +187,7 @@ check_task_events: Final = Observed(("events-off", "switched-on", "missed"), _ta
 check_task_sent: Final = Observed(("task-sent",), _task_sent)
 check_clocks: Final = Observed(("clocks", "retimed"), _clocks)
 check_queues: Final = Observed(
-    ("broker", "queues-unreadable", "forbidden", "abandoned", "absent", "management"), _queues
+    ("broker", "queues-unreadable", "forbidden", "abandoned", "absent", "missing", "no-queue", "management"),
+    _queues,
 )
 check_applications: Final = Observed(("unregistered",), _alone, _others)

@@ -27,6 +27,7 @@ from celery_metrics_exporter.doctor.results import failed, listed, ok, skipped, 
 from celery_metrics_exporter.doctor.traffic import Traffic
 from celery_metrics_exporter.doctor.trial_run import start_exporter
 from celery_metrics_exporter.errors import one_line
+from celery_metrics_exporter.facts import BrokerFacts
 from celery_metrics_exporter.queues.internal import is_internal
 from celery_metrics_exporter.queues.readers.choosing import reader_for
 from celery_metrics_exporter.receivers.durable_queue import (
@@ -40,6 +41,12 @@ _FOLDERS: Final = (
     "name the application's folders by --broker-transport-option data_folder_in=..., data_folder_out=... and "
     "control_folder=..., absolute, and let this process read and write there"
 )
+#: What to do where queues cannot be read; errors of SQS say it themselves.
+_UNREAD: Final = {
+    "filesystem": _FOLDERS,
+    "sqs": "",
+    "sqlalchemy": "write the application's broker_url, with a user who may read kombu's tables",
+}
 #: What is missing without these commands, which are not needed otherwise ...
 _OPTIONAL: Final = {
     "lindex": "the age of the oldest message",
@@ -128,7 +135,22 @@ def check_read(context: Context) -> Finding:
     except Exception as error:  # noqa: BLE001 - whatever a broker's library raises is the finding
         if context.config.management_url is not None:
             return _unread_api(context, error)
-        return failed(one_line(error), _FOLDERS if context.family == "filesystem" else "see the broker's log")
+        return failed(one_line(error), _UNREAD.get(context.family, "see the broker's log"))
+    return _judge(context, facts)
+
+
+def _judge(context: Context, facts: BrokerFacts) -> Finding:
+    if facts.forbidden and context.family == "sqs":
+        return failed(
+            f"SQS does not let us read {count(len(facts.forbidden), 'queue')}: {listed(facts.forbidden)}",
+            "allow sqs:GetQueueUrl and sqs:GetQueueAttributes on these queues",
+        )
+    if facts.missing and not facts.queues:
+        return warning(
+            f"the broker does not have {listed(facts.missing)}",
+            "correct --queue or --app, and the transport options region, queue_name_prefix and predefined_queues; a "
+            "queue is there as soon as a worker consumes it or a task was sent to it",
+        )
     if facts.forbidden:
         return failed(
             f"RabbitMQ refuses passive declares of {count(len(facts.forbidden), 'queue')} (403), so that lengths and "

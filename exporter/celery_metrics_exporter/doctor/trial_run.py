@@ -19,7 +19,7 @@ _SHORTEST_INTERVAL_SECONDS: Final = 0.5
 
 
 def start_exporter(context: Context, config: Config) -> None:
-    """Start it with this configuration, and wait until it receives events, or for a connection's time-out."""
+    """Start it with this configuration, and wait until it does its work, or for a connection's time-out."""
     # The queues that workers tell of are read with the next sample: it has to come in this time.
     interval = min(config.sample_interval, max(_SHORTEST_INTERVAL_SECONDS, context.wait / 4))
     config = replace(config, sample_interval=interval)
@@ -27,18 +27,27 @@ def start_exporter(context: Context, config: Config) -> None:
     exporter.start()
     context.leaving.callback(exporter.stop)
     until = time.monotonic() + context.timeout
-    while not exporter.survey.look().subscription.connected and time.monotonic() < until:
+    while not _works(exporter.survey.look()) and time.monotonic() < until:
         time.sleep(_TICK_SECONDS / 4)
     context.exporter, context.since = exporter, time.monotonic()
+
+
+def _works(seen: Snapshot) -> bool:
+    """Whether it receives events; without them, whether it has tried to read queues."""
+    if seen.config.events:
+        return seen.subscription.connected
+    return seen.broker.up is not None or not seen.reads_queues
 
 
 def listen(context: Context) -> Snapshot:
     """What the exporter saw in the time that there is for it; the first call waits for that."""
     if context.seen is not None:
         return context.seen
+    if not context.config.events:
+        start_exporter(context, context.config)
     if context.exporter is None:
         raise RuntimeError("there is no exporter")
-    until = time.monotonic() + context.wait
+    until = time.monotonic() + (context.wait if context.config.events else 0.0)
     with doing("listening for events", seconds=context.wait):
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _TICK_SECONDS))

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from celery_metrics_exporter.events.salvage import TooManyPartsError, salvage
-from celery_metrics_exporter.events.types import MAX_NAME, WIRE_NAMES, Event, Undecodable, UnknownEvent
+from celery_metrics_exporter.events.types import (
+    MAX_NAME,
+    WIRE_NAMES,
+    Event,
+    TaskIdentified,
+    Undecodable,
+    UnknownEvent,
+)
 from celery_metrics_exporter.ids import id_text
 
 #: Bytes of an undecodable event that the log shows.
@@ -44,6 +51,23 @@ def decode(body: bytes) -> Sequence[Event | UnknownEvent | Undecodable]:
         return (event,)
     except _ERRORS:
         return list(_decode_apart(body))
+
+
+def checked(
+    events: Sequence[Mapping[str, Any]],
+) -> Sequence[Event | TaskIdentified | UnknownEvent | Undecodable]:
+    """Make typed events of what a worker would send, within the same bounds as :func:`decode`. Never raises."""
+    try:
+        return msgspec.convert(events, list[Event | TaskIdentified])
+    except _ERRORS:
+        return [_check_apart(event) for event in events]
+
+
+def _check_apart(event: Mapping[str, Any]) -> Event | TaskIdentified | UnknownEvent | Undecodable:
+    try:
+        return msgspec.convert(event, Event | TaskIdentified)  # type: ignore[no-any-return]  # a union is no type
+    except _ERRORS:
+        return _convert(dict(event), str(event.get("type", "")).encode("utf-8", "replace"))
 
 
 def _decode_apart(body: bytes) -> Iterator[Event | UnknownEvent | Undecodable]:
@@ -85,7 +109,7 @@ def _decode_item(item: msgspec.Raw) -> Event | UnknownEvent | Undecodable:
     return _convert(content, item)
 
 
-def _convert(item: object, lost: msgspec.Raw) -> Event | UnknownEvent | Undecodable:
+def _convert(item: object, lost: bytes | msgspec.Raw) -> Event | UnknownEvent | Undecodable:
     kind = None
     if isinstance(item, dict):
         kind = item.get("type")

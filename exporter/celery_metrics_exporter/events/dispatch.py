@@ -15,7 +15,14 @@ from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.events.decode import decode
 from celery_metrics_exporter.events.handlers import HandlerTable
 from celery_metrics_exporter.events.plausibility import Plausibility
-from celery_metrics_exporter.events.types import AnyEvent, Event, Retimed, Undecodable, UnknownEvent
+from celery_metrics_exporter.events.types import (
+    AnyEvent,
+    Event,
+    Retimed,
+    TaskIdentified,
+    Undecodable,
+    UnknownEvent,
+)
 from celery_metrics_exporter.logs import ThrottledLog
 
 log = logging.getLogger(__name__)
@@ -59,16 +66,27 @@ class Dispatcher:
             known: list[Event] = []
             for body in bodies:
                 try:
-                    self._handle_all(body, known)
+                    self._handle_all(decode(body), known)
                 except Exception:  # noqa: BLE001 - a bug of ours costs one message, not the stream
                     self._drop("handler_error", "message not handled", body[:100], trace=True)
             self._handle_batch(known)
 
-    def _handle_all(self, body: bytes, known: list[Event]) -> None:
+    def feed_events(self, events: Sequence[AnyEvent | Undecodable]) -> None:
+        """Handle events that were never bytes, as one batch, see :func:`events.decode.checked`. Never raises."""
+        with self._lock:
+            self._now.read()
+            self._times.begin()
+            known: list[Event] = []
+            try:
+                self._handle_all(events, known)
+            except Exception:  # noqa: BLE001 - as in feed_all
+                self._drop("handler_error", "events not handled", trace=True)
+            self._handle_batch(known)
+
+    def _handle_all(self, events: Sequence[Any], known: list[Event]) -> None:
         """Handle the events of a body, and add those with a known type and a plausible time to ``known``."""
         earliest, latest = self._times.earliest, self._times.latest
         handlers_of = self._handlers.by_type.get
-        events: Sequence[Any] = decode(body)
         odd = False
         for event in events:
             if earliest < event.timestamp < latest:
@@ -81,7 +99,7 @@ class Dispatcher:
             odd = True
             if isinstance(event, Undecodable):
                 self._drop(event.reason, event.detail, event.excerpt)
-            elif isinstance(event, UnknownEvent):
+            elif isinstance(event, UnknownEvent | TaskIdentified):
                 self._handle(event)
             else:
                 self._handle_retimed(event)

@@ -13,9 +13,10 @@ event of Celery exceeds the bounds. An event beyond them is invalid, the other e
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Annotated, ClassVar, Final, TypeAlias, TypeVar, get_args
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 #: Longest id or name: they are kept for each task in flight. RabbitMQ allows 255 for queues, SQL backends 155 for ids.
 MAX_NAME: Final = 500
@@ -61,12 +62,19 @@ class TaskSent(_TaskEvent, frozen=True, gc=False, tag="task-sent"):
 
 
 class TaskReceived(_TaskEvent, frozen=True, gc=False, tag="task-received"):
-    """A worker received a task; repeated for each retry and redelivery."""
+    """A worker received a task; repeated for each retry and redelivery.
+
+    ``queue`` (from which the message came) and ``published`` (when it was, by the header of its message) are known in
+    the worker's own process alone, and not on the wire: their names there are new in each process, so that no sender
+    can set them.
+    """
 
     name: Name | None = None
     retries: Number | None = None
     eta: str | None = None
     parent_id: str | None = None
+    queue: str | None = field(default=None, name=token_hex())
+    published: float | None = field(default=None, name=token_hex())
 
 
 class TaskStarted(_TaskEvent, frozen=True, gc=False, tag="task-started"):
@@ -137,6 +145,20 @@ class WorkerOffline(_WorkerEvent, frozen=True, gc=False, tag="worker-offline"):
     processed: Number | None = None
 
 
+class TaskIdentified(Struct, frozen=True, gc=False, tag_field="type", tag="task-identified"):
+    """Not on the wire: the name and the queue of a task whose outcome follows, and which was perhaps never received.
+
+    Only the worker's own process knows them: a task that is revoked, has expired or is not registered when its message
+    comes has no task-received.
+    """
+
+    uuid: Uuid
+    hostname: Name = ""
+    name: Name | None = None
+    queue: Name | None = None
+    timestamp: ClassVar[float] = NEVER
+
+
 class UnknownEvent(Struct, frozen=True, gc=False):
     """A well-formed event of a type without a struct here: custom events, gossip, future versions."""
 
@@ -182,7 +204,7 @@ WorkerTaskEvent: TypeAlias = (
 )
 WorkerEvent: TypeAlias = WorkerOnline | WorkerHeartbeat | WorkerOffline
 Event: TypeAlias = TaskSent | WorkerTaskEvent | WorkerEvent
-AnyEvent: TypeAlias = Event | UnknownEvent | Retimed
+AnyEvent: TypeAlias = Event | UnknownEvent | Retimed | TaskIdentified
 EventT = TypeVar("EventT", bound=AnyEvent)
 
 

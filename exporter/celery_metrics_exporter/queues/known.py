@@ -7,6 +7,7 @@ look for it.
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -14,7 +15,10 @@ from fnmatch import translate
 from typing import Final
 
 from celery_metrics_exporter.clock import Clock
-from celery_metrics_exporter.labels import SeriesLimit, is_shared_label, queue_label
+from celery_metrics_exporter.labels import SeriesLimit, clean, is_shared_label, queue_label
+from celery_metrics_exporter.logs import fields
+
+log = logging.getLogger(__name__)
 
 #: A candidate that the broker does not have in this many samples is not asked for again: some brokers log each attempt.
 CANDIDATE_SAMPLES: Final = 3
@@ -40,6 +44,7 @@ class KnownQueues:
         exclude: Iterable[str] = (),
         is_internal: Callable[[str], bool],
         limit: SeriesLimit,
+        learns: bool = True,
     ) -> None:
         """Args:
         configured: always known, whatever the patterns say.
@@ -48,6 +53,8 @@ class KnownQueues:
         exclude: shell patterns of names not to show.
         is_internal: whether a name is one of Celery's own queues, which are never shown.
         limit: of queues; further ones are not shown.
+        learns: whether events and workers will name more; without them, and with nothing configured, the candidates
+            are asked for until the broker has them.
         """
         self._monotonic = clock.monotonic
         self._include = _compile(include)
@@ -59,6 +66,8 @@ class KnownQueues:
         self._asked: dict[str, float] = dict.fromkeys(named, math.inf)  # name -> expiry
         self._candidates = tuple(name for name in candidates if self.accepts(name))
         self._samples = 0
+        self._waits = not learns and not named
+        self._missing: frozenset[str] = frozenset()
 
     def __contains__(self, name: str) -> bool:
         """Whether the queue is known."""
@@ -89,12 +98,27 @@ class KnownQueues:
                 if name in asked or (not is_shared_label(label) and len(asked) < self._limit.maximum):
                     asked[name] = max(asked.get(name, until), until)
 
-    def found(self, names: Iterable[str]) -> None:
-        """Note that the broker, asked for the wanted queues, has these."""
+    def found(self, names: Iterable[str], *, missing: Iterable[str] = ()) -> None:
+        """Note that the broker, asked for the wanted queues, has these, and says of others that they are missing."""
         self.note(names)
         self._samples += 1
         if self._samples == CANDIDATE_SAMPLES:
-            self._candidates = ()
+            if not self._waits:
+                self._candidates = ()
+            elif not self._known:
+                log.warning(
+                    "no queue is known: name the queues by --queue, or their application by --app",
+                    extra=fields(tried=", ".join(map(clean, self._candidates))),
+                )
+        self._tell_missing(frozenset(name for name in missing if name in self))
+
+    def _tell_missing(self, missing: frozenset[str]) -> None:
+        """Say once of each queue that the broker does not have it, and again when it was there in between."""
+        for name in sorted(missing - self._missing):
+            log.warning(
+                "the broker has no such queue, its length is left out", extra=fields(queue=clean(name))
+            )
+        self._missing = missing
 
     def wanted(self) -> tuple[str, ...]:
         """The names to ask the broker for."""

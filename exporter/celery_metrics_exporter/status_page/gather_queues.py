@@ -39,6 +39,7 @@ def see_queues(
                 name=name,
                 length=None if facts is None else facts.ready,
                 unacked=None if facts is None else facts.unacked,
+                delayed=None if facts is None else facts.delayed,
                 consumers=None if facts is None else facts.consumers,
                 workers=None if here is None else here.workers,
                 slots=None if here is None else here.pool_size,
@@ -46,13 +47,15 @@ def see_queues(
             )
         )
     lengths = [row.length for row in rows if row.length is not None]
-    forbidden = [] if sample is None else [clean(name) for name in sample.facts.forbidden if name in known]
+    told = (sample.facts.forbidden, sample.facts.missing) if sample is not None else ((), ())
+    forbidden, missing = ([clean(name) for name in names if name in known] for names in told)
     return Queues(
         shown=Top(tuple(nsmallest(QUEUES, rows, key=_interest)), len(rows)),
         waiting=sum(lengths) if lengths or (sample is not None and not forbidden) else None,
         abandoned=top_names(row.name for row in rows if row.is_abandoned),
         ageless=top_names(row.name for row in rows if row.length and row.oldest is None),
         absent=top_names(() if sample is None else _absent(named, sample.facts)),
+        missing=top_names(missing),
         forbidden=top_names(forbidden),
     )
 

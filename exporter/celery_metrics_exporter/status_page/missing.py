@@ -6,6 +6,7 @@ Owns: when each of these is told, and its remedy.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from celery_metrics_exporter.events.stream_state import StreamReading
@@ -18,8 +19,10 @@ from celery_metrics_exporter.status_page.findings import (
     note,
     warning,
 )
-from celery_metrics_exporter.status_page.missing_work import missing_work
+from celery_metrics_exporter.status_page.in_worker import missing_in_worker
+from celery_metrics_exporter.status_page.missing_work import missing_queues, missing_work, unregistered
 from celery_metrics_exporter.status_page.snapshot import Snapshot
+from celery_metrics_exporter.status_page.without_events import missing_without_events
 from celery_metrics_exporter.status_page.wording import duration
 
 #: Events that come later than this, in seconds, are told of; the alert CeleryEventLagHigh has the same threshold.
@@ -46,7 +49,17 @@ def find_missing(seen: Snapshot, *, final: bool = False) -> list[Finding]:
 
     What a start lacks for some seconds is not told before these are over; but it is if this look is the ``final`` one.
     """
+    if seen.in_worker:
+        return in_order((*missing_in_worker(seen), *unregistered(seen), *_stream(seen), *_limits(seen)))
     subscription = seen.subscription
+    if not seen.config.events:
+        parts = (
+            missing_without_events(seen),
+            _broker(seen),
+            missing_queues(seen, final=final),
+            _limits(seen),
+        )
+        return in_order(chain.from_iterable(parts))
     had_time = (
         subscription.connected
         and not subscription.standby
@@ -135,8 +148,8 @@ def _broker(seen: Snapshot) -> Iterator[Finding]:
         yield note(
             "queues-unreadable",
             "No queue lengths: this kind of broker cannot be looked at",
-            "Lengths and ages come from Redis, RabbitMQ, and the memory and filesystem transports. Use the "
-            "broker's own monitoring beside this page.",
+            "Lengths come from Redis, RabbitMQ, SQS, databases of SQLAlchemy, and the memory and filesystem "
+            "transports. Use the broker's own monitoring beside this page.",
         )
     elif broker.up is False:
         yield failed(
@@ -144,9 +157,11 @@ def _broker(seen: Snapshot) -> Iterator[Finding]:
             "The broker cannot be read: no queue lengths",
             f"It is tried again every {duration(config.sample_interval)}. If the user may not: on Redis it needs "
             "`%R~* +ping +scan +smembers +llen +lindex +hlen +zrange`, on RabbitMQ access to the virtual host, with "
-            "`--management-url` the tag `management` too.",
+            "`--management-url` the tag `management` too, on SQS `sqs:GetQueueUrl` and `sqs:GetQueueAttributes`.",
             quote=broker.error or "no fresh answer",
         )
+    if not config.events:
+        return
     if not config.remote_control:
         yield note(
             "remote-control",

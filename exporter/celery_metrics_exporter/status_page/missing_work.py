@@ -40,7 +40,7 @@ def missing_work(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Fin
     yield from _workers(seen, had_time=had_time)
     yield from _clocks(seen)
     yield from _task_events(seen)
-    yield from _queues(seen, had_time=had_time, final=final)
+    yield from missing_queues(seen, had_time=had_time, final=final)
     yield from _tasks(seen, had_time=had_time, final=final)
 
 
@@ -144,8 +144,10 @@ def _task_events(seen: Snapshot) -> Iterator[Finding]:
         )
 
 
-def _queues(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]:
+def missing_queues(seen: Snapshot, *, had_time: bool = False, final: bool) -> Iterator[Finding]:
+    """Of queues alone, as the broker tells; parameters as in :func:`missing_work`."""
     queues = seen.queues
+    is_sqs = seen.broker_name.lower().startswith("sqs:")
     rows = queues.shown.rows
     if had_time and queues.abandoned.total:
         yield warning(
@@ -164,7 +166,22 @@ def _queues(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]
             "Correct `--queue`. A queue is there as soon as a worker consumes it or a task was sent to it.",
             names=queues.absent,
         )
-    if queues.forbidden.total:
+    if queues.missing.total:
+        yield warning(
+            "missing",
+            f"The broker does not have {count(queues.missing.total, 'queue')}: no lengths",
+            "Correct `--queue`, the transport options `region`, `queue_name_prefix` and `predefined_queues`, or the "
+            "account. A queue is there as soon as a worker consumes it or a task was sent to it.",
+            names=queues.missing,
+        )
+    if queues.forbidden.total and is_sqs:
+        yield failed(
+            "forbidden",
+            f"SQS does not let the exporter look at {count(queues.forbidden.total, 'queue')}: no lengths",
+            "Allow it `sqs:GetQueueUrl` and `sqs:GetQueueAttributes` on these queues.",
+            names=queues.forbidden,
+        )
+    elif queues.forbidden.total:
         yield failed(
             "forbidden",
             f"RabbitMQ does not let the exporter look at {count(queues.forbidden.total, 'queue')}: lengths and "
@@ -180,7 +197,7 @@ def _queues(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]
             "RabbitMQ does not tell which messages workers hold, nor which queues there are",
             "Give the exporter its management API: `--management-url http://HOST:15672`.",
         )
-    if queues.ageless.total:
+    if queues.ageless.total and seen.config.events:
         yield note(
             "age",
             f"How long messages wait in {count(queues.ageless.total, 'queue')} is not known",
@@ -213,6 +230,12 @@ def _tasks(seen: Snapshot, *, had_time: bool, final: bool) -> Iterator[Finding]:
             _TASK_SENT,
             names=tasks.unsent,
         )
+    yield from unregistered(seen)
+
+
+def unregistered(seen: Snapshot) -> Iterator[Finding]:
+    """Tasks that no worker knows."""
+    tasks = seen.tasks
     if tasks.unregistered.total:
         yield warning(
             "unregistered",

@@ -12,6 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from celery_metrics_exporter import __version__
+from celery_metrics_exporter.status_page import in_worker, without_events
 from celery_metrics_exporter.status_page.findings import Finding, Level, count
 from celery_metrics_exporter.status_page.missing import find_missing
 from celery_metrics_exporter.status_page.snapshot import Snapshot, Stream
@@ -24,6 +25,7 @@ from celery_metrics_exporter.status_page.tables import (
     workers_table,
 )
 from celery_metrics_exporter.status_page.wording import (
+    UNKNOWN,
     age,
     ago,
     duration,
@@ -40,6 +42,8 @@ from celery_metrics_exporter.status_page.wording import (
 RELOAD_SECONDS: Final = 5
 #: Beyond the last bound of the lag histogram.
 LONGEST_LAG: Final = 300.0
+#: Name, value, what stands below it, and a chart.
+_Tile = tuple[str, str, str, str]
 #: Width and height of the little chart, in units of its own.
 _CHART: Final = (120, 24)
 
@@ -85,19 +89,13 @@ def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, t
 {_banner(seen, health, level, verdict)}
 {_tiles(seen, found)}
 {_missing(missing)}
-<div class="pair">
-{queues_table(seen, found)}
-{running_table(seen)}
-</div>
-{busiest_table(seen, found)}
-{failing_table(seen)}
-{workers_table(seen, found)}
+{_tables(seen, found)}
 <p class="as-of">As of {stamp(seen.now)}; running for {duration(round(seen.now - seen.since))}.</p>
 </main>
 <footer>
 <a href="./{html.escape(quote(telemetry_path[1:]))}">{html.escape(telemetry_path)}</a> for Prometheus
 <a href="./-/healthy">/-/healthy</a> whether this process works
-<a href="./-/ready">/-/ready</a> whether events flow
+<a href="./-/ready">/-/ready</a> whether {"events flow" if seen.config.events else "queues are read"}
 </footer>
 <script>{script}</script>
 </body>
@@ -105,34 +103,56 @@ def page(seen: Snapshot, health: tuple[bool, str], *, style: str, script: str, t
 """
 
 
+def _tables(seen: Snapshot, found: set[str]) -> str:
+    if not seen.config.events:
+        return queues_table(seen, found)
+    now = f'<div class="pair">\n{queues_table(seen, found)}\n{running_table(seen)}\n</div>'
+    if seen.in_worker:  # which does not know what waits
+        now = running_table(seen)
+    return f"""{now}
+{busiest_table(seen, found)}
+{failing_table(seen)}
+{workers_table(seen, found)}"""
+
+
 def _verdict(seen: Snapshot, health: tuple[bool, str]) -> tuple[Level, str]:
     """How bad it is, and in a few words what it is."""
     if not health[0]:
         return Level.FAILED, "Broken"
+    if seen.in_worker or not seen.config.events:
+        return in_worker.verdict(seen) if seen.in_worker else without_events.verdict(seen)
     if not seen.subscription.connected:
         return Level.FAILED, "Not connected"
     if seen.subscription.fault is not None:
         return Level.FAILED, "Nothing arrives"
     if seen.subscription.standby:
         return Level.OK, "On standby"
-    if seen.subscription.delivering is None and seen.stream.last is None:
-        return Level.WARNING, "Connected, no event yet"
-    return Level.OK, "Receiving events"
+    unsure = seen.subscription.delivering is None and seen.stream.last is None
+    return (Level.WARNING, "Connected, no event yet") if unsure else (Level.OK, "Receiving events")
 
 
 def _banner(seen: Snapshot, health: tuple[bool, str], level: Level, verdict: str) -> str:
     subscription = seen.subscription
     heard = subscription.connected and subscription.fault is None
     lasting = duration(round(subscription.lasting))
-    lines = [f"for {lasting}" if heard else f"no events for {lasting}"]
+    if not seen.config.events:
+        lines = ["without events: only the lengths of queues are known"]
+        if seen.broker.error is not None:
+            lines.append(f"<q>{foreign(seen.broker.error)}</q>")
+        return _shown(lines, health, level, verdict)
+    lines = [f"for {lasting}" if heard or seen.in_worker else f"no events for {lasting}"]
     lines[0] += f", since {stamp(seen.now - subscription.lasting)}"
     if subscription.reconnects:
         lines.append(count(subscription.reconnects, "reconnect"))
-    if not health[0]:
-        lines.append(f"this process does not work: {foreign(health[1])}")
-    if subscription.past_error is not None:
+    if subscription.past_error is not None and not seen.in_worker:
         before = duration(round(subscription.past_error_age))
         lines.append(f"last error {before} ago: <q>{foreign(subscription.past_error)}</q>")
+    return _shown(lines, health, level, verdict)
+
+
+def _shown(lines: list[str], health: tuple[bool, str], level: Level, verdict: str) -> str:
+    if not health[0]:
+        lines.insert(1, f"this process does not work: {foreign(health[1])}")
     return (
         f'<div class="banner {level}"><p class="verdict" role="status" aria-live="polite">{verdict}</p>'
         f"<p>{' · '.join(lines)}</p></div>"
@@ -153,12 +173,16 @@ def _tiles(seen: Snapshot, found: set[str]) -> str:
     if workers.offline:
         states.append(f"{number(workers.offline)} offline")
     waiting = number(queues.waiting, why_unread(found))
-    tiles = (
+    in_queues: _Tile = ("Messages waiting", waiting, f"in {count(queues.shown.total, 'queue')}", "")
+    if not seen.config.events:
+        answers = UNKNOWN if seen.broker.round_trip is None else duration(seen.broker.round_trip)
+        return _as_list((in_queues, ("Broker answers in", answers, "in the latest sample", "")))
+    tiles: tuple[_Tile, ...] = (
         ("Events per second", rate(stream.rate), f"{number(stream.total)} in all", _chart(stream)),
         ("Last event", ago(stream.last, seen.now), "by our clock", ""),
         ("Event lag", within(stream.lag, LONGEST_LAG), "for 95 %, lately", ""),
         ("Workers up", number(workers.up), ", ".join(states) or "none lost", ""),
-        ("Messages waiting", waiting, f"in {count(queues.shown.total, 'queue')}", ""),
+        in_queues,
         (
             "Tasks running",
             number(tasks.running.total),
@@ -172,6 +196,12 @@ def _tiles(seen: Snapshot, found: set[str]) -> str:
             "",
         ),
     )
+    if seen.in_worker:
+        tiles = tuple(tile for tile in tiles if tile[0] not in in_worker.OF_LISTENERS)
+    return _as_list(tiles)
+
+
+def _as_list(tiles: Sequence[_Tile]) -> str:
     return (
         '<dl class="tiles">'
         + "\n".join(

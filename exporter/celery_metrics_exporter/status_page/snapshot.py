@@ -74,6 +74,7 @@ class Snapshot:
         config: how it was started.
         broker_name: the broker's URL without secrets.
         reads_queues: whether anything can read queues on such a broker.
+        in_worker: whether it is a worker that reports for itself, and for no other.
         subscription: to the event stream.
     """
 
@@ -82,6 +83,7 @@ class Snapshot:
     config: Config
     broker_name: str
     reads_queues: bool = True
+    in_worker: bool = False
     subscription: StreamReading
     stream: Stream = Stream()
     broker: BrokerView = BrokerView()

@@ -48,6 +48,7 @@ class QueueRow:
     Attributes:
         length: messages that wait; None without a fresh sample.
         unacked: messages that workers hold, where the broker tells.
+        delayed: messages that the broker holds back, where it tells.
         consumers: by the broker, where it tells.
         workers: by their own answers, None if not all have told.
         slots: tasks that these run at once.
@@ -57,6 +58,7 @@ class QueueRow:
     name: str
     length: int | None = None
     unacked: int | None = None
+    delayed: int | None = None
     consumers: int | None = None
     workers: int | None = None
     slots: int | None = None
@@ -78,6 +80,7 @@ class Queues:
         abandoned: have messages and no consumer.
         ageless: have messages, and it is not known since when.
         absent: are named by --queue, and the broker does not have them.
+        missing: are known, and have no length because the broker does not have them.
         forbidden: are known, and we lack the right to look at them.
     """
 
@@ -86,6 +89,7 @@ class Queues:
     abandoned: Top[str] = Top()
     ageless: Top[str] = Top()
     absent: Top[str] = Top()
+    missing: Top[str] = Top()
     forbidden: Top[str] = Top()
 
 

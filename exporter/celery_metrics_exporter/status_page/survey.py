@@ -95,6 +95,7 @@ class Survey:
         reads_queues: bool,
         control_error: Callable[[], str | None],
         redact: Callable[[str], str],
+        in_worker: bool = False,
     ) -> None:
         """Args:
         sources: what is looked at.
@@ -104,6 +105,7 @@ class Survey:
         reads_queues: whether samples of it are taken.
         control_error: tells why workers cannot be asked.
         redact: takes the secrets out of error texts.
+        in_worker: whether this is a worker that reports for itself.
         """
         self._of = sources
         self._clock = clock
@@ -113,6 +115,7 @@ class Survey:
         self._reads_queues = reads_queues
         self._control_error = control_error
         self._redact = redact
+        self._in_worker = in_worker
         now, tasks = clock.monotonic(), sources.tasks
         self._stream: _Readings[_StreamTotals] = _Readings(
             self._stream_totals, STREAM_SECONDS, now, first=(0, ())
@@ -137,17 +140,32 @@ class Survey:
             config=self._config,
             broker_name=self._broker_name,
             reads_queues=self._reads_queues,
+            in_worker=self._in_worker,
             subscription=self._of.subscription.read(),
             stream=self._see_stream(now),
             broker=self._broker(),
             queues=see_queues(self._of.queues, self._of.known, self._of.roster, named=self._config.queues),
             workers=see_workers(
-                self._of.roster, asks=self._config.inspect_workers and self._config.remote_control
+                self._of.roster,
+                asks=self._config.inspect_workers and self._config.remote_control and not self._in_worker,
             ),
             tasks=see_tasks(
                 self._of.tasks, starts=self._starts.since(now), outcomes=self._outcomes.since(now)
             ),
         )
+
+    def reading(self) -> tuple[bool, str]:
+        """Whether queues are read, as far as they can be, and one line about it. May be called from any thread."""
+        if not self._reads_queues:
+            return (
+                True,
+                "without events, and this kind of broker cannot be read: there are no metrics of Celery",
+            )
+        broker = self._broker()
+        if broker.up:
+            return True, "reading queues, without events"
+        why = broker.error or ("connecting" if broker.up is None else "no fresh sample")
+        return False, f"not reading queues: {why}"
 
     def _broker(self) -> BrokerView:
         error, control_error = self._of.queues.error, self._control_error()

@@ -98,7 +98,7 @@ def why(found: Collection[str], key: str) -> str:
 
 def why_unread(found: Collection[str]) -> str:
     """What stands for the length of a queue that is not known."""
-    return why(found, "forbidden" if "forbidden" in found else "broker")
+    return why(found, next((key for key in ("forbidden", "missing") if key in found), "broker"))
 
 
 def _why_untold(found: Collection[str]) -> str:
@@ -128,9 +128,12 @@ def queues_table(seen: Snapshot, found: Collection[str]) -> str:
     ]
     if any(row.unacked is not None for row in rows):
         columns.append(Column("Held", lambda row: number(row.unacked)))
+    if any(row.delayed is not None for row in rows):
+        columns.append(Column("Delayed", lambda row: number(row.delayed)))
     if any(row.consumers is not None for row in rows):
         columns.append(Column("Consumers", lambda row: number(row.consumers)))
-    columns += [Column("Workers", workers), Column("Slots", lambda row: number(row.slots, untold))]
+    if seen.config.events:
+        columns += [Column("Workers", workers), Column("Slots", lambda row: number(row.slots, untold))]
     return table("queues", "Queues", _broker(seen), columns, seen.queues.shown, "No queue is known yet.")
 
 

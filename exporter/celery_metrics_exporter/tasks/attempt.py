@@ -39,6 +39,8 @@ class Details(Struct, frozen=True, eq=False, gc=False):
 
     retries: int | None = None
     is_republished: bool = False
+    has_certain_queue: bool = False
+    published: float = 0.0
     eta: float = 0.0
     returned: float = 0.0
     will_retry: bool = False
@@ -108,6 +110,8 @@ class Attempt(Struct, eq=False, gc=False):
         details: everything below.
         retries: of the publication, counted from 0; None while unknown.
         is_republished: it is known not to be the first publication under its uuid.
+        has_certain_queue: the queue is the one from which its worker's own process took the message.
+        published: when its message was published, if its worker's own process tells; 0.0 if not.
         eta: earliest start asked for.
         returned: timestamp of the last event that told of a message returned to the broker.
         will_retry: it ended in a retry, the next attempt follows.
@@ -136,6 +140,8 @@ class Attempt(Struct, eq=False, gc=False):
     # Without annotations, which would make them fields of the struct.
     retries = _Detail[int | None]()
     is_republished = _Detail[bool]()
+    has_certain_queue = _Detail[bool]()
+    published = _Detail[float]()
     eta = _Detail[float]()
     returned = _Detail[float]()
     will_retry = _Detail[bool]()
@@ -159,8 +165,8 @@ class Attempt(Struct, eq=False, gc=False):
     @property
     def due(self) -> float:
         """When it could have started at the earliest: its publication, or its eta if that is later."""
-        eta = self.details.eta
-        return max(self.sent, eta)
+        details = self.details
+        return max(self.sent or details.published, details.eta)
 
     @property
     def has_outcome(self) -> bool:
@@ -259,7 +265,12 @@ class Attempt(Struct, eq=False, gc=False):
         is_alike = self.counts is not None and self.counts.labels and self.fitting is None
         labelled = self.counts if is_alike else None  # of several queues each worker may have its own
         details = Details(
-            retries=self.retries, is_republished=self.is_republished, eta=self.eta, fitting=self.fitting
+            retries=self.retries,
+            is_republished=self.is_republished,
+            has_certain_queue=self.has_certain_queue,
+            published=self.published,
+            eta=self.eta,
+            fitting=self.fitting,
         )
         return Attempt(seen, self.kind, counts=labelled, sent=self.sent, details=details)
 

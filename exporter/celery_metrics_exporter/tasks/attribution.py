@@ -64,6 +64,10 @@ class Attribution:
         self._last_sent: float | None = None
         self._sent_is_off = False  # not known at first: so the first tasks wait, and are right
 
+    def expect_no_sent(self) -> None:
+        """Take note that no task-sent will come, so that nothing waits for one."""
+        self._sent_is_off = True
+
     def published(self, attempt: Attempt) -> Counts | None:
         """Count the task-sent of an attempt, at once or later.
 
@@ -109,6 +113,8 @@ class Attribution:
                 attempt.counts = found
                 found.totals[self._sent] += 1
                 return found
+        if attempt.details.has_certain_queue:
+            return self._settle(attempt)
         if counts is None and not attempt.sent and not self._sent_is_off:
             attempt.counts = counts = self._label_sets.make_unlabelled()
             self._wait(attempt)

@@ -69,6 +69,11 @@ class Counts:
         """Count a value in the histogram at this place."""
         (self.histograms[place] or self._make_histogram(place)).observe(value)
 
+    def show(self, place: int) -> None:
+        """Show the histogram at this place from now on, though it has no value yet."""
+        if self.histograms[place] is None:
+            self._make_histogram(place)
+
     def _make_histogram(self, place: int) -> Distribution:
         if self.histograms is self._label_sets.no_histograms:
             self.histograms = self.histograms.copy()

@@ -11,8 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from celery_metrics_exporter.clock import BatchClock
-from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
-from celery_metrics_exporter.tasks.attempt import PLAIN, Attempt, parse_eta
+from celery_metrics_exporter.events.types import (
+    TaskIdentified,
+    TaskReceived,
+    TaskSent,
+    TaskStarted,
+    WorkerTaskEvent,
+)
+from celery_metrics_exporter.tasks.attempt import PLAIN, Attempt, Details, parse_eta
 from celery_metrics_exporter.tasks.finished import MayHold
 from celery_metrics_exporter.tasks.matching import (
     MayConsume,
@@ -125,13 +131,18 @@ class Inflight:
             and event.eta is None
             and head.kind[0] == event.name
             and event.parent_id != event.uuid
+            and event.queue is None
+            and event.published is None
         ):
             head.received = event.timestamp
             head.worker = self._workers[event.hostname]
             head.reserved = True
             return head
         attempt = None
-        if head is not None:
+        if head is None:
+            if event.eta is None and event.parent_id != event.uuid and event.retries in PLAIN:
+                return self._open_received(event)
+        else:
             if repeats(head, "received", event.hostname, event.timestamp):
                 return None
             attempt = undelivered(head, event) or delivered(head, event, self._may_consume)
@@ -201,6 +212,14 @@ class Inflight:
         attempt.unconfirmed = False
         return attempt
 
+    def identified(self, event: TaskIdentified) -> None:
+        """Note the name and the queue of a task of which no event has told them."""
+        head = self._heads.get(event.uuid)
+        if head is None:
+            head = self._table.open(event.uuid, None, worker=event.hostname)
+        name, queue = head.kind
+        head.kind = self._kinds[name or event.name, queue or event.queue]
+
     def ended(self, event: WorkerTaskEvent, *, final: bool) -> Attempt | None:
         """The attempt whose outcome this is; ``final`` unless it is a task-retried, after which the uuid goes on."""
         uuid = event.uuid
@@ -264,6 +283,27 @@ class Inflight:
         """Forget tasks that finished a while ago, and evict those that never did."""
         self._table.sweep(may_hold)
 
+    def _open_received(self, event: TaskReceived) -> Attempt:
+        """Open the attempt of a first publication of which nothing was known: nobody sends task-sent events."""
+        details = PLAIN[event.retries]
+        if event.queue is not None or event.published is not None:
+            details = Details(
+                retries=event.retries,
+                has_certain_queue=event.queue is not None,
+                published=event.published or 0.0,
+            )
+        if len(self._heads) >= self._max_tasks:
+            self._table.make_room()
+        attempt = self._heads[event.uuid] = Attempt(
+            self._now.monotonic,
+            self._kinds[event.name, event.queue],
+            worker=self._workers[event.hostname],
+            received=event.timestamp,
+            reserved=True,
+            details=details,
+        )
+        return attempt
+
     def _open_published(self, event: TaskSent | TaskReceived, head: Attempt | None) -> Attempt:
         """Open an attempt for a publication that none of the known ones is.
 
@@ -294,8 +334,9 @@ class Inflight:
     def _identify(self, attempt: Attempt, event: TaskSent | TaskReceived) -> None:
         """Take over what a publication or delivery tells of itself; of several queues the latest is right."""
         name, queue = attempt.kind
-        if type(event) is TaskSent:
-            queue = event.queue or queue
+        if isinstance(event, TaskSent):
+            if not attempt.has_certain_queue:
+                queue = event.queue or queue
             attempt.eta = parse_eta(event.eta) or attempt.eta
             if name is None or not attempt.received:
                 name = event.name or name
@@ -303,6 +344,10 @@ class Inflight:
                 self.on_renamed(event.name, name)
         else:
             attempt.eta = attempt.eta or parse_eta(event.eta)
+            attempt.published = event.published or attempt.published
+            if event.queue is not None:
+                queue = event.queue
+                attempt.has_certain_queue = True
             if event.name not in (None, name):
                 if name is not None and attempt.sent:
                     self.on_renamed(name, event.name)

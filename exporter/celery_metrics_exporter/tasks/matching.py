@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from celery_metrics_exporter.events.types import TaskReceived, TaskSent, TaskStarted, WorkerTaskEvent
+from celery_metrics_exporter.labels import queue_label
 from celery_metrics_exporter.tasks.attempt import Attempt
 from celery_metrics_exporter.tasks.replacing import leads_to
 
@@ -134,7 +135,11 @@ def delivered(
     near = [
         attempt for attempt in waiting if attempt.queue is None or may_consume(event.hostname, attempt.queue)
     ]
-    again = [attempt for attempt in mine if attempt.received and attempt.name in (None, event.name)]
+    again = [
+        attempt
+        for attempt in mine
+        if attempt.received and attempt.name in (None, event.name) and _may_be_from(attempt, event.queue)
+    ]
     again.sort(key=lambda attempt: attempt.open)
     found = (
         find_best(late, event.name, event.retries)
@@ -152,6 +157,11 @@ def delivered(
         ):
             return attempt
     return None
+
+
+def _may_be_from(attempt: Attempt, queue: str | None) -> bool:
+    """Whether the message of this attempt may have come from this queue: an exchange gives each queue its own."""
+    return queue is None or not attempt.has_certain_queue or attempt.queue == queue_label(queue)
 
 
 def undelivered(head: Attempt, event: TaskReceived) -> Attempt | None:

@@ -101,7 +101,9 @@ class Naming:
     def _queue(self, attempt: Attempt) -> str:
         queue, worker = attempt.queue, attempt.worker
         if queue is not None and (
-            attempt.kind not in self._by_exchange or self._consumers.may_consume(worker, queue)
+            attempt.has_certain_queue
+            or attempt.kind not in self._by_exchange
+            or self._consumers.may_consume(worker, queue)
         ):
             return queue
         fitting = attempt.fitting

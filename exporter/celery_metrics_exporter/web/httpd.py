@@ -77,6 +77,11 @@ class HttpServer:
         """Let ``run`` end."""
         self._stopping.set()
 
+    def abandon(self) -> None:
+        """Close the connections in a process that was forked from ours, see ``server.WebServer.abandon``."""
+        for stream in self._open:
+            stream.abandon()
+
     async def _accept(self, listening: socket.socket) -> None:
         listening.settimeout(0)
         while True:

@@ -7,11 +7,13 @@ import socket
 from celery_metrics_exporter.config.config import ListenAddress
 
 _BACKLOG = 1024
+#: The option that sets the addresses, unless another one does.
+OPTION = "--web.listen-address"
 _REASONS = {
-    errno.EADDRINUSE: "address already in use; choose another with --web.listen-address",
-    errno.EACCES: "permission denied; choose a port above 1023 with --web.listen-address",
-    errno.EADDRNOTAVAIL: "no such address on this machine; choose another with --web.listen-address",
-    errno.EAFNOSUPPORT: "no IPv6 on this machine; choose an IPv4 address with --web.listen-address",
+    errno.EADDRINUSE: "address already in use; choose another with",
+    errno.EACCES: "permission denied; choose a port above 1023 with",
+    errno.EADDRNOTAVAIL: "no such address on this machine; choose another with",
+    errno.EAFNOSUPPORT: "no IPv6 on this machine; choose an IPv4 address with",
 }
 _NO_IPV6 = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
@@ -20,11 +22,11 @@ class ListenError(Exception):
     """An address cannot be listened on; the message is one line that says which and why."""
 
 
-def listen(address: ListenAddress) -> socket.socket:
+def listen(address: ListenAddress, option: str = OPTION) -> socket.socket:
     """Bind and listen; port 0 lets the system choose.
 
     An empty host means every interface, IPv4 and IPv6, or IPv4 alone where IPv6 is off. Of a name's addresses
-    one is taken, IPv4 before IPv6.
+    one is taken, IPv4 before IPv6. ``option`` is the one that an error names.
 
     Raises:
         ListenError: port in use, no permission, no such address.
@@ -32,12 +34,13 @@ def listen(address: ListenAddress) -> socket.socket:
     try:
         sock = _bound(address.host, address.port)
     except socket.gaierror:
-        reason = "no such host; write an address of this machine with --web.listen-address"
+        reason = f"no such host; write an address of this machine with {option}"
     except ValueError:
-        reason = "not an address; write for example --web.listen-address 127.0.0.1:9808"
+        reason = f"not an address; write for example {option} 127.0.0.1:{address.port}"
     except OSError as error:
         number = error.errno or 0
-        reason = _REASONS.get(number) or os.strerror(number).lower()
+        known = _REASONS.get(number)
+        reason = os.strerror(number).lower() if known is None else f"{known} {option}"
     else:
         # Accepted sockets inherit it. Without, a body waits for the acknowledgement of its head: up to 40 ms.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

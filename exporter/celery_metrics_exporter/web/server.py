@@ -19,7 +19,7 @@ from celery_metrics_exporter.web.config_file import WebConfigFile
 from celery_metrics_exporter.web.handshake import Handshakes
 from celery_metrics_exporter.web.http1 import Limits
 from celery_metrics_exporter.web.httpd import HttpServer, Page
-from celery_metrics_exporter.web.listening import listen, reachable_at
+from celery_metrics_exporter.web.listening import OPTION, listen, reachable_at
 from celery_metrics_exporter.web.pages import Pages, Status
 from celery_metrics_exporter.web.serial_thread import SerialThread
 from celery_metrics_exporter.web.tls import Tls
@@ -41,6 +41,7 @@ class WebServer:
         config_file: WebConfigFile | None = None,
         limits: Limits | None = None,
         cut: Counter[str] | None = None,
+        option: str = OPTION,
     ) -> None:
         """Args:
         addresses: where to listen.
@@ -50,7 +51,9 @@ class WebServer:
         config_file: who is let in, and how it is encrypted; without one everybody is, by plain HTTP.
         limits: what clients may take.
         cut: counts connections that were cut, by reason.
+        option: sets the addresses; errors name it.
         """
+        self._option = option
         self._addresses = tuple(addresses)
         limits = limits or Limits()
         encoding, checking = SerialThread("web-pages"), SerialThread("web-passwords")
@@ -66,6 +69,7 @@ class WebServer:
         self._scheme = "http" if handshakes is None else "https"
         self._server = HttpServer(page, limits, handshakes, cut)
         self._serving: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
+        self._sockets: Sequence[socket.socket] = ()
         self._urls: tuple[str, ...] = ()
 
     @property
@@ -80,7 +84,7 @@ class WebServer:
             ListenError: one of the addresses cannot be had; then none is served.
         """
         with ExitStack() as bound:
-            sockets = [bound.enter_context(listen(address)) for address in self._addresses]
+            sockets = [bound.enter_context(listen(address, self._option)) for address in self._addresses]
             bound.pop_all()
         self._urls = tuple(
             f"{self._scheme}://{reachable_at(sock, address.host)}"
@@ -88,6 +92,7 @@ class WebServer:
         )
         for each in self._threads:
             each.start()
+        self._sockets = sockets
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=self._run, args=(loop, sockets), name="web", daemon=True)
         self._serving = loop, thread
@@ -103,6 +108,16 @@ class WebServer:
         thread.join(2 * _GRACE_SECONDS)
         for each in self._threads:
             each.stop()
+
+    def abandon(self) -> None:
+        """Close the sockets in a process that was forked from ours, in which nothing serves them.
+
+        They are the same as those of our process: what is not closed here stays open when that closes it. Nothing else
+        is touched: to close the loop would take its sockets off the poll of both processes.
+        """
+        for sock in self._sockets:
+            sock.close()
+        self._server.abandon()
 
     def _run(self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]) -> None:
         try:

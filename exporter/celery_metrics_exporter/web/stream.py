@@ -63,6 +63,10 @@ class ClientStream:
         self._say_goodbye()
         self._sock.close()
 
+    def abandon(self) -> None:
+        """Close the socket in a process that was forked from ours; the connection goes on in ours."""
+        self._sock.close()
+
     def _say_goodbye(self) -> None:
         """Say in TLS that nothing more comes; never waits."""
         if isinstance(self._sock, ssl.SSLSocket):

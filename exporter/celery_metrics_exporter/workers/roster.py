@@ -55,6 +55,7 @@ class Roster:
         timeout: float,
         retention: float,
         limit: SeriesLimit,
+        listens: bool = True,
     ) -> None:
         """Args:
         stream: tells for how long events could have come.
@@ -64,7 +65,9 @@ class Roster:
         retention: seconds for which a lost worker is shown.
         limit: of workers; further ones share one record under the name ``other``. Also of the queues that all
             workers together consume; further ones are left out.
+        listens: whether workers can become known at all.
         """
+        self._listens = listens
         self._stream = stream
         self._monotonic = clock.monotonic
         self._now = now
@@ -177,7 +180,9 @@ class Roster:
 
     def all_told_queues(self) -> bool:
         """Whether every worker that is up has told what it consumes, so that a queue of none has no workers."""
-        return all(worker.capacity.told_by_all(shared=worker.shares_its_name) for worker in self._alive())
+        return self._listens and all(
+            worker.capacity.told_by_all(shared=worker.shares_its_name) for worker in self._alive()
+        )
 
     def all_send_events(self) -> bool:
         """Whether no worker that is up is known to send no task events."""

@@ -4,7 +4,7 @@ what is secret about a broker, and the complaints about values that contradict e
 */}}
 
 {{/*
-`items`, one for each broker: the fields of values.broker, with name (empty for the only one), object (name of its
+`items`, one for each broker, none without the exporter: the fields of values.broker, with name (empty for the only one), object (name of its
 Deployment, Service ...), secret (name of the Secret that the chart makes), urlSecret (name of the one with the URL),
 and its config, resources, extraArgs, extraEnv and envFrom, those of all included.
 */}}
@@ -13,7 +13,7 @@ and its config, resources, extraArgs, extraEnv and envFrom, those of all include
 {{- $items := list -}}
 {{- $seen := dict -}}
 {{- if and .Values.brokers .Values.broker.url }}{{ fail "broker.url and brokers exclude each other: give each item of brokers its url or existingSecret" }}{{ end -}}
-{{- range default (list dict) .Values.brokers -}}
+{{- range .Values.exporter.enabled | ternary (default (list dict) .Values.brokers) list -}}
   {{- $item := include "celery-exporter.overlaid" (list $root.Values.broker (omit . "config" "resources" "extraArgs" "extraEnv" "envFrom")) | fromJson -}}
   {{- $name := default "" .name -}}
   {{- if and .url (not (default dict .existingSecret).name) -}}

@@ -1,11 +1,11 @@
 {{/*
 What ServiceMonitor, PodMonitor and ScrapeConfig have in common. All take root and monitor, one of
-values.serviceMonitor, podMonitor and scrapeConfig.
+values.serviceMonitor, podMonitor and scrapeConfig; the first two take values.workers.podMonitor as well.
 */}}
 
-{{/* The metadata of one of them. */}}
+{{/* The metadata of one of them. Takes name too, if it is not the full name. */}}
 {{- define "celery-exporter.monitorMetadata" -}}
-{{- include "celery-exporter.metadata" (dict "root" .root "component" "monitoring" "namespace" .monitor.namespace "labels" (list .monitor.labels) "annotations" (list .monitor.annotations)) -}}
+{{- include "celery-exporter.metadata" (dict "root" .root "component" "monitoring" "name" .name "namespace" .monitor.namespace "labels" (list .monitor.labels) "annotations" (list .monitor.annotations)) -}}
 {{- end -}}
 
 {{/* What all three call alike. */}}
@@ -39,8 +39,8 @@ relabelings:
 {{- end }}
 {{- end -}}
 
-{{/* The rest of a ServiceMonitor's or PodMonitor's spec. */}}
-{{- define "celery-exporter.monitorSpec" -}}
+{{/* What a spec says about all targets. */}}
+{{- define "celery-exporter.targetFields" -}}
 {{- with .monitor.jobLabel }}
 jobLabel: {{ . }}
 {{- end }}
@@ -50,6 +50,12 @@ podTargetLabels: {{ toJson . }}
 {{- with .monitor.limits }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* The rest of the spec of a ServiceMonitor or PodMonitor of the exporter. */}}
+{{- define "celery-exporter.monitorSpec" -}}
+{{- if not .root.Values.exporter.enabled }}{{ fail "serviceMonitor and podMonitor scrape the exporter, which exporter.enabled: false leaves out: drop one of them" }}{{ end -}}
+{{- include "celery-exporter.targetFields" . }}
 namespaceSelector:
   matchNames: [{{ include "celery-exporter.namespace" .root | quote }}]
 selector:

@@ -3,6 +3,7 @@
 from tests.integration.servers.alertmanager import Alertmanager, amtool
 from tests.integration.servers.certificates import Certificates
 from tests.integration.servers.exporter import ExporterProcess, Samples
+from tests.integration.servers.moto import Moto
 from tests.integration.servers.ports import HOST, free_port
 from tests.integration.servers.process import ServerProcess, group_members
 from tests.integration.servers.prometheus import Prometheus, Sample, promtool
@@ -19,6 +20,7 @@ __all__ = [
     "CeleryWorker",
     "Certificates",
     "ExporterProcess",
+    "Moto",
     "Prometheus",
     "RabbitMQ",
     "Sample",

@@ -36,9 +36,11 @@ class CeleryWorker:
         events: bool = True,
         arguments: Sequence[str] = ("--without-gossip", "--without-mingle"),
         within: Sequence[str] = (),
+        loglevel: str = "INFO",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.nodename = f"{hostname}@localhost"
+        self._loglevel = loglevel
         argv = [
             *within,
             worker_python(),
@@ -48,7 +50,7 @@ class CeleryWorker:
             app,
             "worker",
             "--loglevel",
-            "INFO",
+            loglevel,
             "--hostname",
             self.nodename,
         ]
@@ -72,7 +74,7 @@ class CeleryWorker:
     def start(self) -> None:
         """Start it; returns when it consumes its queues."""
         # celery/apps/worker.py, Worker.on_consumer_ready
-        ready = f"{self.nodename} ready."
+        ready = f"{self.nodename} ready." if self._loglevel == "INFO" else "[queues]"
         before = self.output.count(ready)
         self.process.start()
         self.process.wait_until(

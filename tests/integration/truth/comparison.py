@@ -19,15 +19,22 @@ _NOT_OURS = ("process_", "python_")
 
 
 class Page:
-    """One scrape: the counters and histogram counts that the truth speaks for, and what is checked beside them."""
+    """One scrape, or those of several workers added up: the counters and histogram counts that the truth speaks for.
 
-    def __init__(self, text: str) -> None:
+    And what is checked beside them.
+    """
+
+    def __init__(self, *texts: str) -> None:
         self.counted: dict[Sample, float] = {}
         self.gauges: dict[Sample, float] = {}
         self.sums: dict[Sample, float] = {}
         self.known_events = 0.0
         self.workers_offline = 0.0
         self.lag_count = 0.0
+        for text in texts:
+            self._add(text)
+
+    def _add(self, text: str) -> None:
         for family in text_string_to_metric_families(text):
             if family.name.startswith(_NOT_OURS):
                 continue
@@ -55,12 +62,12 @@ class Page:
             if type_.startswith("worker-"):
                 return
         if name != _DISCONNECTED:
-            self.counted[name, labels] = value
+            self.counted[name, labels] = self.counted.get((name, labels), 0.0) + value
 
 
 def differences(page: Page, truth: Truth) -> list[str]:
     """Say for each number that is missing, wrong or not of the truth what was expected; empty when all are equal."""
-    return [*_counts(page.counted, truth), *_relations(page), *_gauges(page.gauges, truth)]
+    return [*_counts(page.counted, truth), *_relations(page, truth), *_gauges(page.gauges, truth)]
 
 
 def _counts(counted: Mapping[Sample, float], truth: Truth) -> Iterator[str]:
@@ -73,8 +80,8 @@ def _counts(counted: Mapping[Sample, float], truth: Truth) -> Iterator[str]:
             yield f"{_show(sample)} is {_value(found)}, the truth is {_value(expected)}"
 
 
-def _relations(page: Page) -> Iterator[str]:
-    if page.lag_count != page.known_events:
+def _relations(page: Page, truth: Truth) -> Iterator[str]:
+    if truth.of_listener and page.lag_count != page.known_events:
         yield f"{_LAG} is {page.lag_count:g}, but {page.known_events:g} events of known types were counted"
     for sample, value in sorted(page.sums.items()):
         if not (math.isfinite(value) and value >= 0):

@@ -3,7 +3,7 @@
 Owns the order of submission and everything that must happen to a task from outside: revokes, terminations, releases.
 It goes on as soon as the workers say that what it waits for has happened; it reads no event and no metric.
 
-    python -m tests.integration.truth.driver alpha=alpha@host beta=beta@host gamma=gamma@host
+    python -m tests.integration.truth.driver alpha=alpha@host beta=beta@host gamma=gamma@host [--without-fanout]
 """
 
 import sys
@@ -26,6 +26,7 @@ from tests.integration.truth.workload import (
     Submission,
     other_queue,
     submissions,
+    submissions_without_fanout,
 )
 from tests.waiting import wait_for
 
@@ -82,13 +83,16 @@ class Client:
         self._revoke_scheduled()
         self._publish_shadowed()
         self._run_twice()
-        self._broadcast()
+        if self._plan[Behaviour.BROADCAST]:
+            self._broadcast()
         with ThreadPoolExecutor(max_workers=1) as beside:
             published = beside.submit(self._publish_bulk, frozenset(QUEUES) - {ALPHA})
-            self._occupy_the_prefork_worker()
+            if self._plan[Behaviour.HELD]:
+                self._occupy_the_prefork_worker()
             self._replace()
             for first, second in _FATAL_PAIRS:
-                self._lose_the_pool(self._plan[first].pop(), self._plan[second].pop())
+                if self._plan[first]:
+                    self._lose_the_pool(self._plan[first].pop(), self._plan[second].pop())
             forgotten = [self._plan[behaviour] for pair in _FATAL_PAIRS for behaviour in pair]
             if any(forgotten):
                 raise RuntimeError(f"_FATAL_PAIRS has no place for {forgotten}")
@@ -266,4 +270,6 @@ def _require_before(deadline: float, what: str) -> None:
 
 
 if __name__ == "__main__":
-    Client(dict(argument.split("=", 1) for argument in sys.argv[1:]), submissions()).run()
+    without_fanout = "--without-fanout" in sys.argv
+    workers = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+    Client(workers, submissions_without_fanout() if without_fanout else submissions()).run()

@@ -25,7 +25,7 @@ CELERY_COMMAND = (sys.executable, "-m", "celery", "-A", APP)
 _THREADS = ("threads", 4) if CELERY >= (5, 7) else ("solo", 1)
 POOLS = {ALPHA: ("prefork", 2), BETA: _THREADS, GAMMA: ("solo", 1)}
 
-CLIENT_S = 150.0
+CLIENT_S = 300.0
 SETTLED_S = 150.0
 QUIET_S = 15.0
 BETWEEN_SCRAPES_S = 0.5
@@ -96,7 +96,9 @@ def test_every_number_is_the_truth(
     assert not found, f"{len(found)} numbers differ from the truth:\n" + "\n".join(found)
 
 
-def run_client(folder: Path, env: dict[str, str], nodenames: dict[str, str]) -> None:
+def run_client(
+    folder: Path, env: dict[str, str], nodenames: dict[str, str], *, options: tuple[str, ...] = ()
+) -> None:
     """Run the client to its end; by then every task is published."""
     client = ServerProcess(
         [
@@ -104,6 +106,7 @@ def run_client(folder: Path, env: dict[str, str], nodenames: dict[str, str]) -> 
             "-m",
             "tests.integration.truth.driver",
             *(f"{queue}={nodename}" for queue, nodename in nodenames.items()),
+            *options,
         ],
         log=folder / "client.log",
         env=clean_environment(env),

@@ -7,7 +7,7 @@ held to.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeAlias
 
@@ -175,6 +175,7 @@ ALWAYS_ZERO = (
     "celery_exporter_receiver_restarts_total",
     "celery_exporter_series_overflowed_total",
     "celery_exporter_web_connections_cut_total",
+    "celery_task_ended_unseen_total",
     "celery_worker_lost_total",
 )
 """Counters of what must not happen, with any labels."""
@@ -192,6 +193,28 @@ class Truth:
     optional_zeros: frozenset[Sample]
     places: frozenset[Labels]
     workers: frozenset[str]
+    of_listener: bool = True
+
+    def of_workers(self) -> "Truth":
+        """What the workers must tell together that report for themselves, of what an exporter that listens must tell.
+
+        They know neither publications, nor what the tasks themselves send, nor what they missed.
+        """
+        unknown = (
+            "celery_task_ended_unseen_total",
+            "celery_task_sent_total",
+            "celery_worker_missed_tasks_total",
+        )
+        unheard = (("event", "other"),), (("event", "task-sent"),)
+        return replace(
+            self,
+            samples={
+                sample: 0.0 if sample[1] in unheard else value
+                for sample, value in self.samples.items()
+                if sample[0] not in unknown
+            },
+            of_listener=False,
+        )
 
 
 def truth(planned: Iterable[Submission], workers: Mapping[str, str], *, celery: tuple[int, ...]) -> Truth:
@@ -252,7 +275,6 @@ class _Tally:
         for where in self._places:
             for event in Event:
                 samples.setdefault(_sample(event.counter, where, event.labels), 0.0)
-            samples[_sample("celery_task_ended_unseen_total", where)] = 0.0
             for outcome in TIMED.values():
                 zeros.add(_sample("celery_task_runtime_seconds_count", where, (("outcome", outcome),)))
             zeros.add(_sample("celery_task_prefetch_wait_seconds_count", where))

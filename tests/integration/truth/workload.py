@@ -6,6 +6,7 @@ numbers from it; so this module must not know Celery, brokers or metrics.
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -71,6 +72,25 @@ class Behaviour(StrEnum):
     PUBLISHED_TWICE = "published-twice"
     # Published once to a broadcast queue: every worker runs it at the same time, and on one of them it fails.
     BROADCAST = "broadcast"
+
+
+#: Lives that the client leads, or whose progress it asks for, by remote control; and the broadcast.
+NEED_FANOUT = frozenset(
+    {
+        Behaviour.REVOKED_UNSEEN,
+        Behaviour.HARD_LIMIT,
+        Behaviour.TERMINATED,
+        Behaviour.KILLED,
+        Behaviour.LOST,
+        Behaviour.LOST_REQUEUED,
+        Behaviour.HELD,
+        Behaviour.REPLACE_RELEASED,
+        Behaviour.REVOKED_WAITING,
+        Behaviour.EXPIRED_WAITING,
+        Behaviour.REVOKED_SCHEDULED,
+        Behaviour.BROADCAST,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +175,18 @@ def submissions() -> tuple[Submission, ...]:
         Submission(str(uuid.uuid5(_NAMESPACE, str(index))), task, queue, behaviour)
         for index, (task, queue, behaviour) in enumerate(planned)
     )
+
+
+def submissions_without_fanout() -> tuple[Submission, ...]:
+    """What a broker without fanout can do; every ninth of the lives that there are many of, since these are slow."""
+    seen: Counter[tuple[str, str, Behaviour]] = Counter()
+    chosen = []
+    for submission in submissions():
+        kind = submission.task, submission.queue, submission.behaviour
+        if submission.behaviour not in NEED_FANOUT and seen[kind] % 9 == 0:
+            chosen.append(submission)
+        seen[kind] += 1
+    return tuple(chosen)
 
 
 def _planned() -> Iterator[tuple[str, str, Behaviour]]:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
-from celery_metrics_exporter.config.broker_url import REDIS, SUPPORTED
+from celery_metrics_exporter.config.broker_url import REDIS
 from celery_metrics_exporter.connection.celery_app import Broker
 from celery_metrics_exporter.logs import fields
 from celery_metrics_exporter.queues.readers import BrokerReader
 from celery_metrics_exporter.queues.readers.amqp import AmqpReader
 from celery_metrics_exporter.queues.readers.management import ManagementReader
 from celery_metrics_exporter.queues.readers.redis import RedisReader
+from celery_metrics_exporter.queues.readers.sqlalchemy import SqlAlchemyReader
+from celery_metrics_exporter.queues.readers.sqs import SqsReader
 from celery_metrics_exporter.queues.readers.virtual import VirtualReader
 
 log = logging.getLogger(__name__)
 
-_VIRTUAL: Final = frozenset({"memory", "filesystem"})
+#: By family; RabbitMQ's has other arguments.
+_READERS: Final[Mapping[str, Callable[..., BrokerReader]]] = {
+    **dict.fromkeys(REDIS, RedisReader),
+    "memory": VirtualReader,
+    "filesystem": VirtualReader,
+    "sqs": SqsReader,
+    "sqlalchemy": SqlAlchemyReader,
+}
 
 
 def reader_for(
@@ -31,15 +40,13 @@ def reader_for(
         accepts: whether a queue that is found on the broker may be shown.
         max_queues: most queues of one reading; wanted ones come first.
     """
-    transport = SUPPORTED.get(broker.scheme)
     if management_url is not None:
         return ManagementReader(broker, management_url, accepts=accepts, max_queues=max_queues)
-    if transport == "amqp":
+    if broker.family == "amqp":
         return AmqpReader(broker)
-    if transport in REDIS:
-        return RedisReader(broker, accepts=accepts, max_queues=max_queues)
-    if transport in _VIRTUAL:
-        return VirtualReader(broker, accepts=accepts, max_queues=max_queues)
+    make = _READERS.get(broker.family)
+    if make is not None:
+        return make(broker, accepts=accepts, max_queues=max_queues)
     log.warning(
         "cannot read the queues of this kind of broker: no lengths, ages, unacked messages or consumers",
         extra=fields(broker=broker.name),
