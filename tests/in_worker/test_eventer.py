@@ -175,18 +175,22 @@ def test_what_celery_raises_is_raised_and_the_event_is_counted() -> None:
 def test_a_failure_of_ours_raises_nothing(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever it is on the way of an event."""
 
-    def fail(*_: object) -> NoReturn:
-        raise RuntimeError("a bug")
+    def fail(event: dict[str, Any]) -> None:
+        if event["uuid"] == "lost":
+            raise RuntimeError("a bug")
 
-    for owner, name in (
-        (sender.feed, "add"),
-        (sender.eventer.identity, "hold"),
-        (sender.eventer.identity, "note"),
-    ):
-        monkeypatch.setattr(owner, name, fail)
-    sender.receive("u")
-    sender.send("revoked", "u")
-    sender.send("started", "u")
+    feed, identity = sender.feed, sender.eventer.identity
+    sender.receive("good")
+    with monkeypatch.context() as broken:
+        broken.setattr(feed, "add", fail)
+        sender.receive("lost")
+        broken.setattr(identity, "hold", fail)
+        sender.send("revoked", "lost")
+    assert sender.eventer.failures == 2
+    monkeypatch.setattr(identity, "complete", fail)
+    sender.receive("lost")
+    sender.send("started", "good")
+    assert sender.counts() == {"received": 1, "started": 1}
     assert sender.eventer.failures == 3
 
 

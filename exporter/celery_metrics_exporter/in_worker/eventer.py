@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 from celery.worker.control import Panel, nok
@@ -19,7 +19,7 @@ from celery.worker.state import active_requests, reserved_requests
 from celery_metrics_exporter.events.types import WIRE_NAMES
 from celery_metrics_exporter.ids import id_text
 from celery_metrics_exporter.in_worker.feed import Feed
-from celery_metrics_exporter.in_worker.identity import Identity
+from celery_metrics_exporter.in_worker.identity import MESSAGE, Identity
 from celery_metrics_exporter.logs import ThrottledLog
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Eventer:
         self.identity = Identity(self._release)
         self._pid = os.getpid()
         self._feed = feed
-        feed.complete = self.identity.complete
+        feed.complete = self._complete
         self._log = ThrottledLog(log)
         #: How many events were lost by a failure of ours.
         self.failures = 0
@@ -85,7 +85,11 @@ class Eventer:
         answer_truthfully(Panel.data)
 
     def send(self, type: str, **fields: Any) -> Any:  # noqa: A002 - Celery's name
-        """Let Celery send the event where events are on, and see it. Raises only what Celery's own method raises."""
+        """Let Celery send the event where events are on, and see it. Raises only what Celery's own method raises.
+
+        A worker has done other things since the event before, so that no code of this is in a cache: whatever can wait
+        for the batch is done there.
+        """
         timestamp = time.time()
         is_of_task = type in _TASK_EVENTS
         own = self.own
@@ -95,31 +99,43 @@ class Eventer:
                 return own.send(type, **fields)
         finally:
             if is_of_task:
-                self._see(type, timestamp, fields)
+                fields["type"] = type
+                fields["timestamp"] = timestamp
+                try:
+                    if type == "task-received":
+                        fields[MESSAGE] = self.identity.received
+                    if type == "task-revoked" or (type == "task-failed" and "traceback" not in fields):
+                        self.identity.hold(fields)  # of a task that may not have been received
+                    else:
+                        self._feed.add(fields)
+                except Exception:  # noqa: BLE001 - a failure of ours never reaches a task
+                    self._lose()
         return None
 
-    def _see(self, kind: str, timestamp: float, event: dict[str, Any]) -> None:
-        try:
-            event["type"] = kind
-            event["timestamp"] = timestamp
-            event["hostname"] = self.hostname
-            if kind == "task-received":
-                self.identity.note(event)
-            elif kind == "task-started":
-                event["pid"] = self._pid
-            if type(event["uuid"]) is not str:
-                event["uuid"] = id_text(event["uuid"])
-            if kind == "task-revoked" or (kind == "task-failed" and "traceback" not in event):
-                self.identity.hold(event)  # of a task that may not have been received
+    def _complete(self, events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Add to events what they need not carry before, and leave out those where that fails."""
+        complete = []
+        for event in events:
+            try:
+                self.identity.complete(event)
+                if type(event["uuid"]) is not str:
+                    event["uuid"] = id_text(event["uuid"])
+                event["hostname"] = self.hostname
+                if event["type"] == "task-started":
+                    event["pid"] = self._pid
+            except Exception:  # noqa: BLE001 - costs this event alone
+                self._lose()
             else:
-                self._feed.add(event)
-        except Exception:  # noqa: BLE001 - a failure of ours never reaches a task
-            self.failures += 1
-            self._log.log(logging.ERROR, "an event of a task is not counted", exc_info=True)
+                complete.append(event)
+        return complete
+
+    def _lose(self) -> None:
+        self.failures += 1
+        self._log.log(logging.ERROR, "an event of a task is not counted", exc_info=True)
 
     def _release(self, event: dict[str, Any], told: dict[str, Any] | None) -> None:
         if told is not None:
-            self._feed.add({**told, "type": "task-identified", "hostname": self.hostname})
+            self._feed.add({**told, "type": "task-identified"})
         self._feed.add(event)
 
 

@@ -25,7 +25,7 @@ class Feed:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         #: Called with the events of a batch, to add what they need not carry before.
-        self.complete: Callable[[Iterable[dict[str, Any]]], None] = lambda _: None
+        self.complete: Callable[[Iterable[dict[str, Any]]], list[dict[str, Any]]] = list
         self._waiting: deque[dict[str, Any]] = deque()
         self._lock = threading.Lock()
 
@@ -48,5 +48,4 @@ class Feed:
         waiting = self._waiting
         while waiting:
             batch = [waiting.popleft() for _ in range(min(len(waiting), BATCH))]
-            self.complete(batch)
-            self._dispatcher.feed_events(checked(batch))
+            self._dispatcher.feed_events(checked(self.complete(batch)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -29,8 +29,8 @@ PATIENCE_SECONDS: Final = 1.0
 _KEYS: Final = {field.name: field.encode_name for field in fields(TaskReceived)}
 _QUEUE: Final = _KEYS["queue"]
 _PUBLISHED: Final = _KEYS["published"]
-#: Where an event has its message until it is completed; no field of an event has this name.
-_MESSAGE: Final = "message"
+#: Where an event has the latest message until it is completed; no field of an event has this name.
+MESSAGE: Final = "message"
 
 
 class _Received(NamedTuple):
@@ -49,7 +49,8 @@ class Identity:
         self._release = release
         self._queues: RequestQueues | None = None
         self._log = ThrottledLog(log)
-        self._received: _Received | None = None
+        #: What the latest signal of a receipt was about: the fields of _Received.
+        self.received: tuple[Any, ...] | None = None
         self._held: dict[object, tuple[float, dict[str, Any]]] = {}
         self._listeners = (
             (signals.task_received, self.on_received),
@@ -68,23 +69,17 @@ class Identity:
         for signal, listener in self._listeners:
             signal.disconnect(dispatch_uid=(id(self), listener.__name__))
 
-    def note(self, received: dict[str, Any]) -> None:
-        """Note at a task-received the message that the latest signal was about, if that is its own."""
-        message = self._received
-        if message is not None and message.uuid == received["uuid"]:
-            received[_MESSAGE] = message
-
-    def complete(self, events: Iterable[dict[str, Any]]) -> None:
-        """Add what the messages tell to those of these events that were noted."""
-        for event in events:
-            message = event.pop(_MESSAGE, None)
-            if message is not None:
-                event[_QUEUE] = self._told(self._queue, message)
-                event[_PUBLISHED] = self._told(published_at, message)
+    def complete(self, event: dict[str, Any]) -> None:
+        """Add what the message tells to a task-received that has its own."""
+        message = event.pop(MESSAGE, None)
+        if message is not None and message[0] == event["uuid"]:
+            request = _Received(*message)
+            event[_QUEUE] = self._told(self._queue, request)
+            event[_PUBLISHED] = self._told(published_at, request)
 
     def hold(self, event: dict[str, Any]) -> None:
         """Hold the event until its signal comes."""
-        uuid = event["uuid"]
+        uuid = event["uuid"] = id_text(event["uuid"])
         self._give(uuid, None, None)  # of one task there is one at a time
         self._held[uuid] = time.monotonic(), event
 
@@ -97,7 +92,7 @@ class Identity:
 
     def on_received(self, request: Any, **_: object) -> None:
         """Keep the message until its event comes; to keep the request would keep it among those that are active."""
-        self._received = _Received(request.id, request.message, request.request_dict)
+        self.received = request.id, request.message, request.request_dict
 
     def on_revoked(self, request: Any, **_: object) -> None:
         """Tell the name and the queue of the task."""
