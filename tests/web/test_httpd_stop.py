@@ -43,7 +43,7 @@ HALF_A_HEAD = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "
     ],
 )
 def test_stop_in_spite_of_clients(data: bytes, count: int) -> None:
-    """The server stops within 2 s whatever its clients do, and leaves no thread behind."""
+    """The server stops within 2 s (twice that on a busy machine) whatever its clients do, and leaves no thread behind."""
     before = set(threading.enumerate())
     server = WebServer(LOOPBACK, registry_of(Big()), FixedStatus(), limits=PATIENT)
     server.start()
@@ -53,7 +53,7 @@ def test_stop_in_spite_of_clients(data: bytes, count: int) -> None:
         assert count == 6 or fetch(url_of(server), "/-/ready").status == 200
         started = time.monotonic()
         server.stop()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
     wait_for(lambda: set(threading.enumerate()) <= before, timeout=TIMEOUT_S, what="the end of all threads")
 
 
@@ -93,7 +93,7 @@ def test_stop_in_spite_of_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert begun.wait(TIMEOUT_S)
         started = time.monotonic()
         server.stop()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
         go_on.set()
     wait_for(lambda: set(threading.enumerate()) <= before, timeout=TIMEOUT_S, what="the end of all threads")
 
