@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import celery
 import pytest
 
 from tests.integration.in_worker_app import APP, environment
@@ -304,3 +305,29 @@ def test_a_busy_greenlet_delays_a_scrape_and_no_more(valkey: Valkey, start_self_
         timeout=COUNTED_S,
         what="the task",
     )
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_greenlet_that_is_terminated_has_one_end(
+    valkey: Valkey, tmp_path: Path, pool: str, start_self_reporting: Start
+) -> None:
+    """Celery says of it that it was revoked, and that it succeeded: what is said first is counted."""
+    if pool == "gevent" and celery.VERSION[:2] < (5, 5):
+        pytest.skip("Celery cannot terminate its greenlets")
+    worker = start(start_self_reporting, valkey.url, pool=pool)
+    app = client(valkey.url)
+    task = app.send_task("hold", (str(tmp_path / "never"),))
+    wait_for((tmp_path / "never.runs").exists, timeout=COUNTED_S, what="a running task")
+    assert app.control.revoke(task.id, terminate=True, reply=True, timeout=COUNTED_S, limit=1)
+    wait_for(
+        lambda: all(
+            worker.value("celery_exporter_events_total", event=event) == 1
+            for event in ("task-succeeded", "task-revoked")
+        ),
+        timeout=COUNTED_S,
+        what="both events",
+    )
+    revoked = worker.value("celery_task_revoked_total", task="hold", queue="celery", reason="terminated")
+    succeeded = worker.value("celery_task_succeeded_total", task="hold", queue="celery")
+    assert (revoked, succeeded) == ((1, 0) if pool == "gevent" else (0, 1))
+    assert worker.total("celery_task_in_progress") == 0
