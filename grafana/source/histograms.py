@@ -4,7 +4,7 @@ A native histogram is one series with the name of its family, a classic one has 
 Of a series that there is as both, the native one counts. Where a window holds the switch from one to the other, what
 was observed since then counts.
 
-Sums and counts are exact in a mixture, too. A quantile of native and classic series together cannot be: it is the
+Sums and counts are exact of a mixture, too. A quantile of native and classic series together cannot be: it is the
 larger one of the two, so that it is never below the truth.
 """
 
@@ -28,12 +28,13 @@ class Histogram(NamedTuple):
 
 def quantile(level: float, of: Histogram, *by: str, window: str = STEP) -> str:
     """A quantile; no sample without observations (the comparison drops NaN)."""
-    native = f"rate({of.native}[{window}])"
-    classic = f"rate({of.bucket}[{window}]) unless ignoring (le) {native}"
-    of_native = f"histogram_quantile({level}, sum {_by(by)}({native}))"
-    of_classic = f"histogram_quantile({level}, sum {_by((*by, 'le'))}({classic}))"
-    both = f'{of_native} or label_replace({of_classic}, "histogram", "classic", "", "")'
-    return f"max {_by(by)}({both}) >= 0"
+    native = f"histogram_quantile({level}, sum {_by(by)}(rate({of.native}[{window}])))"
+    classic = f"histogram_quantile({level}, sum {_by((*by, 'le'))}(rate({of.bucket}[{window}])))"
+    # Buckets are many: whether some have no native histogram beside them is asked of counts. A native one counts without
+    # a rate, too, which makes a gap of one scrape at a switch: a second rate would cost more.
+    alone = f"count {_by(by)}(rate({of.count}[{window}]) unless {of.native})"
+    needed = f"{classic} and on ({', '.join(by)}) {alone}"
+    return f'max {_by(by)}({native} or label_replace({needed}, "histogram", "classic", "", "")) >= 0'
 
 
 def sum_per_second(of: Histogram, *by: str, window: str = STEP) -> str:
@@ -60,7 +61,7 @@ def native_rates(of: Histogram) -> str:
 
 def classic_rates(of: Histogram) -> str:
     """Observations per second in each classic bucket, where there is no native histogram."""
-    return f"sum by (le) (rate({of.bucket}[{STEP}])) unless on () {native_rates(of)}"
+    return f"sum by (le) (rate({of.bucket}[{STEP}])) unless on () count ({of.native})"
 
 
 def _per_second(function: str, native: str, classic: str, by: tuple[str, ...], window: str) -> str:

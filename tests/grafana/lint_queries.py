@@ -102,11 +102,13 @@ def only_workers_that_are_up(board: Board) -> Problems:
 
 
 def counters_in_rate(board: Board) -> Problems:
-    """A counter stands in `rate` or `increase`, and nothing else does."""
+    """A counter stands in `rate` or `increase`, and nothing else does; but for the question whether it is there."""
     for place, selector, above in _selectors(board):
         called = promql.function(above)
         for name in promql.names(selector):
             is_counter = name in _COUNTERS | _OTHER_COUNTERS
+            if called is None and any(_asked_for(selector, node) for node in above):
+                continue
             if is_counter != (called in {"rate", "increase"}):
                 yield f"{place}: {name} in {called}"
 
@@ -155,7 +157,7 @@ def no_quantile_of_nothing(board: Board) -> Problems:
     """A quantile keeps `le` until it is worked out, and is compared with 0, since it is NaN of no observation."""
     for place, node, above in _nodes(board):
         if isinstance(node, Call) and node.func.name == "histogram_quantile":
-            if not any(isinstance(outer, BinaryExpr) and str(outer.op) == ">=" for outer in above[:4]):
+            if not any(isinstance(outer, BinaryExpr) and str(outer.op) == ">=" for outer in above):
                 yield f"{place}: NaN"
             inner = node.args[1]
             kept = promql.kept_labels(inner) if isinstance(inner, AggregateExpr) else None
@@ -202,6 +204,15 @@ def legends(board: Board) -> Problems:
             unknown = set(_LEGEND_LABEL.findall(legend)) - kept
             if unknown:
                 yield f"{panel['title']}: {unknown}"
+
+
+def _asked_for(selector: VectorSelector, node: Any) -> bool:
+    """Whether a node is an `unless`, and the selector stands behind it."""
+    return (
+        isinstance(node, BinaryExpr)
+        and str(node.op) == "unless"
+        and any(found is selector or str(found) == str(selector) for found, _ in promql.walk(node.rhs))
+    )
 
 
 def _names_in(tree: Any) -> Iterator[str]:

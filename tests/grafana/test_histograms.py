@@ -168,6 +168,9 @@ def test_switch(scene: Scene, job: str, before: str, after: str) -> None:
         (sums,) = scene.ask(BUSY, job, at).values()
         assert 0 < sums <= truth * (1 + 1e-6)
         quantiles = scene.ask(BY_TASK, job, at)
+        if at == SWITCH_S and before == "classic":
+            assert quantiles == {}  # a gap of one scrape: a rate needs two
+            continue
         for task, value in scene.ask(BY_TASK, "native", at).items():
             assert value / CLASSIC_BUCKET <= quantiles[task] <= value * CLASSIC_BUCKET
 
