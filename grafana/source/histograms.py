@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from grafana.source.queries import RANGE, STEP, ratio, rising
 
-#: Functions of native histograms -> what is left of their results without any. A server that has no native histograms
-#: may not know these functions, and would refuse the whole query. So variables of these names stand in their places.
+#: Functions of native histograms. A server that has no such histograms may not know them, and would refuse the whole
+#: query, so variables of these names stand in their places.
 FUNCTIONS: Final = ("histogram_sum", "histogram_count")
 
 
@@ -30,8 +30,8 @@ def quantile(level: float, of: Histogram, *by: str, window: str = STEP) -> str:
     """A quantile; no sample without observations (the comparison drops NaN)."""
     native = f"histogram_quantile({level}, sum {_by(by)}(rate({of.native}[{window}])))"
     classic = f"histogram_quantile({level}, sum {_by((*by, 'le'))}(rate({of.bucket}[{window}])))"
-    # Buckets are many: whether some have no native histogram beside them is asked of counts. A native one counts without
-    # a rate, too, which makes a gap of one scrape at a switch: a second rate would cost more.
+    # Buckets are many: whether some have no native histogram beside them is asked of counts. A native one counts before
+    # it has a rate, which makes a gap of one scrape at a switch: a second rate would cost more.
     alone = f"count {_by(by)}(rate({of.count}[{window}]) unless {of.native})"
     needed = f"{classic} and on ({', '.join(by)}) {alone}"
     return f'max {_by(by)}({native} or label_replace({needed}, "histogram", "classic", "", "")) >= 0'
