@@ -125,7 +125,8 @@ _EXCEPTIONS = (
 _RUN_TIME = (
     graph(
         "Run time of successes",
-        "As measured by workers. A gap: none succeeded. No quantile is above the last bucket (1 h by default).",
+        "As measured by workers. A gap: none succeeded. From classic buckets no quantile is above the last one (1 h by "
+        "default).",
         *shared.quantiles(ran),
         Query(mean(ran), "mean"),
         unit=SECONDS,
