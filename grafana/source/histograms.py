@@ -21,36 +21,36 @@ class Histogram(NamedTuple):
     """The selectors of one family's series."""
 
     native: str
-    bucket: str
-    sum: str
-    count: str
+    buckets: str
+    sums: str
+    counts: str
 
 
 def quantile(level: float, of: Histogram, *by: str, window: str = STEP) -> str:
     """A quantile; no sample without observations (the comparison drops NaN)."""
     native = f"histogram_quantile({level}, sum {_by(by)}(rate({of.native}[{window}])))"
-    classic = f"histogram_quantile({level}, sum {_by((*by, 'le'))}(rate({of.bucket}[{window}])))"
+    classic = f"histogram_quantile({level}, sum {_by((*by, 'le'))}(rate({of.buckets}[{window}])))"
     # Buckets are many: whether some have no native histogram beside them is asked of counts. A native one counts before
     # it has a rate, which makes a gap of one scrape at a switch: a second rate would cost more.
-    alone = f"count {_by(by)}(rate({of.count}[{window}]) unless {of.native})"
+    alone = f"count {_by(by)}(rate({of.counts}[{window}]) unless {of.native})"
     needed = f"{classic} and on ({', '.join(by)}) {alone}"
     return f'max {_by(by)}({native} or label_replace({needed}, "histogram", "classic", "", "")) >= 0'
 
 
 def sum_per_second(of: Histogram, *by: str, window: str = STEP) -> str:
     """What the observations of a second add up to."""
-    return _per_second("histogram_sum", of.native, of.sum, by, f"[{window}]")
+    return _per_second("histogram_sum", of.native, of.sums, by, f"[{window}]")
 
 
 def leading_sums(of: Histogram, *by: str) -> str:
     """These sums of those that have most over the whole range, if they have any."""
-    over_all = _per_second("histogram_sum", of.native, of.sum, by, f"[{RANGE}] @ end()")
+    over_all = _per_second("histogram_sum", of.native, of.sums, by, f"[{RANGE}] @ end()")
     return rising(sum_per_second(of, *by), over_all, *by)
 
 
 def mean(of: Histogram, *by: str, window: str = STEP) -> str:
     """The mean of the observations."""
-    count = _per_second("histogram_count", of.native, of.count, by, f"[{window}]")
+    count = _per_second("histogram_count", of.native, of.counts, by, f"[{window}]")
     return ratio(sum_per_second(of, *by, window=window), count)
 
 
@@ -61,7 +61,7 @@ def native_rates(of: Histogram) -> str:
 
 def classic_rates(of: Histogram) -> str:
     """Observations per second in each classic bucket, where there is no native histogram."""
-    return f"sum by (le) (rate({of.bucket}[{STEP}])) unless on () count ({of.native})"
+    return f"sum by (le) (rate({of.buckets}[{STEP}])) unless on () count ({of.native})"
 
 
 def _per_second(function: str, native: str, classic: str, by: tuple[str, ...], window: str) -> str:

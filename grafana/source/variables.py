@@ -81,7 +81,9 @@ def _function(name: str) -> VariableModel:
     found = f'label_replace({native}, "function", "{name}", "", "")'
     query = f'query_result({found} or on () label_replace(vector(1), "function", "abs", "", ""))'
     variable = _asking(name, _QUERY_RESULT, query)
-    return variable.regex('/function="([^"]*)"/').hide(VariableHide.HIDE_VARIABLE).build()
+    built = variable.regex('/function="([^"]*)"/').hide(VariableHide.HIDE_VARIABLE).build()
+    built.skip_url_sync = True  # an address of yesterday would fix it
+    return built
 
 
 def _asking(name: str, kind: int, query: str) -> QueryVariable:

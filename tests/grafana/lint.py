@@ -91,6 +91,8 @@ def variables_cascade(board: Board) -> Problems:
             missing = ({"job", "instance"} & before) - used
             if missing:
                 yield f"{name}: heeds not {missing}"
+        elif name in board.functions() and not variable.get("skipUrlSync"):
+            yield f"{name}: an address would fix it"
         before.add(name)
 
 

@@ -209,7 +209,7 @@ def test_functions(scene: Scene, job: str, *, native: bool) -> None:
 def test_without_native_histograms(scene: Scene) -> None:
     """With the functions that stand for those of native histograms, queries of classic ones answer the same."""
     for place in (BUSY, MEAN, BUSY_BY_TASK):
-        assert scene.ask(place, "classic", **NO_FUNCTIONS) == scene.ask(place, "classic")
+        assert scene.ask(place, "classic", AFTER_S, **NO_FUNCTIONS) == scene.ask(place, "classic")
 
 
 def test_rules(scene: Scene) -> None:

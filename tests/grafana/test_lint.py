@@ -117,6 +117,7 @@ BROKEN: list[tuple[Callable[[Board], object], Callable[[Json], object]]] = [
         variables_cascade,
         lambda board: variable(board, "job")["query"].update(query="label_values(up, instance)"),
     ),
+    (variables_cascade, lambda board: variable(board, "queue").update(hide=2)),
     (datasource_of_queries, lambda board: graph(board).update(datasource=None)),
     (datasource_of_queries, lambda board: graph(board)["targets"][0].update(datasource={"uid": "prod"})),
     (datasource_of_queries, lambda board: board["annotations"]["list"][0].update(datasource={"uid": "prod"})),
