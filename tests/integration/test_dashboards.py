@@ -112,7 +112,7 @@ class Scene:
         return sample.labels["function"]
 
     def ask(self, target: Target, values: Mapping[str, str]) -> list[float]:
-        """All values that Grafana would get for a query: of now, or of the last minute."""
+        """All values that Grafana would get for a query, of now or the last minute; counts of native histograms."""
         expr = fill(target.expr, values)
         if target.instant:
             return [sample.value for sample in self.prometheus.query(expr)]
@@ -121,7 +121,11 @@ class Scene:
         data = self.prometheus.api(
             "query_range", query=expr, start=f"{now - RANGE_S}", end=f"{now}", step=f"{STEP_S}"
         )
-        return [float(value) for series in data["result"] for _, value in series["values"]]
+        return [
+            float(value if isinstance(value, str) else value["count"])
+            for series in data["result"]
+            for _, value in series.get("values", series.get("histograms"))
+        ]
 
 
 def _globals() -> dict[str, str]:
