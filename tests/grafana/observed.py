@@ -17,9 +17,9 @@ SCRAPE_S: Final = 15
 SWITCH_S: Final = 1200
 END_S: Final = 2400
 _BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, math.inf)
-#: Task -> its median of every duration, in seconds; each has a queue of its own.
-MEDIANS: Final = {"quick": 0.04, "slow": 4.0}
-_PER_SCRAPE: Final = 40
+#: Task -> its median of every duration, in seconds, and its observations between two scrapes. No quantile that is
+#: asked for lies between two tasks. Each task has a queue of its own.
+TASKS: Final = {"quick": (0.04, 60), "slow": (4.0, 40)}
 _FAMILIES: Final[dict[str, dict[str, str]]] = {
     "celery_task_runtime_seconds": {"outcome": "succeeded"},
     "celery_task_queue_wait_seconds": {},
@@ -51,10 +51,11 @@ JOBS: Final[dict[str, list[Exporter]]] = {
 }
 
 
-def durations(median: float, times: float = 1.0) -> list[float]:
-    """What is observed between two scrapes: a log-normal distribution."""
+def durations(task: str, times: float = 1.0) -> list[float]:
+    """What is observed of a task between two scrapes: a log-normal distribution."""
+    median, count = TASKS[task]
     normal = NormalDist(math.log(median * times), 0.5)
-    return [math.exp(normal.inv_cdf((number + 0.5) / _PER_SCRAPE)) for number in range(_PER_SCRAPE)]
+    return [math.exp(normal.inv_cdf((number + 0.5) / count)) for number in range(count)]
 
 
 def all_durations(job: str, *tasks: str) -> list[float]:
@@ -62,8 +63,8 @@ def all_durations(job: str, *tasks: str) -> list[float]:
     return sorted(
         duration
         for exporter in JOBS[job]
-        for task in tasks or MEDIANS
-        for duration in durations(MEDIANS[task], exporter.times)
+        for task in tasks or TASKS
+        for duration in durations(task, exporter.times)
     )
 
 
@@ -73,9 +74,9 @@ def series(start: float) -> Iterator[Series]:
         for number, exporter in enumerate(exporters):
             target = {"job": job, "instance": f"e:{number}"}
             yield _constant({"__name__": "up", **target}, start)
-            for task, median in MEDIANS.items():
+            for task in TASKS:
                 of_task = {**target, "task": task, "queue": f"of {task}"}
-                values = durations(median, exporter.times)
+                values = durations(task, exporter.times)
                 yield _rising(
                     {"__name__": "celery_task_started_total", **of_task}, len(values), start, exporter
                 )
