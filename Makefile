@@ -73,7 +73,7 @@ screenshots: .venv/stamp-dev ## Take the pictures of the status page in docs/ima
 dashboards: .venv/stamp-dev ## Write grafana/dashboards from their Python source
 	$(BIN)/python -m grafana.source
 
-dashboard-pictures: .venv/stamp-dev ## Draw the dashboards with the component library of Grafana GRAFANA (13, 11) in four scenarios
+dashboard-pictures: .venv/stamp-dev ## Draw the dashboards with the component library of Grafana GRAFANA (13, 11) in five scenarios
 	@scripts/install-backends
 	@scripts/install-viewer $(GRAFANA)
 	$(BIN)/python -m tests.grafana.viewer.pictures $(GRAFANA)

@@ -2,14 +2,13 @@
 
 from grafana.source import limits, process, shared
 from grafana.source.graphs import graph, graph_by, spread, states
+from grafana.source.histograms import quantile
 from grafana.source.panels import CLOCK, COUNT, PER_SECOND, RATIO, SECONDS, Query, figure
 from grafana.source.queries import (
     RANGE,
-    bucket_rates,
     in_range,
     lowest,
     per_second,
-    quantile,
     since_latest,
     trailing,
     while_seen,
@@ -22,7 +21,7 @@ chosen = Selection()
 up = chosen("up")
 events = chosen("celery_exporter_events_total")
 dropped = chosen("celery_exporter_events_dropped_total")
-lag = chosen("celery_exporter_event_lag_seconds_bucket")
+lag = chosen.histogram("celery_exporter_event_lag_seconds")
 last_event = chosen("celery_exporter_last_event_timestamp_seconds")
 connected = chosen("celery_exporter_receiver_connected")
 delivering = chosen("celery_exporter_receiver_delivering")
@@ -84,7 +83,7 @@ _EVENTS = (
     graph(
         "Event lag",
         "Receipt time minus timestamp of each event, by the senders' clocks. A gap: no event arrived.",
-        *shared.quantiles(lag),
+        *shared.quantiles(lag, exemplars=False),
         unit=SECONDS,
         none="no events",
         limits=limits.EVENT_LAG,
@@ -93,8 +92,9 @@ _EVENTS = (
     spread(
         "Event lags",
         "Events per second by lag. A separate band far up means that one sender's clock is behind.",
-        bucket_rates(lag),
+        lag,
         none="no events",
+        exemplars=False,
         width=8,
     ),
     graph_by(

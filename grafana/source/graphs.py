@@ -4,10 +4,11 @@ A graph has few lines, the same ones from end to end (``queries.leading``). Line
 colour; long names stand in a table beside the lines.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, TypedDict, Unpack
 
 from grafana_foundation_sdk.builders import common, dashboard, heatmap, statetimeline, timeseries
+from grafana_foundation_sdk.builders.prometheus import Dataquery
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery as Queryable
 from grafana_foundation_sdk.models.common import (
@@ -25,6 +26,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from grafana.source import panels
 from grafana.source.colours import MEANT, VALUES
+from grafana.source.histograms import Histogram, classic_rates, native_rates
 from grafana.source.limits import NEUTRAL, Limits
 from grafana.source.links import DataLink, from_series
 from grafana.source.panels import DATASOURCE, PER_SECOND, PLAIN, SECONDS, PanelBuilder, Query, targets_of
@@ -83,6 +85,7 @@ def graph_by(
     unit: str,
     none: str,
     ranked: bool = False,
+    exemplars: bool = False,
     **look: Unpack[Look],
 ) -> PanelBuilder:
     """A line for each value of a label, with its link: the highest ones in the time range.
@@ -94,16 +97,25 @@ def graph_by(
         expr = trailing(expr, label) if near_one else leading(expr, label)
     width, of_legend = _ROOM[label]
     panel = _lines(
-        title, description, [Query(expr, f"{{{{{label}}}}}")], unit, none, {"width": width, **look}
+        title, description, [Query(expr, f"{{{{{label}}}}}", exemplars)], unit, none, {"width": width, **look}
     )
     if of_legend:
         panel.legend(_table_beside(of_legend, lowest_first=near_one))
     return panel.data_links([from_series(label).builder()])
 
 
-def spread(title: str, description: str, buckets: str, *, none: str, width: int = _HALF) -> PanelBuilder:
-    """A heatmap of durations: observations per second in each bucket (``queries.bucket_rates``)."""
-    (query,) = targets_of([Query(buckets, "{{le}}")])
+def spread(
+    title: str, description: str, of: Histogram, *, none: str, exemplars: bool = True, width: int = _HALF
+) -> PanelBuilder:
+    """A heatmap of durations: observations per second in each bucket.
+
+    Native and classic buckets are two queries: Grafana takes one kind of a query, and draws the native one where both
+    come. The second query names both, and so has the exemplars of either.
+    """
+    queries = [Query(native_rates(of), "native"), Query(classic_rates(of), "{{le}}", exemplars)]
+    targets: list[Builder[Queryable]] = [
+        target.format(PromQueryFormat.HEATMAP) for target in _over_time(queries)
+    ]
     return (
         heatmap.Panel()
         .title(title)
@@ -113,7 +125,7 @@ def spread(title: str, description: str, buckets: str, *, none: str, width: int 
         .no_value(none)
         .span(width)
         .height(_HEIGHT)
-        .targets([query.range().format(PromQueryFormat.HEATMAP).exemplar(exemplar=True)])
+        .targets(targets)
         .calculate(calculate=False)
         .color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(32))
         .y_axis(heatmap.YAxisConfig().unit(SECONDS))
@@ -146,7 +158,7 @@ def states(
         .color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .span(width)
         .height(_HEIGHT)
-        .targets(_over_time(queries))
+        .targets([*_over_time(queries)])
         .legend(_names_below())
         .tooltip(_tooltip())
         .merge_values(merge_values=True)
@@ -156,7 +168,7 @@ def states(
 
 
 def _lines(
-    title: str, description: str, queries: Iterable[Query], unit: str, none: str, look: Look
+    title: str, description: str, queries: Sequence[Query], unit: str, none: str, look: Look
 ) -> timeseries.Panel:
     limits = look.get("limits", NEUTRAL)
     colours = dashboard.FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC)
@@ -178,7 +190,7 @@ def _lines(
         .color_scheme(colours)
         .span(look.get("width", _HALF))
         .height(_HEIGHT)
-        .targets(_over_time(queries))
+        .targets([*_over_time(queries)])
         .legend(_names_below())
         .tooltip(_tooltip())
         .line_width(1)
@@ -198,10 +210,11 @@ def _lines(
     return panel.min(0)
 
 
-def _over_time(queries: Iterable[Query]) -> list[Builder[Queryable]]:
-    """Values over the time range, with the exemplars of histograms, if there are any."""
+def _over_time(queries: Sequence[Query]) -> list[Dataquery]:
+    """Values over the time range."""
     return [
-        target.range().exemplar(exemplar="_bucket{" in target.build().expr) for target in targets_of(queries)
+        target.range().exemplar(exemplar=query.exemplars)
+        for query, target in zip(queries, targets_of(queries), strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from grafana.source import alerts, limits, links, shared
 from grafana.source.graphs import graph, graph_by
+from grafana.source.histograms import quantile
 from grafana.source.panels import COUNT, PER_SECOND, PLAIN, RATIO, SECONDS, Query, figure
 from grafana.source.queries import (
     RANGE,
@@ -11,7 +12,6 @@ from grafana.source.queries import (
     lowest,
     of_up,
     per_second,
-    quantile,
     since_latest,
     success_ratio,
     top,
@@ -28,7 +28,7 @@ chosen = Selection()
 
 succeeded = chosen("celery_task_succeeded_total")
 failed = chosen("celery_task_failed_total")
-waited = chosen("celery_task_queue_wait_seconds_bucket")
+waited = chosen.histogram("celery_task_queue_wait_seconds")
 length = chosen("celery_queue_length")
 oldest = chosen("celery_queue_oldest_message_timestamp_seconds")
 up = chosen("celery_worker_up")

@@ -37,10 +37,14 @@ _STAT_HEIGHT: Final = 4
 
 
 class Query(NamedTuple):
-    """One expression, and the name of its series: a text with ``{{label}}`` in it."""
+    """One expression, and the name of its series: a text with ``{{label}}`` in it.
+
+    ``exemplars``: whether to draw the single tasks that its metrics name, as dots. One query of a panel does.
+    """
 
     expr: str
     legend: str
+    exemplars: bool = False
 
 
 def figure(  # noqa: PLR0913 - what a panel of this kind may say, by name

@@ -1,4 +1,4 @@
-"""Build PromQL from selectors: the few kinds of expressions that all panels use.
+"""Build PromQL from selectors: the few kinds of expressions that all panels use; ``histograms`` has more.
 
 Windows are ``$__rate_interval`` for graphs, and ``$__range`` for one figure over the whole range. A ratio or a quantile
 without observations is no sample at all, so that a panel says so instead of showing 0 or NaN. ``by`` names the labels
@@ -61,21 +61,6 @@ def success_ratio(succeeded: str, failed: str, *by: str, window: str = STEP) -> 
     return ratio(good, f"({good} + {bad})")
 
 
-def quantile(level: float, buckets: str, *by: str, window: str = STEP) -> str:
-    """A quantile of a histogram's ``_bucket`` series; no sample without observations (the comparison drops NaN)."""
-    return f"histogram_quantile({level}, sum {_by((*by, 'le'))}(rate({buckets}[{window}]))) >= 0"
-
-
-def mean(sums: str, counts: str, *by: str, window: str = STEP) -> str:
-    """The mean of a histogram, of its ``_sum`` and ``_count`` series."""
-    return ratio(per_second(sums, *by, window=window), per_second(counts, *by, window=window))
-
-
-def bucket_rates(buckets: str) -> str:
-    """Observations per second in each bucket, for a heatmap."""
-    return per_second(buckets, "le")
-
-
 def while_seen(expression: str, up: str) -> str:
     """Nothing while no exporter is reached: what was counted until then must not look like now."""
     return f"({expression}) and on () max({up}) == 1"
@@ -125,8 +110,12 @@ def trailing(expression: str, *by: str) -> str:
 
 def leading_rates(counter: str, *by: str) -> str:
     """Rates of the counters that rose most over the whole range, if they rose at all."""
-    over_all = f"sum {_by(by)}(rate({counter}[{RANGE}] @ end()))"
-    return _chosen(per_second(counter, *by), by, f"topk({LINES}, {over_all} > 0)")
+    return rising(per_second(counter, *by), f"sum {_by(by)}(rate({counter}[{RANGE}] @ end()))", *by)
+
+
+def rising(rates: str, over_all: str, *by: str) -> str:
+    """The rates of those that rose most over the whole range, if they rose at all: by their rates ``over_all``."""
+    return _chosen(rates, by, f"topk({LINES}, {over_all} > 0)")
 
 
 def _chosen(expression: str, by: tuple[str, ...], lines: str) -> str:

@@ -2,8 +2,9 @@
 
 from grafana.source import limits, links, shared
 from grafana.source.graphs import graph, graph_by, states
+from grafana.source.histograms import quantile
 from grafana.source.panels import CLOCK, COUNT, PER_SECOND, PLAIN, RATIO, SECONDS, Query, figure
-from grafana.source.queries import RANGE, age, highest, leading, lowest, per_second, quantile, ratio, total
+from grafana.source.queries import RANGE, age, highest, leading, lowest, per_second, ratio, total
 from grafana.source.selection import Selection
 from grafana.source.sheet import Row, Sheet
 from grafana.source.tables import Column, Key, listing
@@ -17,7 +18,7 @@ slots = chosen("celery_queue_pool_size")
 unacked = chosen("celery_queue_unacked_messages")
 sent = chosen("celery_task_sent_total")
 received = chosen("celery_task_received_total")
-waited = chosen("celery_task_queue_wait_seconds_bucket")
+waited = chosen.histogram("celery_task_queue_wait_seconds")
 broker_up = chosen("celery_broker_up")
 broker_unacked = chosen("celery_broker_unacked_messages")
 
@@ -93,6 +94,7 @@ _GRAPHS = (
         "Queue wait p95",
         "Time from when tasks were due until they started. A gap: no task started.",
         quantile(0.95, waited, "queue"),
+        exemplars=True,
         unit=SECONDS,
         none="no tasks started, or no task-sent events",
         limits=limits.QUEUE_WAIT,

@@ -7,6 +7,7 @@ empty panel.
 from typing import Final
 
 from celery_metrics_exporter.collectors import CATALOGUE
+from grafana.source.histograms import Histogram
 
 _SUFFIXES: Final = ("_bucket", "_sum", "_count")
 
@@ -48,6 +49,10 @@ class Selection:
         matchers = ['job="$job"', *(f'{label}=~"${label}"' for label in chosen)]
         matchers += [f'{label}="{value}"' for label, value in equal.items()]
         return f"{metric}{{{', '.join(matchers)}}}"
+
+    def histogram(self, family: str, **equal: str) -> Histogram:
+        """The selectors of a histogram, whichever way Prometheus stores it."""
+        return Histogram(*(self(f"{family}{suffix}", **equal) for suffix in ("", *_SUFFIXES)))
 
 
 def _labels_of(metric: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from grafana.source import limits
 from grafana.source.graphs import graph, graph_by
+from grafana.source.histograms import Histogram, quantile
 from grafana.source.links import DataLink
 from grafana.source.panels import CLOCK, COUNT, PER_SECOND, PLAIN, RATIO, SECONDS, PanelBuilder, Query, figure
 from grafana.source.queries import (
@@ -13,7 +14,6 @@ from grafana.source.queries import (
     lowest,
     of_up,
     per_second,
-    quantile,
     ratio,
     success_ratio,
     total,
@@ -97,7 +97,7 @@ def queue_wait(chosen: Selection, link: DataLink | None = None) -> PanelBuilder:
         "95 % of the tasks that started in the time range had waited no longer than this after they were due. Tasks "
         "that did not start are not in it: see the oldest message. Needs task-sent events.",
         while_seen(
-            quantile(0.95, chosen("celery_task_queue_wait_seconds_bucket"), window=RANGE), chosen("up")
+            quantile(0.95, chosen.histogram("celery_task_queue_wait_seconds"), window=RANGE), chosen("up")
         ),
         unit=SECONDS,
         none="unknown",
@@ -192,9 +192,10 @@ def saturation(chosen: Selection, link: DataLink | None = None, *, width: int = 
     )
 
 
-def quantiles(buckets: str) -> list[Query]:
+def quantiles(of: Histogram, *, exemplars: bool = True) -> list[Query]:
     """Median, p95 and p99 over time."""
-    return [Query(quantile(level, buckets), f"p{level * 100:.0f}") for level in (0.5, 0.95, 0.99)]
+    median, *others = (Query(quantile(level, of), f"p{level * 100:.0f}") for level in (0.5, 0.95, 0.99))
+    return [median._replace(exemplars=exemplars), *others]
 
 
 def outcomes_over_time(chosen: Selection, *more: str) -> PanelBuilder:
@@ -203,7 +204,7 @@ def outcomes_over_time(chosen: Selection, *more: str) -> PanelBuilder:
     return graph(
         "Outcomes",
         "Outcomes of attempts per second.",
-        *(Query(per_second(chosen(f"celery_task_{name}_total")), name) for name in names),
+        *(Query(per_second(chosen(f"celery_task_{name}_total")), name, name == "failed") for name in names),
         unit=PER_SECOND,
         none="no tasks known",
     )
@@ -240,7 +241,7 @@ def wait_over_time(chosen: Selection, *, width: int = 12) -> PanelBuilder:
         "Queue wait",
         "Time from when tasks were due (sent, or their eta) until they started. A gap: none started. Needs task-sent "
         "events.",
-        *quantiles(chosen("celery_task_queue_wait_seconds_bucket")),
+        *quantiles(chosen.histogram("celery_task_queue_wait_seconds")),
         unit=SECONDS,
         none="none started, or no task-sent events",
         limits=limits.QUEUE_WAIT,

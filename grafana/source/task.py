@@ -2,16 +2,14 @@
 
 from grafana.source import limits, links, shared, tasks
 from grafana.source.graphs import graph, graph_by, spread
+from grafana.source.histograms import mean, quantile, sum_per_second
 from grafana.source.panels import COUNT, PER_SECOND, SECONDS, PanelBuilder, Query, figure
 from grafana.source.queries import (
     RANGE,
     age_or_none,
-    bucket_rates,
     in_range,
     leading_rates,
-    mean,
     per_second,
-    quantile,
     since_latest,
     top,
     total,
@@ -25,11 +23,10 @@ chosen = Selection("queue", "task")
 succeeded = chosen("celery_task_succeeded_total")
 failed = chosen("celery_task_failed_total")
 exceptions = chosen("celery_task_exceptions_total")
-ran = chosen("celery_task_runtime_seconds_bucket", outcome="succeeded")
-run_time = chosen("celery_task_runtime_seconds_sum", outcome="succeeded")
-runs = chosen("celery_task_runtime_seconds_count", outcome="succeeded")
-worked = chosen("celery_task_runtime_seconds_sum")
-waited = chosen("celery_task_queue_wait_seconds_bucket")
+ran = chosen.histogram("celery_task_runtime_seconds", outcome="succeeded")
+ended = chosen.histogram("celery_task_runtime_seconds")
+waited = chosen.histogram("celery_task_queue_wait_seconds")
+held = chosen.histogram("celery_task_prefetch_wait_seconds")
 in_progress = chosen("celery_task_in_progress")
 oldest_running = chosen("celery_task_oldest_running_timestamp_seconds")
 last_succeeded = chosen("celery_task_last_succeeded_timestamp_seconds")
@@ -82,14 +79,12 @@ _FIGURES = (
     figure(
         "Busy slots",
         "Worker slots that the chosen tasks used on average: seconds of run time per second, of all outcomes.",
-        per_second(worked, window=RANGE),
+        sum_per_second(ended, window=RANGE),
         unit=COUNT,
         none="unknown",
         decimals=2,
     ),
-    _seconds(
-        "Mean run time", "Of attempts that succeeded.", mean(run_time, runs, window=RANGE), "none succeeded"
-    ),
+    _seconds("Mean run time", "Of attempts that succeeded.", mean(ran, window=RANGE), "none succeeded"),
 )
 
 _OUTCOMES = (
@@ -130,9 +125,10 @@ _EXCEPTIONS = (
 _RUN_TIME = (
     graph(
         "Run time of successes",
-        "As measured by workers. A gap: none succeeded. No quantile is above the last bucket (1 h by default).",
+        "As measured by workers. A gap: none succeeded. From classic buckets no quantile is above the last one (1 h by "
+        "default).",
         *shared.quantiles(ran),
-        Query(mean(run_time, runs), "mean"),
+        Query(mean(ran), "mean"),
         unit=SECONDS,
         none="none succeeded",
         width=8,
@@ -140,14 +136,14 @@ _RUN_TIME = (
     spread(
         "Run times of successes",
         "Successes per second by run time. Two bands mean two kinds of work under one name.",
-        bucket_rates(ran),
+        ran,
         none="none succeeded",
         width=8,
     ),
     graph(
         "Run time p95 by outcome",
         "Successes as measured by workers; failures and retries from task-started until their end.",
-        Query(quantile(0.95, chosen("celery_task_runtime_seconds_bucket"), "outcome"), "{{outcome}}"),
+        Query(quantile(0.95, ended, "outcome"), "{{outcome}}", exemplars=True),
         unit=SECONDS,
         none="none ended",
         width=8,
@@ -159,7 +155,7 @@ _WAITING = (
     spread(
         "Queue waits",
         "Attempts per second by queue wait.",
-        bucket_rates(waited),
+        waited,
         none="none started, or no task-sent events",
         width=8,
     ),
@@ -167,7 +163,7 @@ _WAITING = (
         "Wait in the worker",
         "Time from when a worker took the message (or its eta) until it started the task. If it is long, the prefetch "
         "limit is too high for such long tasks.",
-        *shared.quantiles(chosen("celery_task_prefetch_wait_seconds_bucket")),
+        *shared.quantiles(held, exemplars=False),
         unit=SECONDS,
         none="none started",
         width=8,

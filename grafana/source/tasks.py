@@ -3,8 +3,9 @@
 from grafana.source import limits, links
 from grafana.source.colours import RED
 from grafana.source.graphs import graph_by
+from grafana.source.histograms import leading_sums, quantile
 from grafana.source.panels import CLOCK, COUNT, PER_SECOND, RATIO, SECONDS
-from grafana.source.queries import age, in_range, leading_rates, quantile, since_latest, success_ratio, total
+from grafana.source.queries import age, in_range, leading_rates, since_latest, success_ratio, total
 from grafana.source.selection import Selection
 from grafana.source.sheet import Row
 from grafana.source.tables import Column, Key, listing
@@ -39,6 +40,7 @@ ROW = Row(
         "Failures per second of the tasks that failed most.",
         leading_rates(failed, "task"),
         ranked=True,
+        exemplars=True,
         unit=PER_SECOND,
         none="no failure seen",
         shades_of=RED,
@@ -57,7 +59,8 @@ ROW = Row(
         "task",
         "Run time p95",
         "Run time of successes of the slowest tasks.",
-        quantile(0.95, chosen("celery_task_runtime_seconds_bucket", outcome="succeeded"), "task"),
+        quantile(0.95, chosen.histogram("celery_task_runtime_seconds", outcome="succeeded"), "task"),
+        exemplars=True,
         unit=SECONDS,
         none="none succeeded",
     ),
@@ -81,7 +84,7 @@ ROW = Row(
         "task",
         "Busy slots",
         "Slots that each task keeps busy: seconds of run time per second.",
-        leading_rates(chosen("celery_task_runtime_seconds_sum"), "task"),
+        leading_sums(chosen.histogram("celery_task_runtime_seconds"), "task"),
         ranked=True,
         unit=COUNT,
         none="none ended",

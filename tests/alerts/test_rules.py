@@ -20,10 +20,20 @@ TESTS = sorted(path for path in (ALERTS / "tests").glob("*.yaml") if not path.na
 RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 DASHBOARDS = {f"celery-exporter-{about}" for about in ("overview", "task", "worker", "queue", "instance")}
 
+#: The first promtool in whose unit tests we have written native histograms; 2.42's cannot read them.
+NATIVE_SINCE = (2, 53)
+
 _THRESHOLD = re.compile(r"celery:threshold:\w+")
 _LINK = re.compile(
     r'\{\{ with query "celery:links" \}\}\{\{ \. \| first \| label "(\w+)" \}\}\{\{ end \}\}(.*)'
 )
+
+
+def promtool_version() -> tuple[int, int]:
+    """The version of promtool."""
+    found = re.search(r"version (\d+)\.(\d+)", promtool("--version").stdout)
+    assert found is not None
+    return int(found[1]), int(found[2])
 
 
 class Expected(NamedTuple):
@@ -81,6 +91,10 @@ def test_alerts_fire_and_stay_silent(path: Path) -> None:
     A range such as ``[15m]`` takes in a sample that is exactly 15 minutes old up to Prometheus 2, and not from 3 on.
     What is expected has to hold for both.
     """
+    if path.name == "native.yaml" and promtool_version() < NATIVE_SINCE:
+        pytest.skip(
+            "this promtool knows no native histograms; tests/grafana/test_histograms.py asks a server"
+        )
     tested = promtool("test", "rules", path)
     assert tested.returncode == 0, tested.stdout
 

@@ -7,7 +7,7 @@ import pytest
 
 from celery_metrics_exporter.cli.main import commands
 from tests.docs.pages import ROOT, tables
-from tests.grafana.contract import known_to_the_code, uses_in_promql, uses_in_text, with_families
+from tests.grafana.contract import known_to_the_code, uses_in_promql, uses_in_text
 
 PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
 TABLES = list(tables(PAGE))
@@ -52,7 +52,7 @@ def test_names_of_today_exist(after: str) -> None:
     """Each metric of the right side, with the labels it is named with."""
     uses = list(uses_in_text("after", after))
     assert uses
-    assert [problem for use in uses if (problem := with_families(KNOWN).wrong(use))] == []
+    assert [problem for use in uses if (problem := KNOWN.wrong(use))] == []
 
 
 def test_flags_of_today_exist() -> None:

@@ -15,6 +15,8 @@ FOLDER: Final = Path(__file__).resolve().parents[2] / "grafana" / "dashboards"
 Json = dict[str, Any]
 
 
+#: Of the variables that nobody is shown.
+_HIDDEN: Final = 2
 _LASTING: Final = re.compile(
     r"query_result\(count by \((?P<label>\w+)\) \(last_over_time\((?P<selector>.*)\[1d\]\)\)\)"
 )
@@ -28,6 +30,7 @@ class Target:
     name: str
     expr: str
     instant: bool
+    exemplars: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,11 @@ class Board:
         for row, panel in self.panels_by_row():
             for target in panel["targets"]:
                 yield Target(
-                    f"{row} / {panel['title']}", target["refId"], target["expr"], instant=target["instant"]
+                    f"{row} / {panel['title']}",
+                    target["refId"],
+                    target["expr"],
+                    instant=target["instant"],
+                    exemplars=target.get("exemplar", False),
                 )
 
     def variables(self) -> list[Json]:
@@ -70,12 +77,21 @@ class Board:
         return list(self.json["templating"]["list"])
 
     def queried_variables(self) -> dict[str, str]:
-        """Name -> query, of those that ask the data source."""
+        """Name -> query, of those that offer what the data source has."""
+        return {name: query for name, query, hidden in self._queried() if not hidden}
+
+    def functions(self) -> dict[str, str]:
+        """Name -> PromQL, of the hidden variables: its result has the function that stands in the variable's place."""
         return {
-            variable["name"]: variable["query"]["query"]
-            for variable in self.variables()
-            if variable["type"] == "query"
+            name: query.removeprefix("query_result(").removesuffix(")")
+            for name, query, hidden in self._queried()
+            if hidden
         }
+
+    def _queried(self) -> Iterator[tuple[str, str, bool]]:
+        for variable in self.variables():
+            if variable["type"] == "query":
+                yield variable["name"], variable["query"]["query"], variable.get("hide") == _HIDDEN
 
     def annotations(self) -> dict[str, str]:
         """Name -> expression."""
@@ -89,6 +105,8 @@ class Board:
             yield f"{self.name}: annotation {name}", expr
         for name, query in self.queried_variables().items():
             yield f"{self.name}: variable {name}", label_values(query)[0]
+        for name, expr in self.functions().items():
+            yield f"{self.name}: variable {name}", expr
 
 
 def label_values(query: str) -> tuple[str, str]:

@@ -77,10 +77,10 @@ class Known:
 
 
 def series_of(family: Family) -> tuple[str, ...]:
-    """Names of a family's series in queries."""
+    """Names of a family's series in queries; a native histogram is one series with the name of the family."""
     if family.kind != "histogram":
         return (family.name,)
-    return tuple(f"{family.name}{suffix}" for suffix in _HISTOGRAM)
+    return (family.name, *(f"{family.name}{suffix}" for suffix in _HISTOGRAM))
 
 
 def known_to_the_code() -> Known:
@@ -141,11 +141,6 @@ def with_settings(known: Known, path: Path) -> Known:
     """Add what users may set in a file of settings, in rules or in comments: by task or by queue, as they like."""
     text = path.read_text(encoding="utf-8")
     return Known(known.labels | dict.fromkeys(_SETTING.findall(text), frozenset(("task", "queue"))))
-
-
-def with_families(known: Known) -> Known:
-    """Add the names of histograms, by which pages speak of them."""
-    return Known({**known.labels, **{family.name: frozenset(family.labels) for family in CATALOGUE}})
 
 
 def uses_of_rules(place: str, rules: list[dict[str, object]]) -> Iterator[Use]:

@@ -33,8 +33,12 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda found: values[found["braced"] or found["bare"]], text)
 
 
+#: Hidden variables for functions of native histograms, as they are on a server that has none.
+NO_FUNCTIONS: Final = dict.fromkeys(("histogram_sum", "histogram_count"), "abs")
+
 #: Something valid for each variable, for whoever parses PromQL without a server.
 PLACEHOLDERS: Final = {
     **intervals(range_s=3600, scrape_s=15, step_s=15),
     **dict.fromkeys(("job", "instance", "queue", "task", "worker"), ".+"),
+    **NO_FUNCTIONS,
 }

@@ -17,9 +17,11 @@ from tests.grafana.board import Board, Json, label_values
 from tests.grafana.lint_queries import (
     Problems,
     aggregated_by,
+    both_kinds_of_histogram,
     counters_in_rate,
     few_lines,
     job_and_instance_matchers,
+    known_functions,
     legends,
     no_quantile_of_nothing,
     no_ratio_of_nothing,
@@ -73,7 +75,7 @@ def variables_cascade(board: Board) -> Problems:
     before = {"datasource"}
     for variable in board.variables():
         name = variable["name"]
-        if variable["type"] == "query":
+        if name in board.queried_variables():
             if name != "job" and not (variable["multi"] and variable["includeAll"]):
                 yield f"{name}: not multi, or without All"
             if variable["refresh"] != 2:
@@ -89,6 +91,8 @@ def variables_cascade(board: Board) -> Problems:
             missing = ({"job", "instance"} & before) - used
             if missing:
                 yield f"{name}: heeds not {missing}"
+        elif name in board.functions() and not variable.get("skipUrlSync"):
+            yield f"{name}: an address would fix it"
         before.add(name)
 
 
@@ -219,6 +223,8 @@ RULES: Final[tuple[Callable[[Board], Problems], ...]] = (
     only_workers_that_are_up,
     no_ratio_of_nothing,
     no_quantile_of_nothing,
+    both_kinds_of_histogram,
+    known_functions,
     legends,
     unique_ids,
     layout,

@@ -26,6 +26,11 @@ _MEANT: Final = {
 _GRID_PX: Final = 65
 _NAME_PX: Final = 200
 
+#: Quantiles and buckets of run times and waits, and failures by themselves.
+_EXEMPLARY: Final = re.compile(
+    r"(?:histogram_quantile\(.*|sum by \(le\) \()rate\(celery_task_(?:runtime|queue_wait)_seconds_bucket\{"
+    r"|^(?!.*celery_task_succeeded_total).*celery_task_failed_total\{"
+)
 _RAW_VALUE: Final = re.compile(r"=\$\{__(?:value|field|data)[^}:]*\}")
 
 
@@ -90,11 +95,13 @@ def axes_of_zeros(board: Board) -> Problems:
 
 
 def exemplars(board: Board) -> Problems:
-    """Graphs of durations ask for exemplars, which lead from a slow attempt to its trace; tables and counts do not."""
+    """Graphs of what has exemplars ask for them once: they lead from a slow or failed attempt to its log and trace."""
     for panel in board.panels():
-        for target in panel["targets"]:
-            if bool(target.get("exemplar")) != ("_bucket{" in target["expr"] and not target["instant"]):
-                yield f"{panel['title']}: {target.get('exemplar')}"
+        is_graph = panel["type"] in {"timeseries", "heatmap"}
+        wanted = is_graph and any(_EXEMPLARY.search(target["expr"]) for target in panel["targets"])
+        asked = [bool(_EXEMPLARY.search(each["expr"])) for each in panel["targets"] if each.get("exemplar")]
+        if asked != [True] * wanted:
+            yield f"{panel['title']}: {asked}"
 
 
 def requirements(board: Board) -> Problems:

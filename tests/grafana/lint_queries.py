@@ -18,6 +18,13 @@ _COUNTERS: Final = {family.name for family in CATALOGUE if family.kind == "count
     f"{family.name}{suffix}"
     for family in CATALOGUE
     if family.kind == "histogram"
+    for suffix in ("", "_bucket", "_sum", "_count")
+}
+#: Series of classic histograms -> their families, which are the names of native ones.
+_OF_CLASSIC: Final = {
+    f"{family.name}{suffix}": family.name
+    for family in CATALOGUE
+    if family.kind == "histogram"
     for suffix in ("_bucket", "_sum", "_count")
 }
 _OTHER_COUNTERS: Final = {"process_cpu_seconds_total"}
@@ -95,11 +102,13 @@ def only_workers_that_are_up(board: Board) -> Problems:
 
 
 def counters_in_rate(board: Board) -> Problems:
-    """A counter stands in `rate` or `increase`, and nothing else does."""
+    """A counter stands in `rate` or `increase`, and nothing else does; but for the question whether it is there."""
     for place, selector, above in _selectors(board):
         called = promql.function(above)
         for name in promql.names(selector):
             is_counter = name in _COUNTERS | _OTHER_COUNTERS
+            if called is None and any(_asked_for(selector, node) for node in above):
+                continue
             if is_counter != (called in {"rate", "increase"}):
                 yield f"{place}: {name} in {called}"
 
@@ -148,12 +157,32 @@ def no_quantile_of_nothing(board: Board) -> Problems:
     """A quantile keeps `le` until it is worked out, and is compared with 0, since it is NaN of no observation."""
     for place, node, above in _nodes(board):
         if isinstance(node, Call) and node.func.name == "histogram_quantile":
-            outer = above[0] if above else None
-            if not (isinstance(outer, BinaryExpr) and str(outer.op) == ">="):
+            if not any(isinstance(outer, BinaryExpr) and str(outer.op) == ">=" for outer in above):
                 yield f"{place}: NaN"
             inner = node.args[1]
-            if not isinstance(inner, AggregateExpr) or "le" not in (promql.kept_labels(inner) or ()):
+            kept = promql.kept_labels(inner) if isinstance(inner, AggregateExpr) else None
+            if kept is None or ("le" in kept) != any(name.endswith("_bucket") for name in _names_in(inner)):
                 yield f"{place}: le"
+
+
+def both_kinds_of_histogram(board: Board) -> Problems:
+    """Who asks for a histogram asks for it as native and as classic series, and takes one of them."""
+    for panel in board.panels():
+        asked = {name for target in panel["targets"] for name in _names_in(promql.parse(target["expr"]))}
+        for name in asked & _OF_CLASSIC.keys():
+            if _OF_CLASSIC[name] not in asked:
+                yield f"{panel['title']}: {name} alone"
+        for name in asked & set(_OF_CLASSIC.values()):
+            if not any(family == name and part in asked for part, family in _OF_CLASSIC.items()):
+                yield f"{panel['title']}: {name} alone"
+
+
+def known_functions(board: Board) -> Problems:
+    """No function of native histograms is called by its name: a server that knows it not refuses the whole query."""
+    for place, expr in board.expressions():
+        for called in re.findall(r"(?<![$\w])(histogram_\w+)\(", expr):
+            if called != "histogram_quantile":
+                yield f"{place}: {called}"
 
 
 def legends(board: Board) -> Problems:
@@ -175,6 +204,21 @@ def legends(board: Board) -> Problems:
             unknown = set(_LEGEND_LABEL.findall(legend)) - kept
             if unknown:
                 yield f"{panel['title']}: {unknown}"
+
+
+def _asked_for(selector: VectorSelector, node: Any) -> bool:
+    """Whether a node is an `unless`, and the selector stands behind it."""
+    return (
+        isinstance(node, BinaryExpr)
+        and str(node.op) == "unless"
+        and any(found is selector or str(found) == str(selector) for found, _ in promql.walk(node.rhs))
+    )
+
+
+def _names_in(tree: Any) -> Iterator[str]:
+    for node, _ in promql.walk(tree):
+        if isinstance(node, VectorSelector):
+            yield from promql.names(node)
 
 
 def _nodes(board: Board) -> Iterator[tuple[str, Any, Any]]:

@@ -15,7 +15,7 @@ from tests.grafana.viewer.drawing import Drawn, Viewer
 from tests.grafana.viewer.judge import faults, is_wrong
 from tests.grafana.viewer.pictures import RULES
 from tests.grafana.viewer.recording import Recording
-from tests.grafana.viewer.scenarios import SCENARIOS, Scenario
+from tests.grafana.viewer.scenarios import END, SCENARIOS, Scenario
 from tests.integration.servers import Prometheus
 from tests.integration.servers.requirements import VIEWER
 
@@ -45,6 +45,13 @@ EMPTY = {
         "queues / Unacknowledged",
     },
     "outage": {
+        "exporter / Counted as other",
+        "queues / Empty in",
+        "queues / Oldest unacknowledged",
+        "queues / Unacknowledged",
+        "queues / Waiting by priority",
+    },
+    "native": {
         "exporter / Counted as other",
         "queues / Empty in",
         "queues / Oldest unacknowledged",
@@ -106,6 +113,16 @@ def test_dashboard_reads_well(scene: Scene, board: Board, viewer: Viewer, chromi
         panels = drawing.panels()
     empty = {f"{board.name} / {panel.title}" for panel in panels if panel.empty}
     assert (faults(board, panels), sorted(empty - EMPTY[scene.scenario.name] - NOWHERE)) == ([], [])
+
+
+@NEEDS
+def test_histograms_are_of_one_kind(scene: Scene) -> None:
+    """What is drawn as native histograms is stored as such, and nothing of it as classic ones."""
+    for part, exists in (("", scene.scenario.native), ("_bucket", not scene.scenario.native)):
+        found = scene.prometheus.api(
+            "query", query=f"count(last_over_time(celery_task_runtime_seconds{part}[1h]))", time=f"{END}"
+        )
+        assert bool(found["result"]) is exists
 
 
 def _panel(kind: str, title: str, *queries: str, **settings: Any) -> dict[str, Any]:

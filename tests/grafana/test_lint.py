@@ -34,9 +34,11 @@ from tests.grafana.lint_look import (
 )
 from tests.grafana.lint_queries import (
     aggregated_by,
+    both_kinds_of_histogram,
     counters_in_rate,
     few_lines,
     job_and_instance_matchers,
+    known_functions,
     legends,
     no_quantile_of_nothing,
     no_ratio_of_nothing,
@@ -49,6 +51,7 @@ from tests.grafana.lint_queries import (
 GOOD = next(board for board in boards() if board.name == "queues")
 TARGET = 'job="$job", instance=~"$instance"'
 WAIT = f'celery_task_queue_wait_seconds_bucket{{{TARGET}, queue=~"$queue"}}'
+NATIVE_WAIT = WAIT.replace("_bucket", "")
 
 
 def asks(expr: str, **more: object) -> Callable[[Json], object]:
@@ -114,6 +117,7 @@ BROKEN: list[tuple[Callable[[Board], object], Callable[[Json], object]]] = [
         variables_cascade,
         lambda board: variable(board, "job")["query"].update(query="label_values(up, instance)"),
     ),
+    (variables_cascade, lambda board: variable(board, "queue").update(hide=2)),
     (datasource_of_queries, lambda board: graph(board).update(datasource=None)),
     (datasource_of_queries, lambda board: graph(board)["targets"][0].update(datasource={"uid": "prod"})),
     (datasource_of_queries, lambda board: board["annotations"]["list"][0].update(datasource={"uid": "prod"})),
@@ -155,6 +159,16 @@ BROKEN: list[tuple[Callable[[Board], object], Callable[[Json], object]]] = [
     (no_ratio_of_nothing, asks("sum by (queue) (a) / (sum by (queue) (b) >= 0)")),
     (no_quantile_of_nothing, asks(f"histogram_quantile(0.9, sum by (queue, le) (rate({WAIT}[1m])))")),
     (no_quantile_of_nothing, asks(f"histogram_quantile(0.9, sum by (queue) (rate({WAIT}[1m]))) >= 0")),
+    (no_quantile_of_nothing, asks(f"histogram_quantile(0.9, sum by (le) (rate({NATIVE_WAIT}[1m]))) >= 0")),
+    (
+        both_kinds_of_histogram,
+        asks(f"histogram_quantile(0.9, sum by (queue, le) (rate({WAIT}[$__range]))) >= 0"),
+    ),
+    (
+        both_kinds_of_histogram,
+        asks(f"histogram_quantile(0.9, sum by (queue) (rate({NATIVE_WAIT}[$__range]))) >= 0"),
+    ),
+    (known_functions, asks(f"sum by (queue) (histogram_count(rate({NATIVE_WAIT}[$__rate_interval])))")),
     (legends, lambda board: graph(board)["targets"][0].update(legendFormat="")),
     (legends, lambda board: graph(board)["targets"][0].update(legendFormat="{{task}}")),
     (unique_ids, lambda board: graph(board).update(id=1)),

@@ -18,7 +18,7 @@ from celery import Celery
 
 from celery_metrics_exporter.demo.shop import WORKERS
 from tests.grafana.board import Board, Target, boards, label_values
-from tests.grafana.interpolation import chosen, fill, intervals
+from tests.grafana.interpolation import NO_FUNCTIONS, chosen, fill, intervals
 from tests.integration import known_tasks
 from tests.integration.servers import (
     CeleryWorker,
@@ -41,6 +41,7 @@ NEWSLETTERS = 3000  # six threads take more than a minute for them
 
 # (dashboard, panel, query) -> why it has no data here. An entry that has data, or that does not exist, is an error.
 EMPTY_BY_NATURE = {
+    ("exporter", "Events / Event lags", "A"): "this Prometheus takes no native histograms",
     ("exporter", "Subscription / Connected, delivering", "C"): "no exporter is on standby",
     (
         "queues",
@@ -48,6 +49,8 @@ EMPTY_BY_NATURE = {
         "A",
     ): "nobody uses RabbitMQ's native delayed delivery here",
     ("queues", "Only on RabbitMQ and SQS / Delayed on SQS", "A"): "there is no SQS here",
+    ("task", "Run time / Run times of successes", "A"): "this Prometheus takes no native histograms",
+    ("task", "Waiting / Queue waits", "A"): "this Prometheus takes no native histograms",
 }
 
 # Labels that many have and nobody needs.
@@ -103,8 +106,13 @@ class Scene:
         """Variables with each of their values chosen."""
         return _globals() | {name: chosen(found) for name, found in values.items()}
 
+    def function(self, board: Board, name: str, values: Mapping[str, list[str]]) -> str:
+        """The function that a hidden variable stands for."""
+        (sample,) = self.prometheus.query(fill(board.functions()[name], self.everything(board, values)))
+        return sample.labels["function"]
+
     def ask(self, target: Target, values: Mapping[str, str]) -> list[float]:
-        """All values that Grafana would get for a query: of now, or of the last minute."""
+        """All values that Grafana would get for a query, of now or the last minute; counts of native histograms."""
         expr = fill(target.expr, values)
         if target.instant:
             return [sample.value for sample in self.prometheus.query(expr)]
@@ -113,11 +121,15 @@ class Scene:
         data = self.prometheus.api(
             "query_range", query=expr, start=f"{now - RANGE_S}", end=f"{now}", step=f"{STEP_S}"
         )
-        return [float(value) for series in data["result"] for _, value in series["values"]]
+        return [
+            float(value if isinstance(value, str) else value["count"])
+            for series in data["result"]
+            for _, value in series.get("values", series.get("histograms"))
+        ]
 
 
 def _globals() -> dict[str, str]:
-    return intervals(range_s=RANGE_S, scrape_s=1, step_s=STEP_S)
+    return NO_FUNCTIONS | intervals(range_s=RANGE_S, scrape_s=1, step_s=STEP_S)
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +246,17 @@ def test_every_query_has_data(scene: Scene, board: Board) -> None:
     )
     assert missing() == expected, "has data, or does not exist, and stands in EMPTY_BY_NATURE"
     assert wrong == []
+
+
+@pytest.mark.needs("valkey", "rabbitmq", "prometheus")
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+def test_no_function_is_unknown(scene: Scene, board: Board) -> None:
+    """Where there are no native histograms, their functions are not called: other servers may not know them."""
+    for job in JOBS:
+        values = scene.values(board, job)
+        assert {name: scene.function(board, name, values) for name in board.functions()} == {
+            name: NO_FUNCTIONS[name] for name in board.functions()
+        }
 
 
 @pytest.mark.needs("valkey", "rabbitmq", "prometheus")

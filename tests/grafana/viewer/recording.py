@@ -13,13 +13,18 @@ from typing import Any, Final
 import yaml
 
 from celery_metrics_exporter.exposition.text import Encoder
+from tests.grafana.viewer.native import Natives
 from tests.grafana.viewer.scenarios import END, Scenario, Watched
 from tests.integration.servers.prometheus import Prometheus, promtool
 
 SCRAPE_S: Final = 15
 _EVALUATION_S: Final = 60
 #: promtool cannot write markers of staleness: a series ends so long after its last sample.
-_OPTIONS: Final = ("--storage.tsdb.retention.time=100y", "--query.lookback-delta=1m")
+_OPTIONS: Final = (
+    "--storage.tsdb.retention.time=100y",
+    "--query.lookback-delta=1m",
+    "--enable-feature=native-histograms",
+)
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RECORDED: Final = re.compile(r"celery:[\w:]+")
 
@@ -46,7 +51,10 @@ class Recording:
     def write(self) -> None:
         """Simulate, and evaluate the rules."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._store(line for watched in self._scenario.make() for line in self._scraped(watched))
+        natives = Natives() if self._scenario.native else None
+        self._store(line for watched in self._scenario.make() for line in self._scraped(watched, natives))
+        if natives:
+            natives.store(self._folder / "data")
         for rules in _levels([rule for rule in self._rules if "record" in rule]):
             with self.prometheus() as server:
                 self._evaluate(server, rules)
@@ -71,8 +79,11 @@ class Recording:
             f"--eval-interval={_EVALUATION_S}s", f"--url={server.url}", f"--output-dir={self._folder / 'data'}", file,
         )  # fmt: skip
 
-    def _scraped(self, watched: Watched) -> Iterator[str]:
-        """The lines of every scrape, with the labels of the target and the time; and what Prometheus adds by itself."""
+    def _scraped(self, watched: Watched, natives: Natives | None) -> Iterator[str]:
+        """The lines of every scrape, with the labels of the target and the time; and what Prometheus adds by itself.
+
+        ``natives`` takes the histograms that are to be native ones.
+        """
         encoder = Encoder()
         target = f'job="{watched.job}",instance="{watched.instance}"'
         for step in range(int(self._scenario.lasts / SCRAPE_S) + 1):
@@ -84,6 +95,9 @@ class Recording:
             watched.cluster.run(after)
             page = encoder.text(watched.cluster.bench.pipeline.registry).decode()
             lines = [*page.splitlines(), *_process(self._scenario.start, after)]
+            if natives:
+                at_target = {"job": watched.job, "instance": watched.instance}
+                lines = natives.take(lines, at_target, self._scenario.start + after)
             yield f"up{{{target}}} 1 {at}\n"
             yield f"scrape_duration_seconds{{{target}}} {0.002 + len(lines) / 1e6} {at}\n"
             yield f"scrape_samples_scraped{{{target}}} {len(lines)} {at}\n"

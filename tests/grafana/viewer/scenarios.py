@@ -1,4 +1,4 @@
-"""The four situations in which the dashboards are drawn: health, scale, outage, and an exporter that is down.
+"""The situations in which the dashboards are drawn: health, scale, outage (twice), and an exporter that is down.
 
 Each ends at three in the morning. What happened in its first quarter of an hour is not drawn: rates and alerts need a
 past.
@@ -81,13 +81,14 @@ class Watched:
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A situation: its name, how it is made, how long it lasts (seconds), and the task that is looked at,
-    None for what a dashboard chooses by itself.
+    None for what a dashboard chooses by itself; ``native``: whether Prometheus stores native histograms.
     """
 
     name: str
     make: Callable[[], Iterator[Watched]]
     lasts: float = 75 * MINUTE
     task: str | None = "shop.charge_card"
+    native: bool = False
 
     @property
     def start(self) -> float:
@@ -187,5 +188,6 @@ SCENARIOS: Final = {
         Scenario("scale", _scale, lasts=30 * MINUTE, task=None),
         Scenario("outage", _outage),
         Scenario("exporter-down", _exporter_down),
+        Scenario("native", _outage, native=True),
     )
 }

@@ -26,7 +26,7 @@ export function Board({ dashboard, variables, theme, server, ...rest }) {
         </span>
       </div>
       <div style={{ ...text, display: 'flex', gap: 12, marginBottom: 8 }}>
-        {variables.map(({ name, label, shown }) => (
+        {variables.filter(({ hidden }) => !hidden).map(({ name, label, shown }) => (
           <span key={name} style={{ border: `1px solid ${theme.colors.border.medium}`, padding: '5px 8px' }}>
             <span style={{ color: theme.colors.text.secondary }}>{label}</span> {shown}
           </span>

@@ -1,7 +1,7 @@
-// Heatmaps, imitated: Grafana's own are no part of its libraries. For histograms of Prometheus, whose buckets include
-// those below them.
+// Heatmaps, imitated: Grafana's own are no part of its libraries. For histograms of Prometheus: native ones, and classic
+// ones, whose buckets include those below them. Of both, as in Grafana, native ones are drawn.
 
-import { dateTimeFormat, formattedValueToString, getValueFormat } from '@grafana/data';
+import { DataFrameType, dateTimeFormat, formattedValueToString, getValueFormat } from '@grafana/data';
 import * as chromatic from 'd3-scale-chromatic';
 
 import { Empty } from './panel.jsx';
@@ -16,7 +16,8 @@ export function Heatmap({ panel, frames, width, height, theme, server }) {
   if (frames.length === 0) {
     return <Empty {...{ panel, width, height, theme }} />;
   }
-  const { buckets, step, start, columns, largest } = cells(frames, server);
+  const native = frames.find(({ meta }) => meta?.type === DataFrameType.HeatmapCells);
+  const { buckets, step, start, columns, largest } = native ? nativeCells(native, server) : cells(frames, server);
   const scheme = chromatic[`interpolate${panel.options.color.scheme ?? 'Oranges'}`];
   const colour = (share) => scheme(theme.isDark ? 1 - share : share);
   const [plotWidth, plotHeight] = [width - LEFT, height - AXIS - LEGEND];
@@ -66,11 +67,31 @@ function shown(unit, value) {
   return formattedValueToString(getValueFormat(unit ?? 'short')(value));
 }
 
+function grid(frame, server) {
+  const step = frame.fields[0].config.interval / 1000;
+  const start = Math.floor(server.from / step) * step;
+  return { step, start, columns: Math.floor((server.to - start) / step) + 1 };
+}
+
+/** One row for each bucket of a native histogram from the lowest to the highest that has anything. */
+function nativeCells(frame, server) {
+  const { step, start, columns } = grid(frame, server);
+  const [times, , ends, counts] = frame.fields.map(({ values }) => values);
+  const [lowest, highest] = [Math.min(...ends), Math.max(...ends)].map((end) => Math.round(Math.log2(end) * 8));
+  const buckets = Array.from({ length: highest - lowest + 1 }, (_, row) => ({
+    le: 2 ** ((lowest + row) / 8),
+    values: new Array(columns).fill(0),
+  }));
+  times.forEach((time, index) => {
+    const row = Math.round(Math.log2(ends[index]) * 8) - lowest;
+    buckets[row].values[Math.round((time / 1000 - start) / step)] = counts[index];
+  });
+  return { buckets, step, start, columns, largest: Math.max(...counts) };
+}
+
 /** One row for each bucket, the lowest first, without what the buckets below it have. */
 function cells(frames, server) {
-  const step = frames[0].fields[0].config.interval / 1000;
-  const start = Math.floor(server.from / step) * step;
-  const columns = Math.floor((server.to - start) / step) + 1;
+  const { step, start, columns } = grid(frames[0], server);
   const cumulative = frames
     .map(({ fields: [times, counts] }) => {
       const known = new Map(times.values.map((time, index) => [time / 1000, counts.values[index]]));

@@ -1,6 +1,6 @@
 // Queries as Grafana's Prometheus data source sends them, and their answers as its data frames.
 
-import { FieldType, rangeUtil } from '@grafana/data';
+import { DataFrameType, FieldType, rangeUtil } from '@grafana/data';
 
 import { fill } from './variables.js';
 
@@ -49,7 +49,9 @@ export class Prometheus {
       const query = fill(target.expr, { ...globals, ...variables });
       if (!target.instant) {
         const series = await this.#range(query, step);
-        return series.map(({ metric, values }) => seriesFrame(target, metric, onGrid(values, step), step));
+        return series.map(({ metric, values, histograms }) =>
+          histograms ? cellsFrame(target, histograms, step) : seriesFrame(target, metric, onGrid(values, step), step),
+        );
       }
       const { resultType, result } = await this.#ask('query', { query, time: this.to });
       const series = resultType === 'scalar' ? [{ metric: {}, value: result }] : result;
@@ -59,6 +61,11 @@ export class Prometheus {
       return series.map(({ metric, value }) => seriesFrame(target, metric, [value], step));
     });
     return (await Promise.all(answers)).flat();
+  }
+
+  /** The series of a query at the end of the time range. */
+  async moment(query) {
+    return (await this.#ask('query', { query, time: this.to })).result;
   }
 
   async #range(query, step) {
@@ -105,6 +112,27 @@ function seriesFrame(target, labels, samples, step) {
         config: { displayNameFromDS: name },
         values: samples.map(([, value]) => number(value)),
       },
+    ],
+  };
+}
+
+/** The buckets of native histograms that have observations: a frame of Grafana's type "heatmap-cells". */
+function cellsFrame(target, histograms, step) {
+  const cells = histograms.flatMap(([at, { buckets = [] }]) =>
+    buckets.map(([, from, to, count]) => [at * 1000, Number(from), Number(to), Number(count)]),
+  );
+  const field = (name, type, column) => ({ name, type, config: {}, values: cells.map((cell) => cell[column]) });
+  const xMax = field('xMax', FieldType.time, 0);
+  xMax.config.interval = step * 1000;
+  return {
+    refId: target.refId,
+    length: cells.length,
+    meta: { type: DataFrameType.HeatmapCells },
+    fields: [
+      xMax,
+      field('yMin', FieldType.number, 1),
+      field('yMax', FieldType.number, 2),
+      field('count', FieldType.number, 3),
     ],
   };
 }

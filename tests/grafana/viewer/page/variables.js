@@ -1,6 +1,8 @@
 // Variables and annotations of a dashboard.
 
 const LASTING = /^query_result\(count by \((\w+)\) \(last_over_time\((.*)\[1d\]\)\)\)$/s;
+// Of a hidden variable: its value is the only label of the result.
+const RESULT = /^query_result\((.*)\)$/s;
 const LABEL_VALUES = /^label_values\((?:(.*),)?\s*(\w+)\s*\)$/s;
 const VARIABLE = /\$(?:\{(\w+)(?::\w+)?\}|(\w+))/g;
 
@@ -12,7 +14,7 @@ export function fill(text, values) {
 /**
  * Choose the values of all variables, each under those before it.
  *
- * Returns a list of {name, label, shown, value}: `value` stands in queries.
+ * Returns a list of {name, label, shown, value, hidden}: `value` stands in queries.
  */
 export async function chooseVariables(dashboard, server, values) {
   const chosen = [];
@@ -20,6 +22,10 @@ export async function chooseVariables(dashboard, server, values) {
     const { name, label = name, type } = variable;
     if (type === 'datasource') {
       chosen.push({ name, label, shown: 'Prometheus', value: 'prometheus' });
+    } else if (type === 'query' && RESULT.test(variable.query.query) && !LASTING.test(variable.query.query)) {
+      const [, query] = RESULT.exec(variable.query.query);
+      const [{ metric }] = await server.moment(fill(query, asValues(chosen)));
+      chosen.push({ name, label, hidden: true, value: Object.values(metric)[0] });
     } else if (type === 'query') {
       chosen.push({ name, label, ...(await chooseValue(variable, server, asValues(chosen), values[name])) });
     }
