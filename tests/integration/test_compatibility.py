@@ -23,7 +23,7 @@ from tests.grafana.interpolation import chosen, fill, intervals
 from tests.integration import danihodovic, in_worker_app, known_tasks
 from tests.integration.demo_shop import fill_mail_queue, open_shop
 from tests.integration.scraped_app import BROKEN, FLAKY, NAPS, QUICK
-from tests.integration.servers import CeleryWorker, ExporterProcess, Prometheus, Valkey, require
+from tests.integration.servers import CeleryWorker, ExporterProcess, Prometheus, Valkey, promtool, require
 from tests.integration.servers.exporter import REPOSITORY, clean_environment
 from tests.waiting import wait_for
 
@@ -180,10 +180,14 @@ def _wait_for_series(prometheus: Prometheus, selector: str) -> list[Any]:
 )
 def test_numbers_are_right(scene: Scene, query: str, value: float) -> None:
     """Under its names stands what the known workload must have led to."""
+    _expect(scene.prometheus, query, value)
+
+
+def _expect(prometheus: Prometheus, query: str, value: float) -> None:
     wait_for(
-        lambda: scene.prometheus.value(query) == value,
+        lambda: prometheus.value(query) == value,
         timeout=PATIENCE_S,
-        what=lambda: f"{value}, not {scene.prometheus.value(query)}: {query}",
+        what=lambda: f"{value}, not {prometheus.query(query)}: {query}",
     )
 
 
@@ -213,6 +217,13 @@ def test_no_series_is_lost(scene: Scene) -> None:
     assert counted["prometheus_target_scrapes_sample_out_of_order_total"] == 0
 
 
+@pytest.mark.needs("prometheus")
+def test_the_file_is_a_configuration() -> None:
+    """Prometheus can be given it as it is."""
+    checked = promtool("check", "config", FILE)
+    assert checked.returncode == 0, checked.stdout
+
+
 @pytest.mark.needs("rabbitmq", "prometheus")
 def test_consumers_on_rabbitmq(
     rabbitmq_vhost: Any,
@@ -225,8 +236,7 @@ def test_consumers_on_rabbitmq(
     env = known_tasks.environment({"broker_url": rabbitmq_vhost.url})
     start_worker(known_tasks.APP, env=env, queues=("mail",))
     prometheus = start_prometheus(exporter.url, scrape_settings=RELABELED)
-    query = f'{ON_RABBITMQ}{{queue_name="mail"}}'
-    wait_for(lambda: prometheus.value(query) == 1, timeout=PATIENCE_S, what=query)
+    _expect(prometheus, f'{ON_RABBITMQ}{{queue_name="mail"}}', 1)
 
 
 @pytest.mark.needs("valkey", "prometheus")
@@ -252,13 +262,5 @@ def test_workers_that_report_for_themselves(
         'celery_worker_up{hostname="localhost"}': 1,
         'celery_active_process_count{queue_name="celery"}': 2,
     }.items():
-        wait_for(
-            partial(_is, prometheus, query, value),
-            timeout=PATIENCE_S,
-            what=lambda query=query: f"{query}, not {prometheus.query(query)}",
-        )
+        _expect(prometheus, query, value)
     assert prometheus.query("celery_queue_length") == []
-
-
-def _is(prometheus: Prometheus, query: str, value: float) -> bool:
-    return prometheus.value(query) == value
