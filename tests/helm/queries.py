@@ -1,4 +1,4 @@
-"""The queries of the examples for autoscaling, as KEDA and prometheus-adapter send them to Prometheus."""
+"""The queries for autoscaling: of the examples, as KEDA and prometheus-adapter send them, and of docs/autoscaling.md."""
 
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ from helm.readme import CHART
 EXAMPLES: Final = {
     path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "examples").iterdir())
 }
+#: What waits and what workers hold, for RabbitMQ with the management API.
+HELD: Final = 'max(celery_queue_length{queue="mail"}) + max(celery_queue_unacked_messages{queue="mail"})'
 
 
 def _values(name: str) -> Any:

@@ -11,8 +11,9 @@ import pytest
 import yaml
 from celery import Celery
 
-from tests.helm.queries import EXAMPLES, queries
-from tests.integration.servers import CeleryWorker, ExporterProcess, Prometheus, Valkey
+from tests.helm.queries import EXAMPLES, HELD, queries
+from tests.integration.conftest import Vhost
+from tests.integration.servers import CeleryWorker, ExporterProcess, Prometheus, RabbitMQ, Valkey
 from tests.waiting import wait_for
 
 APP = "tests.integration.scraped_app"
@@ -102,3 +103,39 @@ def test_nothing_is_known(
     else:
         exporter.stop()
     seen.wait(lambda age, tasks: age is None and tasks is None, "no answer")
+
+
+@pytest.mark.needs("rabbitmq", "prometheus")
+def test_what_workers_hold_on_rabbitmq(
+    rabbitmq: RabbitMQ,
+    rabbitmq_vhost: Vhost,
+    options: tuple[str, ...],
+    start_exporter: Callable[..., ExporterProcess],
+    start_worker: Callable[..., CeleryWorker],
+    start_prometheus: Callable[..., Prometheus],
+) -> None:
+    """Messages that a worker has taken and not begun count, by the query that docs/autoscaling.md gives for this."""
+    env = {"CELERY_BROKER_URL": rabbitmq_vhost.url}
+    worker = start_worker(APP, env=env, queues=("mail",), concurrency=1)
+    api = ("--management-url", rabbitmq.management_url)
+    exporter = start_exporter("--broker-url", rabbitmq_vhost.url, *api, *options)
+    prometheus = start_prometheus(exporter.url)
+    _send(rabbitmq_vhost.url)
+    wait_for(
+        lambda: exporter.total("celery_task_received_total", task="scraped.nap"),
+        timeout=PATIENCE_S,
+        what="a message that the worker took",
+    )
+    worker.pause()
+    try:
+        wait_for(
+            lambda: (
+                (prometheus.value(HELD) or 0.0)
+                > (prometheus.value('celery_queue_length{queue="mail"}') or 0.0) + 1
+            ),
+            timeout=PATIENCE_S,
+            what=lambda: f"held messages: {prometheus.query(HELD)}",
+        )
+    finally:
+        worker.resume()
+    wait_for(lambda: prometheus.value(HELD) == 0, timeout=PATIENCE_S, what="the end of all tasks")
