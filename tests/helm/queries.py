@@ -1,4 +1,4 @@
-"""The queries for autoscaling: of the examples, as KEDA and prometheus-adapter send them, and of docs/autoscaling.md."""
+"""The queries for autoscaling: those of the examples, as KEDA sends them, and one of docs/autoscaling.md alone."""
 
 from typing import Any, Final
 
