@@ -101,7 +101,7 @@ def test_install_is_there_once() -> None:
         "--no-metrics",
     ]
     assert {name: set(app.steps[name]) for name in ("worker", "consumer")} == steps
-    assert all(len(added) == 1 for added in steps.values())
+    assert {name: len(added) for name, added in steps.items()} == {"worker": 1, "consumer": 2}
 
 
 def test_tuning_tells_what_is_set() -> None:
@@ -111,3 +111,16 @@ def test_tuning_tells_what_is_set() -> None:
         "max_series": 5,
         "wait_buckets": (1.0, 2.0),
     }
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("--max-series must be at least 1", "max_series must be at least 1"),
+        ("name another file with --web.config.file", "name another file with web_config_file"),
+        ("choose another with --metrics-listen-address", "choose another with --metrics-listen-address"),
+    ],
+)
+def test_messages_name_what_the_user_wrote(text: str, named: str) -> None:
+    """Options of the exporter are arguments here; those of a worker stay."""
+    assert Tuning().named(text) == named

@@ -202,8 +202,12 @@ def own_broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Valke
 def test_a_broker_that_goes_and_comes_costs_no_end_of_a_task(
     own_broker: Valkey | RabbitMQ, tmp_path: Path, pool: str, start_self_reporting: Start
 ) -> None:
-    """A task that runs meanwhile is counted when it ends, and what comes later as well."""
-    worker = start(start_self_reporting, own_broker.url, pool=pool)
+    """A task that runs meanwhile is counted when it ends, and what comes later as well.
+
+    Without prefetch: to raise its limit again, Celery reads the connection in a thread of the pool as well as in the
+    main one, and may hang on RabbitMQ for good.
+    """
+    worker = start(start_self_reporting, own_broker.url, pool=pool, app={"worker_prefetch_multiplier": 0})
     release = tmp_path / "release"
     # Transient: RabbitMQ may be killed before it has written that the message is acknowledged.
     client(own_broker.url).send_task("hold", (str(release),), delivery_mode="transient")
@@ -234,7 +238,7 @@ def test_a_broker_that_goes_and_comes_costs_no_end_of_a_task(
     wait_for(
         lambda: worker.value("celery_task_succeeded_total", task="add", queue="celery") == 1,
         timeout=COUNTED_S,
-        what="a task of the new connection",
+        what=lambda: f"a task of the new connection: {worker.process.describe()}",
     )
     assert worker.total("celery_task_in_progress") == 0
 

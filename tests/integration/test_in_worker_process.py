@@ -6,10 +6,12 @@ import signal
 import socket
 import time
 import urllib.error
+import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import celery
 import pytest
 
 from tests.integration.in_worker_app import APP, environment
@@ -148,6 +150,52 @@ def test_the_last_task_can_be_scraped_after_the_worker_was_told_to_end(
     assert worker.ports == []
 
 
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("broker", ["valkey", "rabbitmq_vhost"])
+def test_messages_do_not_wait_for_the_linger(
+    request: pytest.FixtureRequest, broker: str, pool: str, tmp_path: Path, start_self_reporting: Start
+) -> None:
+    """What a worker has fetched and not started is in its queue again while it lingers."""
+    url = str(request.getfixturevalue(broker).url)
+    worker = start(
+        start_self_reporting, url, pool=pool, concurrency=1, arguments=(*PLAIN, "--metrics-linger", "10m")
+    )
+    app = client(url)
+    app.send_task("hold", (str(tmp_path / "release"),))
+    wait_for((tmp_path / "release.runs").exists, timeout=COUNTED_S, what="a running task")
+    for number in range(3):
+        app.send_task("add", (number, 1))
+    wait_for(
+        lambda: worker.value("celery_task_received_total", task="add", queue="celery") == 3,
+        timeout=COUNTED_S,
+        what="messages that are fetched",
+    )
+    os.kill(worker.pid, signal.SIGTERM)
+    wait_for(
+        lambda: "not consuming" in worker.page("/-/ready"), timeout=COUNTED_S, what="a worker that stops"
+    )
+    (tmp_path / "release").touch()
+
+    def waiting() -> int:
+        with app.connection_for_read() as connection:
+            return int(connection.default_channel.queue_declare("celery", passive=True).message_count)
+
+    wait_for(
+        lambda: worker.value("celery_worker_up", worker=worker.nodename) == 0,
+        timeout=COUNTED_S,
+        what="a worker that lingers",
+    )
+    started = worker.total("celery_task_started_total", task="add")
+    wait_for(
+        lambda: waiting() == 3 - started,
+        timeout=COUNTED_S,
+        what=lambda: f"{3 - started:g} messages in the queue, there are {waiting()}",
+    )
+    assert started < 3
+    assert worker.process.running
+    os.kill(worker.pid, signal.SIGQUIT)
+
+
 def test_a_second_signal_ends_the_linger(valkey: Valkey, start_self_reporting: Start) -> None:
     """Who does not want to wait need not."""
     worker = start(
@@ -190,6 +238,53 @@ def test_a_port_that_is_taken_costs_the_metrics_alone(valkey: Valkey, start_self
         "choose another with --metrics-listen-address"
     )
     assert "Traceback" not in worker.output
+
+
+def test_a_port_file_that_cannot_be_written_costs_itself_alone(
+    valkey: Valkey, tmp_path: Path, start_self_reporting: Start
+) -> None:
+    """The metrics are served and counted; one line names the file."""
+    port, path = free_port(), tmp_path / "nowhere" / "worker.ports"
+    worker = start_self_reporting(
+        APP,
+        env=environment(valkey.url),
+        pool="solo",
+        listen=None,
+        arguments=(*PLAIN, "--metrics-listen-address", f"{HOST}:{port}", "--metrics-port-file", str(path)),
+    )
+    client(valkey.url).send_task("add", (1, 1))
+    counted = 'celery_task_succeeded_total{queue="celery",task="add"} 1.0'
+
+    def page() -> str:
+        with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=COUNTED_S) as answer:
+            return str(answer.read().decode())
+
+    wait_for(lambda: counted in page(), timeout=COUNTED_S, what="a task that is counted")
+    assert f"cannot write the ports of the metrics to {path}: No such file or directory" in worker.output
+    assert "Traceback" not in worker.output
+    worker.stop()
+    assert "Traceback" not in worker.output
+
+
+def test_the_files_of_multiprocess_mode_are_the_users_alone(
+    valkey: Valkey, tmp_path: Path, start_self_reporting: Start
+) -> None:
+    """Where a project uses prometheus_client's multiprocess mode, nothing of ours is in its files."""
+    files = tmp_path / "multiprocess"
+    files.mkdir()
+    worker = start_self_reporting(
+        APP,
+        env=environment(valkey.url) | {"PROMETHEUS_MULTIPROC_DIR": str(files)},
+        within=("env",),  # prometheus_client chooses its mode when it is imported
+    )
+    client(valkey.url).send_task("add", (1, 1))
+    wait_for(
+        lambda: worker.value("celery_task_succeeded_total", task="add", queue="celery") == 1,
+        timeout=COUNTED_S,
+        what="a task that is counted",
+    )
+    assert worker.value("celery_exporter_events_dropped_total", reason="invalid") == 0
+    assert not list(files.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -304,3 +399,29 @@ def test_a_busy_greenlet_delays_a_scrape_and_no_more(valkey: Valkey, start_self_
         timeout=COUNTED_S,
         what="the task",
     )
+
+
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"])
+def test_a_greenlet_that_is_terminated_has_one_end(
+    valkey: Valkey, tmp_path: Path, pool: str, start_self_reporting: Start
+) -> None:
+    """Celery says of it that it was revoked, and that it succeeded: what is said first is counted."""
+    if pool == "gevent" and celery.VERSION[:2] < (5, 5):
+        pytest.skip("Celery cannot terminate its greenlets")
+    worker = start(start_self_reporting, valkey.url, pool=pool)
+    app = client(valkey.url)
+    task = app.send_task("hold", (str(tmp_path / "never"),))
+    wait_for((tmp_path / "never.runs").exists, timeout=COUNTED_S, what="a running task")
+    assert app.control.revoke(task.id, terminate=True, reply=True, timeout=COUNTED_S, limit=1)
+    wait_for(
+        lambda: all(
+            worker.value("celery_exporter_events_total", event=event) == 1
+            for event in ("task-succeeded", "task-revoked")
+        ),
+        timeout=COUNTED_S,
+        what="both events",
+    )
+    revoked = worker.value("celery_task_revoked_total", task="hold", queue="celery", reason="terminated")
+    succeeded = worker.value("celery_task_succeeded_total", task="hold", queue="celery")
+    assert (revoked, succeeded) == ((1, 0) if pool == "gevent" else (0, 1))
+    assert worker.total("celery_task_in_progress") == 0

@@ -41,10 +41,11 @@ def test_wrong_keys_of_sqs(moto: Moto, start_exporter: StartExporter) -> None:
     exporter = start_exporter(
         "--broker-url", moto.url(), *QUICK, "--broker-transport-option", f"region={Moto.REGION}"
     )
-    wait_for(lambda: exporter.value("celery_broker_up") == 0, timeout=20, what="a failed sample")
+    refusal = "SQS refuses our keys in region eu-west-1"
+    wait_for(lambda: refusal in page(exporter, "/-/ready")[1], timeout=20, what="a failed sample")
     status, text = page(exporter, "/-/ready")
     assert status == 503
-    assert "SQS refuses our keys in region eu-west-1" in text
+    assert exporter.value("celery_broker_up") == 0
     assert exporter.stderr.count("SQS refuses our keys") == 1
     shown = text + exporter.stderr + page(exporter, "/")[1] + exporter.text()
     assert not any(secret in shown for secret in SECRETS)

@@ -129,7 +129,7 @@ def test_failed_handshakes_fill_no_log(files: WebFiles, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("kind", ["silent", "half a handshake", "kept", "not reading"])
 def test_stop_in_spite_of_tls_clients(files: WebFiles, kind: str) -> None:
-    """The server stops within 2 s (twice that on a busy machine) whatever its clients do, and leaves no thread behind."""
+    """The server stops in 2 s (busy machines: 4) whatever its clients do, and leaves no thread behind."""
     before = set(threading.enumerate())
     path = files.write_tls()
     file = WebConfigFile(str(path))

@@ -43,7 +43,7 @@ HALF_A_HEAD = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "
     ],
 )
 def test_stop_in_spite_of_clients(data: bytes, count: int) -> None:
-    """The server stops within 2 s (twice that on a busy machine) whatever its clients do, and leaves no thread behind."""
+    """The server stops in 2 s (busy machines: 4) whatever its clients do, and leaves no thread behind."""
     before = set(threading.enumerate())
     server = WebServer(LOOPBACK, registry_of(Big()), FixedStatus(), limits=PATIENT)
     server.start()

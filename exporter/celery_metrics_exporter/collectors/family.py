@@ -1,4 +1,4 @@
-"""A metric family declared once: the object that counts, the catalogue and the documentation all come from it."""
+"""A metric family declared once: what a scrape fills, the catalogue and the documentation all come from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from prometheus_client import Counter, Gauge, Metric
+from prometheus_client import Metric
 
 from celery_metrics_exporter.exposition.rows import HistogramRows, ValueRows
 
@@ -25,14 +25,6 @@ class Family:
         for name in (self.name, *self.labels):
             if not (name.isascii() and name.isidentifier()):
                 raise ValueError(f"{name!r} is no plain name")
-
-    def counter(self) -> Counter:
-        """Make the counter; it belongs to no registry, its collector yields it."""
-        return Counter(self.name.removesuffix("_total"), self.help, self.labels, registry=None)
-
-    def gauge(self) -> Gauge:
-        """Make the gauge; it belongs to no registry, its collector yields it."""
-        return Gauge(self.name, self.help, self.labels, registry=None)
 
     def described(self) -> Metric:
         """Make the family without samples, by which a registry knows the names."""

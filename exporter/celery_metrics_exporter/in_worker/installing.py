@@ -66,7 +66,7 @@ def install(
     app.steps["worker"].add(
         type("MetricsServer", (MetricsServer,), {"__module__": __name__, "tuning": tuning})
     )
-    app.steps["consumer"].add(MetricsEvents)
+    app.steps["consumer"].update((MetricsEvents, MetricsEnd))
     if stamp:
         stamp_publications(app)
 
@@ -74,7 +74,7 @@ def install(
 class MetricsServer(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
     """Serves the metrics from when the pool has its first processes, before there is a connection to the broker.
 
-    Its end is that of :class:`MetricsEvents`, which comes after the pool's.
+    Their end is :class:`MetricsEnd`, which comes after the pool's.
     """
 
     requires = (_POOL,)
@@ -94,7 +94,7 @@ class MetricsServer(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         try:
             setattr(parent, _ATTRIBUTE, _started(parent, self._options, self.tuning))
         except Exception as error:
-            log.error("this worker serves no metrics: %s", _line(error))
+            log.error("this worker serves no metrics: %s", self.tuning.named(_line(error)))
             log.debug("this worker serves no metrics", exc_info=True)
 
 
@@ -140,8 +140,16 @@ class MetricsEvents(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ha
         """The connection is lost, or the worker stops."""
         _tell(parent, "pause")
 
+
+class MetricsEnd(bootsteps.StartStopStep):  # type: ignore[misc]  # celery has no types
+    """Serves for the time of the linger, and ends the metrics."""
+
+    def include(self, parent: Any) -> None:
+        """Stand before Connection, so that a shutdown, which goes the other way round, comes last to this."""
+        parent.steps.insert(0, self)
+
     def shutdown(self, parent: Any) -> None:
-        """Nothing runs any more: the pool has ended, and messages without a start have gone back."""
+        """Nothing runs any more: the pool has ended, the connection is closed, messages without a start are back."""
         _tell(parent, "finish")
 
 

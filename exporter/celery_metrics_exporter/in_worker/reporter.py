@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 from weakref import WeakMethod
@@ -132,7 +133,7 @@ class Reporter:
         self._web.start()
         _close_in_children(self._web)
         if self._port_file is not None:
-            _write(self._port_file, self._web.urls)
+            self._write_ports(self._port_file)
         self._stream.mark_disconnected("the worker has no connection to its broker yet")
         self._sweeping.start()
         for url in self._web.urls:
@@ -160,7 +161,21 @@ class Reporter:
         self._sweeping.join(FLUSH_SECONDS * 4)
         self._web.stop()
         if self._port_file is not None:
-            self._port_file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._port_file.unlink()
+
+    def _write_ports(self, path: Path) -> None:
+        """Write the ports in one step: who reads the file finds all of them, or none."""
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            draft.write_text(
+                "".join(f"{url.rpartition(':')[2]}\n" for url in self._web.urls), encoding="ascii"
+            )
+            draft.replace(path)
+        except OSError as error:
+            log.error("cannot write the ports of the metrics to %s: %s", path, error.strerror)
+            with suppress(OSError):
+                draft.unlink()
 
     def _wait_for_scrape(self) -> None:
         until = time.monotonic() + self._linger
@@ -224,10 +239,3 @@ def _close_in_children(web: WebServer) -> None:
 
 def _path(pattern: str, hostname: str) -> Path:
     return Path(node_format(pattern, hostname)).absolute()  # the worker may change its folder later
-
-
-def _write(path: Path, urls: tuple[str, ...]) -> None:
-    """Write the ports in one step: who reads the file finds all of them, or none."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text("".join(f"{url.rpartition(':')[2]}\n" for url in urls), encoding="ascii")
-    draft.replace(path)

@@ -36,8 +36,8 @@ class SentCounter:
 
     def __init__(self, registry: CollectorRegistry, max_series: int) -> None:
         family = next(family for family in TaskCollector.families if family.name == _NAME)
-        self._counter = family.counter()
-        registry.register(self._counter)
+        # A counter of prometheus_client, unlike those of workers: it is the process that serves it, by files maybe.
+        self._counter = Counter(_NAME, family.help, family.labels, registry=registry)
         self._limit = SeriesLimit(max_series)
         self._children: dict[tuple[str, str], Counter] = {}
         self._apps: list[Any] = []

@@ -62,6 +62,13 @@ class Tuning:
         """Those that are set, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
+    def named(self, text: str) -> str:
+        """A message that names options of the exporter, with these names instead."""
+        for name in asdict(self):
+            for between in "-.":
+                text = text.replace("--" + name.replace("_", between), name)
+        return text
+
 
 class WorkerOption(click.Option):
     """An option of `celery worker`, which shows it under this heading."""

@@ -3,7 +3,7 @@
 Owns the order of submission and everything that must happen to a task from outside: revokes, terminations, releases.
 It goes on as soon as the workers say that what it waits for has happened; it reads no event and no metric.
 
-    python -m tests.integration.truth.driver alpha=alpha@host beta=beta@host gamma=gamma@host [--without-fanout]
+    python -m tests.integration.truth.driver [--without-fanout] [--without-processes] [--few] alpha=alpha@host ...
 """
 
 import sys
@@ -26,7 +26,6 @@ from tests.integration.truth.workload import (
     Submission,
     other_queue,
     submissions,
-    submissions_without_fanout,
 )
 from tests.waiting import wait_for
 
@@ -270,6 +269,7 @@ def _require_before(deadline: float, what: str) -> None:
 
 
 if __name__ == "__main__":
-    without_fanout = "--without-fanout" in sys.argv
+    options = {option: f"--without-{option}" not in sys.argv for option in ("fanout", "processes")}
+    options["few"] = "--few" in sys.argv
     workers = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
-    Client(workers, submissions_without_fanout() if without_fanout else submissions()).run()
+    Client(workers, submissions(**options)).run()

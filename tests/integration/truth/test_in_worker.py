@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -29,12 +29,16 @@ from tests.integration.truth.workload import (
     EVERYONE,
     GAMMA,
     submissions,
-    submissions_without_fanout,
 )
 from tests.waiting import wait_for
 
+Start = Callable[..., SelfReportingWorker]
+#: The pool of the worker of each queue, and its concurrency.
+Pools = Mapping[str, tuple[str, int]]
+
 #: Threads of any version: nothing is lost in the process itself.
 POOLS = {ALPHA: ("prefork", 2), BETA: ("threads", 4), GAMMA: ("solo", 1)}
+GREENLETS = ("gevent", "eventlet")
 
 
 @pytest.fixture(params=["valkey", "rabbitmq"])
@@ -62,7 +66,7 @@ def test_the_sum_of_all_workers_is_the_truth(
     broker_url: str,
     tmp_path: Path,
     start_exporter: Callable[..., ExporterProcess],
-    start_self_reporting: Callable[..., SelfReportingWorker],
+    start_self_reporting: Start,
     *,
     listened: bool,
 ) -> None:
@@ -71,18 +75,7 @@ def test_the_sum_of_all_workers_is_the_truth(
     exporter = start_exporter("--broker-url", broker_url) if listened else None
     if exporter is not None:
         wait_for(lambda: 'msg="receiving events"' in exporter.stderr, timeout=30, what="the listener")
-    workers = {
-        queue: start_self_reporting(
-            APP,
-            hostname=queue,
-            pool=pool,
-            concurrency=concurrency,
-            queues=(queue, EVERYONE),
-            env=env,
-            events=listened,
-        )
-        for queue, (pool, concurrency) in POOLS.items()
-    }
+    workers = start_all(start_self_reporting, POOLS, env, events=listened)
     nodenames = {queue: worker.nodename for queue, worker in workers.items()}
     everything = truth(submissions(), nodenames, celery=CELERY)
 
@@ -93,27 +86,76 @@ def test_the_sum_of_all_workers_is_the_truth(
         assert not differences(Page(exporter.text()), everything)
 
 
+@pytest.mark.parametrize(
+    ("pool", "broker_url", "few"),
+    [
+        ("gevent", "valkey", False),
+        pytest.param("eventlet", "valkey", False, marks=pytest.mark.slow),
+        *(pytest.param(pool, "rabbitmq", True, marks=pytest.mark.slow) for pool in GREENLETS),
+    ],
+    indirect=["broker_url"],
+)
+def test_of_greenlets_the_sum_of_all_workers_is_the_truth(
+    broker_url: str, tmp_path: Path, pool: str, start_self_reporting: Start, *, few: bool
+) -> None:
+    """With greenlets in all workers every counter and histogram count is equal too.
+
+    Left out is what such pools cannot do in Celery, or not all of them: time limits, terminations, losing a process,
+    and holding tasks while all greenlets are occupied (`NEED_PROCESSES`). On RabbitMQ they need 0.1 s for a task.
+    """
+    env = environment(tmp_path, broker_url)
+    workers = start_all(start_self_reporting, of_greenlets(pool), env)
+    nodenames = {queue: worker.nodename for queue, worker in workers.items()}
+    expected = truth(submissions(processes=False, few=few), nodenames, celery=CELERY).of_workers()
+
+    run_client(tmp_path, env, nodenames, options=("--without-processes", *(("--few",) if few else ())))
+    check_sum(workers.values(), expected)
+
+
+@pytest.mark.parametrize(
+    "pool", ["", *(pytest.param(pool, marks=pytest.mark.slow) for pool in GREENLETS)], ids=lambda pool: pool
+)
 def test_without_fanout_the_sum_of_all_workers_is_the_truth(
-    moto: Moto, tmp_path: Path, start_self_reporting: Callable[..., SelfReportingWorker]
+    moto: Moto, tmp_path: Path, pool: str, start_self_reporting: Start
 ) -> None:
     """On SQS, which carries no events between processes, every counter and histogram count is equal too.
 
     Left out is what it cannot do, remote control and broadcast: revokes, terminations, and the lives whose progress
-    the client can only learn by asking workers (`NEED_FANOUT`).
+    the client can only learn by asking workers (`NEED_FANOUT`); and with greenlets what these cannot do.
     """
     transport = {"region": moto.REGION, "is_secure": False, "wait_time_seconds": 1}
     env = environment(tmp_path, moto.url(), **transport)
-    workers = {
-        queue: start_self_reporting(
-            APP, hostname=queue, pool=pool, concurrency=concurrency, queues=(queue,), env=env
-        )
-        for queue, (pool, concurrency) in POOLS.items()
-    }
+    workers = start_all(start_self_reporting, of_greenlets(pool) if pool else POOLS, env, fanout=False)
     nodenames = {queue: worker.nodename for queue, worker in workers.items()}
-    expected = truth(submissions_without_fanout(), nodenames, celery=CELERY).of_workers()
+    planned = submissions(fanout=False, processes=not pool)
+    expected = truth(planned, nodenames, celery=CELERY).of_workers()
 
-    run_client(tmp_path, env, nodenames, options=("--without-fanout",))
+    options = ("--without-fanout", *(("--without-processes",) if pool else ()))
+    run_client(tmp_path, env, nodenames, options=options)
     check_sum(workers.values(), expected)
+
+
+def of_greenlets(pool: str) -> Pools:
+    """Workers of this pool alone, with as many greenlets as the others have processes and threads."""
+    return {queue: (pool, concurrency) for queue, (_, concurrency) in POOLS.items()}
+
+
+def start_all(
+    start: Start, pools: Pools, env: dict[str, str], *, fanout: bool = True, events: bool = False
+) -> dict[str, SelfReportingWorker]:
+    """The worker of each queue, which consumes the broadcast queue too where there can be one."""
+    return {
+        queue: start(
+            APP,
+            hostname=queue,
+            pool=pool,
+            concurrency=concurrency,
+            queues=(queue, EVERYONE) if fanout else (queue,),
+            env=env,
+            events=events,
+        )
+        for queue, (pool, concurrency) in pools.items()
+    }
 
 
 def environment(folder: Path, broker_url: str, **transport: object) -> dict[str, str]:

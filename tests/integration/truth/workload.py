@@ -18,7 +18,7 @@ GIFT, PARCEL = "shop.gift", "shop.parcel"
 """A task that is always published under a shadow name, and that name."""
 
 ALPHA, BETA, GAMMA = QUEUES = ("alpha", "beta", "gamma")
-"""One worker each: alpha is consumed by a prefork pool, beta by threads, gamma by a solo pool."""
+"""One worker each: alpha is consumed by a prefork pool, beta by threads, gamma by a solo pool; or all by greenlets."""
 EVERYONE = "everyone"
 """The broadcast queue that all of them consume beside their own."""
 BROADCAST_FAILS_ON = BETA
@@ -89,6 +89,25 @@ NEED_FANOUT = frozenset(
         Behaviour.EXPIRED_WAITING,
         Behaviour.REVOKED_SCHEDULED,
         Behaviour.BROADCAST,
+    }
+)
+
+
+#: Lives that a pool of processes leads: soft limits are signals, the end of a process would be that of a worker with
+#: greenlets, and while all of its greenlets are occupied, such a worker receives no further task that it could hold.
+#: Terminations and hard limits have other ends there, which differ by pool and version.
+NEED_PROCESSES = frozenset(
+    {
+        Behaviour.SOFT_LIMIT,
+        Behaviour.SOFT_LIMIT_HANDLED,
+        Behaviour.HARD_LIMIT,
+        Behaviour.TERMINATED,
+        Behaviour.KILLED,
+        Behaviour.LOST,
+        Behaviour.LOST_REQUEUED,
+        Behaviour.HELD,
+        Behaviour.REVOKED_WAITING,
+        Behaviour.EXPIRED_WAITING,
     }
 )
 
@@ -167,24 +186,22 @@ _NAMESPACE = uuid.UUID("5b0c5a0e-6a7c-4f0b-9a55-6c1f0c1a3a11")
 _SHUFFLE_SEED = 20
 
 
-def submissions() -> tuple[Submission, ...]:
-    """All tasks in the order of submission; the same in every process that asks."""
+def submissions(*, fanout: bool = True, processes: bool = True, few: bool = False) -> tuple[Submission, ...]:
+    """All tasks in the order of submission; the same in every process that asks.
+
+    ``fanout`` and ``processes`` False leave out what needs a broker with fanout, and what a pool of processes. ``few``
+    takes every ninth of the lives that there are many of, since some workers are slow: those without fanout all are.
+    """
+    few = few or not fanout
     planned = list(_planned())
     random.Random(_SHUFFLE_SEED).shuffle(planned)
-    return tuple(
-        Submission(str(uuid.uuid5(_NAMESPACE, str(index))), task, queue, behaviour)
-        for index, (task, queue, behaviour) in enumerate(planned)
-    )
-
-
-def submissions_without_fanout() -> tuple[Submission, ...]:
-    """What a broker without fanout can do; every ninth of the lives that there are many of, since these are slow."""
     seen: Counter[tuple[str, str, Behaviour]] = Counter()
     chosen = []
-    for submission in submissions():
-        kind = submission.task, submission.queue, submission.behaviour
-        if submission.behaviour not in NEED_FANOUT and seen[kind] % 9 == 0:
-            chosen.append(submission)
+    for index, kind in enumerate(planned):
+        task, queue, behaviour = kind
+        possible = (fanout or behaviour not in NEED_FANOUT) and (processes or behaviour not in NEED_PROCESSES)
+        if possible and not (few and seen[kind] % 9):
+            chosen.append(Submission(str(uuid.uuid5(_NAMESPACE, str(index))), task, queue, behaviour))
         seen[kind] += 1
     return tuple(chosen)
 
