@@ -8,6 +8,7 @@ import pytest
 from celery_metrics_exporter.cli.main import commands
 from tests.docs.pages import ROOT, tables
 from tests.grafana.contract import known_to_the_code, uses_in_promql, uses_in_text
+from tests.integration.danihodovic import METRICS
 
 PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
 TABLES = list(tables(PAGE))
@@ -53,6 +54,13 @@ def test_names_of_today_exist(after: str) -> None:
     uses = list(uses_in_text("after", after))
     assert uses
     assert [problem for use in uses if (problem := KNOWN.wrong(use))] == []
+
+
+def test_what_relabeling_renames_is_told() -> None:
+    """Each metric that grafana/compatibility makes of one with another name, and no other."""
+    (table,) = [body for head, body in TABLES if head[1] == "is ours, renamed"]
+    renamed = {metric for metric in METRICS if metric not in KNOWN.labels} | {"celery_task_failed_total"}
+    assert names(" ".join(before for before, _ in table)) == renamed
 
 
 def test_flags_of_today_exist() -> None:

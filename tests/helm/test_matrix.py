@@ -103,7 +103,12 @@ def test_lint_finds_nothing(case: str, major: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [CHART / "values.yaml", CHART / "Chart.yaml", *CASES.values()], ids=lambda path: path.name
+    "path",
+    [
+        *(CHART / "values.yaml", CHART / "Chart.yaml", *CASES.values()),
+        *(path for folder in ("examples", "files/compatibility") for path in (CHART / folder).iterdir()),
+    ],
+    ids=lambda path: path.name,
 )
 def test_files_are_clean_yaml(path: Path) -> None:
     """No key twice, no trailing blanks, one way to indent."""

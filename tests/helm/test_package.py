@@ -27,7 +27,7 @@ from tests.helm.chart import (
 
 pytestmark = pytest.mark.needs("helm")
 
-SHARED = {"alerts": ROOT / "grafana" / "alerts", "dashboards": ROOT / "grafana" / "dashboards"}
+SHARED = {name: ROOT / "grafana" / name for name in ("alerts", "compatibility", "dashboards")}
 
 
 @pytest.fixture(scope="module", params=MAJORS)

@@ -1,7 +1,7 @@
 """Strict validation of Kubernetes objects: an unknown kind or field is an error.
 
 Owns where schemas come from: kubernetes-validate's for Kubernetes, and the types of cloudcoil for the Prometheus
-Operator. These take unknown fields, as the operator's own schemas do; here they are made to refuse them.
+Operator and KEDA. These take unknown fields, as the operators' own schemas do; here they are made to refuse them.
 """
 
 import importlib
@@ -14,7 +14,8 @@ import kubernetes_validate
 
 from tests.helm.chart import Object
 
-_OPERATOR: Final = "monitoring.coreos.com/"
+#: Group of an API -> where its types are.
+_OPERATORS: Final = {"monitoring.coreos.com": "prometheus_operator", "keda.sh": "keda"}
 
 
 class Invalid(Exception):
@@ -22,7 +23,7 @@ class Invalid(Exception):
 
 
 def validate(item: Object, version: str) -> None:
-    """Check one object against Kubernetes of this version, or against the operator's types.
+    """Check one object against Kubernetes of this version, or against its operator's types.
 
     Raises:
         Invalid: it is of an unknown kind, or wrong.
@@ -33,10 +34,10 @@ def validate(item: Object, version: str) -> None:
 @cache
 def _validate(text: str, version: str) -> None:
     item = json.loads(text)
-    api: str = item["apiVersion"]
+    group, _, api = item["apiVersion"].partition("/")
     try:
-        if api.startswith(_OPERATOR):
-            _operator_validator(api.removeprefix(_OPERATOR), item["kind"]).validate(item)
+        if group in _OPERATORS:
+            _operator_validator(f"{_OPERATORS[group]}.{api}", item["kind"]).validate(item)
         else:
             kubernetes_validate.validate(item, version, strict=True)
     except kubernetes_validate.SchemaNotFoundError as error:
@@ -46,11 +47,11 @@ def _validate(text: str, version: str) -> None:
 
 
 @cache
-def _operator_validator(version: str, kind: str) -> Any:
-    module = importlib.import_module(f"cloudcoil.models.prometheus_operator.{version}")
+def _operator_validator(types: str, kind: str) -> Any:
+    module = importlib.import_module(f"cloudcoil.models.{types}")
     model = getattr(module, kind, None)
     if model is None:
-        raise Invalid(f"no kind {kind} in {_OPERATOR}{version}")
+        raise Invalid(f"no kind {kind} in {types}")
     schema = model.model_json_schema()
     for part in (schema, *schema["$defs"].values()):
         if "properties" in part:

@@ -5,7 +5,6 @@ watches RabbitMQ. Variables are filled in as Grafana does it, once with "All", o
 """
 
 import math
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,22 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery
 
-from celery_metrics_exporter.demo.shop import WORKERS
 from tests.grafana.board import Board, Target, boards, label_values
 from tests.grafana.interpolation import NO_FUNCTIONS, chosen, fill, intervals
 from tests.integration import known_tasks
+from tests.integration.demo_shop import fill_mail_queue, open_shop
 from tests.integration.servers import (
     CeleryWorker,
     ExporterProcess,
     Prometheus,
     RabbitMQ,
-    ServerProcess,
     Valkey,
     require,
 )
-from tests.integration.servers.exporter import clean_environment
 from tests.waiting import wait_for
 
 BOARDS = boards()
@@ -37,7 +33,6 @@ PATIENCE_S = 90.0
 RANGE_S = 60
 JOBS = ["exporter-0", "exporter-1"]
 STEP_S = 2
-NEWSLETTERS = 3000  # six threads take more than a minute for them
 
 # (dashboard, panel, query) -> why it has no data here. An entry that has data, or that does not exist, is an error.
 EMPTY_BY_NATURE = {
@@ -143,7 +138,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ) -> Itera
     with ExitStack() as stack:
         valkey = stack.enter_context(Valkey(folder / "valkey"))
         redis_side = ("--broker-url", valkey.url, "--sample-interval", "1", "--queue-priorities")
-        _backlog(valkey.url)
+        fill_mail_queue(valkey.url)
         amqp_side = ("--broker-url", vhost, "--management-url", rabbitmq.management_url, "--max-series", "1")
         exporters = [
             stack.enter_context(ExporterProcess(folder / "redis-exporter", redis_side)),
@@ -159,7 +154,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ) -> Itera
             exporter.process.wait_until(
                 partial(_listens, exporter), timeout=PATIENCE_S, what="an exporter that receives events"
             )
-        _shop(stack, folder, valkey.url)
+        open_shop(stack, folder, valkey.url)
         _known(stack, folder, vhost)
         yield Scene(prometheus)
     rabbitmq.delete_vhost("dashboards")
@@ -167,28 +162,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ) -> Itera
 
 def _listens(exporter: ExporterProcess) -> bool:
     return 'msg="receiving events"' in exporter.stderr
-
-
-def _backlog(url: str) -> None:
-    """Fill a queue, so that it becomes shorter from the exporter's first look on."""
-    with Celery(broker=url, set_as_current=False) as app:
-        for number in range(NEWSLETTERS):
-            app.send_task("mail.send_newsletter", args=(number,), queue="mail", ignore_result=True)
-
-
-def _shop(stack: ExitStack, folder: Path, url: str) -> None:
-    """The demo's workers and customers."""
-    env = clean_environment({"CELERY_BROKER_URL": url})
-    modules = [("celery_metrics_exporter.demo.worker", name) for name in WORKERS] + [
-        ("celery_metrics_exporter.demo.client",)
-    ]
-    for module, *arguments in modules:
-        name = "-".join((module, *arguments))
-        process = ServerProcess(
-            [sys.executable, "-m", module, *arguments], log=folder / f"{name}.log", env=env, cwd=folder
-        )
-        stack.callback(process.kill)
-        process.start()
 
 
 def _known(stack: ExitStack, folder: Path, url: str) -> None:

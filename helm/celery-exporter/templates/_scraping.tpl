@@ -8,12 +8,34 @@ values.serviceMonitor, podMonitor and scrapeConfig; the first two take values.wo
 {{- include "celery-exporter.metadata" (dict "root" .root "component" "monitoring" "name" .name "namespace" .monitor.namespace "labels" (list .monitor.labels) "annotations" (list .monitor.annotations)) -}}
 {{- end -}}
 
+{{/* The relabelings that give the names of another exporter, with the operator's spelling; a JSON array. */}}
+{{- define "celery-exporter.compatibility" -}}
+{{- $rules := list -}}
+{{- with .monitor.compatibility -}}
+{{- if $.root.Values.prometheusRule.enabled }}{{ fail (printf "compatibility: %s takes away names that the alerts of this chart need: use the alerts that you have, and enable prometheusRule when you drop compatibility" .) }}{{ end -}}
+{{- $scrape := first (include "celery-exporter.file" (list $.root (printf "compatibility/%s.yaml" .)) | fromYaml).scrape_configs -}}
+{{- range $rule := $scrape.metric_relabel_configs -}}
+{{- $spelled := dict -}}
+{{- range $key, $value := $rule }}{{ $_ := set $spelled (camelcase $key | untitle) $value }}{{ end -}}
+{{- $rules = append $rules $spelled -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $rules -}}
+{{- end -}}
+
 {{/* What all three call alike. */}}
 {{- define "celery-exporter.scrapeFields" -}}
-{{- range $field := list "scrapeTimeout" "tlsConfig" "basicAuth" "authorization" "metricRelabelings" }}
+{{- range $field := list "scrapeTimeout" "tlsConfig" "basicAuth" "authorization" }}
 {{- with get $.monitor $field }}
 {{ $field }}: {{ toJson . }}
 {{- end }}
+{{- end }}
+{{- $relabelings := include "celery-exporter.compatibility" . | fromJsonArray -}}
+{{- with concat $relabelings .monitor.metricRelabelings }}
+metricRelabelings:
+  {{- range . }}
+  - {{ toJson . }}
+  {{- end }}
 {{- end }}
 {{- if .monitor.honorLabels }}
 honorLabels: true
