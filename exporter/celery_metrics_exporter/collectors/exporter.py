@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import Counter as PrometheusCounter
 from prometheus_client import Metric
 
 from celery_metrics_exporter.clock import BatchClock
@@ -157,9 +156,7 @@ class ExporterCollector:
         self._unknown = 0
         self._probes = 0
         self._lost = 0
-        self._dropped = _DROPPED.counter()
-        for reason in DROP_REASONS:
-            self._dropped.labels(reason)
+        self._dropped = dict.fromkeys(DROP_REASONS, 0)
         self.retimed = 0
         self.lags = Distribution(LAG_BUCKETS)
 
@@ -196,7 +193,7 @@ class ExporterCollector:
 
     def drops(self) -> dict[str, int]:
         """Number of events dropped so far, by reason."""
-        return _totals(self._dropped)
+        return self._dropped.copy()
 
     def overflows(self) -> dict[str, int]:
         """Number of label sets counted as ``other`` so far, by family."""
@@ -209,7 +206,7 @@ class ExporterCollector:
     def dropped(self, reason: str) -> None:
         """Count a dropped event."""
         self._lost += 1
-        self._dropped.labels(reason).inc()
+        self._dropped[reason] += 1
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
@@ -224,7 +221,10 @@ class ExporterCollector:
     def _collect_stream(self) -> Iterator[Metric]:
         """Yield the families of events, of the subscription to them, and of the table of attempts."""
         state = self._subscription.read()
-        yield from self._dropped.collect()
+        dropped = _DROPPED.empty()
+        for reason, number in self.drops().items():
+            dropped.add_metric((reason,), number)
+        yield dropped
         lag = _LAG.empty_histogram(LAG_BUCKETS)
         lag.add_metric((), self.lags.counts(), self.lags.total)
         yield lag
@@ -255,13 +255,3 @@ class ExporterCollector:
         for reason, number in self._inflight.evicted.items():
             evicted.add_metric((reason,), number)
         yield evicted
-
-
-def _totals(counter: PrometheusCounter) -> dict[str, int]:
-    """The counter's values, by the value of its only label."""
-    return {
-        value: int(sample.value)
-        for metric in counter.collect()
-        for sample in metric.samples
-        for value in sample.labels.values()
-    }

@@ -104,10 +104,11 @@ class CountedFamilies:
         """
         labels = [each.labels for each in counts]
         totals = [each.totals for each in counts]
+        created = [each.created for each in counts]
         counters = {each.family: each.family.empty() for each in self._totals}
         for place, series in enumerate(self._totals):
             rows = counters[series.family]
-            rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals))
+            rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals), created)
             rows.add_metrics(_extend(expected, series.value), repeat(0, len(expected)))
         yield from counters.values()
         histograms = {
@@ -119,10 +120,15 @@ class CountedFamilies:
                 distribution = each.histograms[place]
                 if distribution is not None:
                     histograms[histogram.family].add_metric(
-                        (*each.labels, *histogram.value), distribution.counts(), distribution.total
+                        (*each.labels, *histogram.value),
+                        distribution.counts(),
+                        distribution.total,
+                        each.created,
                     )
                 elif histogram.shows_empty(each):
-                    histograms[histogram.family].add_metric((*each.labels, *histogram.value), empty, 0.0)
+                    histograms[histogram.family].add_metric(
+                        (*each.labels, *histogram.value), empty, 0.0, each.created
+                    )
         yield from histograms.values()
         for place, series in enumerate(self._latest):
             rows = series.family.empty()

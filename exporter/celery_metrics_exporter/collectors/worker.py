@@ -144,7 +144,7 @@ class WorkerCollector:
         self._roster = roster
         self._requests = requests
         self._shows_queue = shows_queue
-        self._lost = _LOST.counter()
+        self._lost = 0
         self._on_idle = on_idle
 
     def subscribe(self, table: HandlerTable) -> None:
@@ -221,7 +221,7 @@ class WorkerCollector:
     def sweep(self) -> None:
         """Count lost workers, end the tasks of lost and of forgotten ones, and ask for the task events of others."""
         lost, forgotten = self._roster.expire()
-        self._lost.inc(len(lost))
+        self._lost += len(lost)
         for name in (*lost, *forgotten):
             self._on_idle(name, math.inf)
         if self._roster.takes_question():
@@ -249,13 +249,15 @@ class WorkerCollector:
             }
             for family, value in values.items():
                 if value is not None:
-                    made[family].add_metric((worker.name,), float(value))
+                    made[family].add_metric((worker.name,), float(value), worker.created)
             for queue in dict.fromkeys(map(clean, (capacity.queues or ())[: capacity.shown])):
                 if self._shows_queue(queue):
                     made[_QUEUE_INFO].add_metric((worker.name, queue), 1)
             if worker.version:
                 made[_INFO].add_metric((worker.name, worker.version, worker.software, worker.system), 1)
             for outcome in _OUTCOMES:
-                made[_TASKS].add_metric((worker.name, outcome), worker.outcomes[outcome])
+                made[_TASKS].add_metric((worker.name, outcome), worker.outcomes[outcome], worker.created)
         yield from made.values()
-        yield from self._lost.collect()
+        lost = _LOST.empty()
+        lost.add_metric((), self._lost)
+        yield lost

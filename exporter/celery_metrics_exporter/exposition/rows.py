@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import TypeAlias
 
 from prometheus_client import Metric
@@ -38,6 +38,11 @@ class Rows(Metric, ABC):
         self.label_names = label_names
         self.sample_names = sample_names
         self.labels: list[Labels] = []  # one entry per series; the lists of the subclasses hold the numbers
+        #: When each series began to count, in epoch seconds; 0.0: at ``since``. Only protobuf shows it, of counters and
+        #: histograms.
+        self.created: list[float] = []
+        #: When the process began to count, in epoch seconds; 0.0 if that is not known.
+        self.since = 0.0
 
     @abstractmethod
     def _make_samples(self) -> Iterator[Sample]:
@@ -70,15 +75,19 @@ class ValueRows(Rows):
         super().__init__(name, documentation, kind, label_names, (sample_name,))
         self.values: list[float] = []
 
-    def add_metric(self, labels: Labels, value: float) -> None:
+    def add_metric(self, labels: Labels, value: float, created: float = 0.0) -> None:
         """Add a series."""
         self.labels.append(labels)
         self.values.append(value)
+        self.created.append(created)
 
-    def add_metrics(self, labels: Iterable[Labels], values: Iterable[float]) -> None:
-        """Add several series: the labels and the value of each."""
+    def add_metrics(
+        self, labels: Sequence[Labels], values: Iterable[float], created: Iterable[float] | None = None
+    ) -> None:
+        """Add several series: the labels, the value and the beginning of each."""
         self.labels += labels
         self.values += values
+        self.created += repeat(0.0, len(labels)) if created is None else created
 
     def _make_samples(self) -> Iterator[Sample]:
         (name,) = self.sample_names
@@ -98,7 +107,7 @@ class HistogramRows(Rows):
         self.counts: list[tuple[int, ...]] = []
         self.sums: list[float] = []
 
-    def add_metric(self, labels: Labels, counts: Iterable[int], sum_: float) -> None:
+    def add_metric(self, labels: Labels, counts: Iterable[int], sum_: float, created: float = 0.0) -> None:
         """Add a series: the number of values in each bucket, the one above all bounds last, and the sum of the values.
 
         The counts are copied, so that ``_count`` equals the +Inf bucket while another thread goes on counting.
@@ -106,6 +115,7 @@ class HistogramRows(Rows):
         self.labels.append(labels)
         self.counts.append(tuple(counts))
         self.sums.append(sum_)
+        self.created.append(created)
 
     def _make_samples(self) -> Iterator[Sample]:
         bucket, count, total = self.sample_names
