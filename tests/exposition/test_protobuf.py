@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter as Multiset
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Metric, enable_created_metrics
 from prometheus_client.samples import BucketSpan, Exemplar, NativeHistogram, Timestamp
 
+from celery_metrics_exporter.cells import COARSEST, FINEST, ZERO_THRESHOLD, Cells
+from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.exposition import wire
 from celery_metrics_exporter.exposition.protobuf import Chosen, ProtobufEncoder
 from celery_metrics_exporter.exposition.rows import HistogramRows, ValueRows
@@ -21,6 +24,8 @@ from tests.exposition.test_text import Fixed, histogram_rows, instruments, metri
 from tests.pipeline import T0, Bench, received, sent, task, worker_event
 
 COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM, GAUGE_HISTOGRAM = range(6)
+#: The messages of our rows; without classic buckets the text formats have a summary.
+KINDS = {"counter": COUNTER, "gauge": GAUGE, "histogram": HISTOGRAM, "summary": HISTOGRAM}
 SIMPLE = ("counter", "gauge", "unknown", "untyped", "info", "stateset")
 
 
@@ -65,13 +70,46 @@ def test_rows(families: list[Metric]) -> None:
                 f"{metric.name}_total" if metric.type == "counter" else metric.name,
                 metric.documentation,
             )
-            assert message.type == {"counter": COUNTER, "gauge": GAUGE, "histogram": HISTOGRAM}[metric.type]
+            assert message.type == KINDS[metric.type]
             for series in message.metric:
                 assert list(labels_of(series)) == sorted(labels_of(series))
                 if message.type == HISTOGRAM:
                     bounds = [bucket.upper_bound for bucket in series.histogram.bucket]
                     assert bounds == sorted(set(bounds))
-                    assert bounds[-1] == math.inf
+                    assert bounds[-1:] == ([math.inf] if metric.type == "histogram" else [])
+
+
+@given(
+    st.lists(st.lists(st.floats(0, 1e6), max_size=30), max_size=4),
+    st.integers(COARSEST, FINEST),
+    st.booleans(),
+)
+def test_native_buckets(series: list[list[float]], schema: int, classic: bool) -> None:
+    """Native buckets are those of the distribution, beside classic ones or alone, and tell of the same values."""
+    rows = HistogramRows("h", "", ("a",), (0.5, 2), classic=classic)
+    cells, made = Cells((0.5, 2), schema), []
+    for number, values in enumerate(series):
+        distribution = Distribution(cells)
+        distribution.observe_all(values)
+        made.append(distribution.snapshot())
+        rows.add((str(number),), made[-1], 1.0)
+    (family,) = read(ProtobufEncoder().encode(Fixed([rows])))
+    for metric, snapshot in zip(family.metric, made, strict=True):
+        found, native = metric.histogram, snapshot.native()
+        assert native is not None
+        assert (found.schema, found.zero_threshold, found.zero_count) == (
+            native.schema,
+            ZERO_THRESHOLD,
+            native.zero_count,
+        )
+        assert [(span.offset, span.length) for span in found.positive_span] == native.spans
+        assert list(found.positive_delta) == native.deltas
+        assert found.created_timestamp.seconds == 1
+        assert found.sample_count == sum(snapshot.classic())
+        assert found.sample_sum == snapshot.total
+        assert [bucket.cumulative_count for bucket in found.bucket] == (
+            list(accumulate(snapshot.classic())) if classic else []
+        )
 
 
 @pytest.mark.parametrize("created", [1, 1.5, T0, T0 + 0.000000238, 999_999_999.9999999, 2.0**33, 1e-9])

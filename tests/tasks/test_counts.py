@@ -4,12 +4,13 @@ import sys
 
 import pytest
 
+from celery_metrics_exporter.cells import Cells
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.labels import OTHER, SeriesLimit
 from celery_metrics_exporter.tasks.counts import Counts, LabelSets, Places
 from tests.pipeline import FakeTime
 
-PLACES = Places(totals=3, latest=2, bounds=((1.0, 10.0), (5.0,)))
+PLACES = Places(totals=3, latest=2, cells=(Cells((1.0, 10.0), 3), Cells((5.0,), 3)))
 
 
 def make_label_sets(limit: int = 100, **expected: str | None) -> LabelSets:

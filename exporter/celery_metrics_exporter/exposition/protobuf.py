@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from celery_metrics_exporter.cells import ZERO_THRESHOLD
+from celery_metrics_exporter.distribution import Native
 from celery_metrics_exporter.exposition import wire
 from celery_metrics_exporter.exposition.accept import PROTOBUF
 from celery_metrics_exporter.exposition.cache import Cache
@@ -123,21 +125,30 @@ def _histogram_series(metric: HistogramRows, pairs: _Pairs, times: _Times) -> li
     parts = [b""] * (2 * len(metric.bounds))
     parts[1::2] = [wire.double(2, float(bound)) for bound in metric.bounds]
     found = []
-    for labels, counts, sum_, created in zip(
-        metric.labels, metric.counts, metric.sums, metric.created, strict=True
+    for labels, counts, sum_, created, native in zip(
+        metric.labels, metric.counts, metric.sums, metric.created, metric.native, strict=True
     ):
         cumulative = tuple(accumulate(counts))
-        parts[::2] = map(start_of, cumulative)
-        body = b"\x08%b\x11%b%b%b" % (
+        parts[::2] = map(start_of, cumulative[: len(metric.bounds)])
+        body = b"\x08%b\x11%b%b%b%b" % (
             varint(cumulative[-1]),
             pack(sum_),
             b"".join(parts),
+            _native(native()),
             times[created or metric.since].replace(_CREATED_OF_COUNTER, _CREATED_OF_HISTOGRAM, 1),
         )
         size, head = varint(len(body)), pairs[labels]
         length = varint(len(head) + 1 + len(size) + len(body))
         found.append(b"\x22%b%b\x3a%b%b" % (length, head, size, body))
     return found
+
+
+def _native(native: Native | None) -> bytes:
+    """The native buckets; the zero bucket tells that there are some, before any has a value."""
+    if native is None:
+        return b""
+    scale = wire.native_scale(native.schema, ZERO_THRESHOLD, native.zero_count)
+    return scale + wire.native_buckets(12, native.spans, native.deltas)
 
 
 class _Times(Cache[float, bytes]):

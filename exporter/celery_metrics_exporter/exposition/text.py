@@ -150,18 +150,19 @@ def _histogram_lines(metric: HistogramRows, texts: _LabelTexts) -> Iterator[byte
 
     With bytes this takes 0.7 of the time that it takes with str.
     """
-    bucket, count, total = metric.sample_names
+    *buckets, count, total = metric.sample_names
     after_bound, after_name = (",\0", "{\0") if metric.label_names else ("} ", " ")
-    lines = [f'{bucket}{{le="{bound}"{after_bound}%d.0\n' for bound in metric.bounds]
+    lines = [f'{name}{{le="{bound}"{after_bound}%d.0\n' for name in buckets for bound in metric.bounds]
     template = "".join([*lines, f"{count}{after_name}%d.0\n{total}{after_name}%a\n"])
     usual, large = template.encode(), template.replace("%d.0", "%b").replace("%a", "%b").encode()
     for labels, counts, sum_ in zip(metric.labels, metric.counts, metric.sums, strict=True):
         cumulative = tuple(accumulate(counts))
+        shown = (*cumulative[: len(lines)], cumulative[-1])
         if cumulative[-1] < _EXPONENT and 0 <= sum_ < _EXPONENT:
-            text = usual % (*cumulative, cumulative[-1], float(sum_))
+            text = usual % (*shown, float(sum_))
         else:
             numbers = {value: number(value).encode() for value in set(cumulative)}
-            text = large % (*map(numbers.get, cumulative), numbers[cumulative[-1]], number(sum_).encode())
+            text = large % (*map(numbers.get, shown), number(sum_).encode())
         yield text.replace(b"\0", texts[labels][1:].encode())
 
 

@@ -6,12 +6,13 @@ tenth of a child of ``prometheus_client.Counter``, which takes a lock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from operator import add
 from typing import TypeAlias
 
+from celery_metrics_exporter.cells import Cells
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit, clean, queue_label
@@ -33,12 +34,12 @@ class Places:
     Attributes:
         totals: number of counters.
         latest: number of timestamps.
-        bounds: of each histogram the upper bounds of its buckets.
+        cells: of each histogram.
     """
 
     totals: int
     latest: int
-    bounds: tuple[Sequence[float], ...]
+    cells: tuple[Cells, ...]
 
 
 class Counts:
@@ -80,7 +81,7 @@ class Counts:
     def _make_histogram(self, place: int) -> Distribution:
         if self.histograms is self._label_sets.no_histograms:
             self.histograms = self.histograms.copy()
-        self.histograms[place] = made = Distribution(self._label_sets.places.bounds[place])
+        self.histograms[place] = made = Distribution(self._label_sets.places.cells[place])
         return made
 
     def note_latest(self, place: int, timestamp: float) -> None:
@@ -144,7 +145,7 @@ class LabelSets(dict["Kind", Counts]):
         self.now = now
         self.no_totals = [0] * places.totals
         self.no_latest = [0.0] * places.latest
-        self.no_histograms: list[Distribution | None] = [None] * len(places.bounds)
+        self.no_histograms: list[Distribution | None] = [None] * len(places.cells)
         self.no_exceptions: dict[tuple[str, str], int] = {}
         self._limit = limit
         self._exceptions = 0  # label sets of exceptions
