@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from benchmarks import in_flight, in_worker, rolling_restart, sampling, worker_series
+from benchmarks import histograms, in_flight, in_worker, rolling_restart, sampling, worker_series
 from benchmarks.events import tables
 from benchmarks.events.consumers import CONSUMERS
 from benchmarks.load import scraped, sustained
@@ -35,6 +35,7 @@ BENCHMARKS: Final[Mapping[str, tuple[Callable[[Settings], Result], tuple[str, ..
     **{f"scrapes-{series}": (partial(scrapes.measure, series), ()) for series in scrapes.SIZES},
     "scrape-memory": (memory.measure, ()),
     "in-flight": (in_flight.measure, ()),
+    "histograms": (histograms.measure, ("prometheus",)),
     "sampling": (sampling.measure, ("valkey", "rabbitmq")),
     "in-worker": (in_worker.measure, ("valkey", "rabbitmq")),
     "worker-series": (worker_series.measure, ()),

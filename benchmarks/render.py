@@ -17,7 +17,10 @@ from tests.matrix.columns import COLUMNS
 
 FOLDER: Final = REPOSITORY / "benchmarks" / "results"
 PAGES: Final = (
-    *(REPOSITORY / "benchmarks" / f"{name}.md" for name in ("RESULTS", "SAMPLING", "SOAK", "IMAGE")),
+    *(
+        REPOSITORY / "benchmarks" / f"{name}.md"
+        for name in ("RESULTS", "SAMPLING", "SOAK", "IMAGE", "HISTOGRAMS")
+    ),
     REPOSITORY / "tests" / "fuzz" / "RESULTS.md",
     REPOSITORY / "docs" / "compatibility.md",
     REPOSITORY / "docs" / "in-worker.md",

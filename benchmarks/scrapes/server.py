@@ -19,7 +19,7 @@ from celery_metrics_exporter.web.server import WebServer
 from tests.integration.servers import HOST, free_port
 
 
-class _Fine:
+class Fine:
     """A :class:`web.Status`."""
 
     def healthy(self) -> tuple[bool, str]:
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, required=True)
     filled = FilledRegistry(kinds_for(parser.parse_args().series))
-    ours = WebServer([ListenAddress(HOST, 0)], filled.registry, _Fine())
+    ours = WebServer([ListenAddress(HOST, 0)], filled.registry, Fine())
     ours.start()
     theirs = free_port()
     start_http_server(theirs, addr=HOST, registry=filled.registry)

@@ -142,7 +142,15 @@ class Pipeline:
             listens=config.events,
         )
         inflight = Inflight(now, max_tasks=config.max_in_flight, may_consume=roster.may_consume)
-        exporter = ExporterCollector(stream, inflight, now, limit, versions=versions, listens=config.events)
+        buckets = Buckets(
+            config.runtime_buckets,
+            config.wait_buckets,
+            schema=config.native_histogram_schema if config.native_histograms else None,
+            classic=config.classic_histograms,
+        )
+        exporter = ExporterCollector(
+            stream, inflight, now, limit, versions=versions, buckets=buckets, listens=config.events
+        )
         self._known = known = KnownQueues(
             clock,
             configured=(*config.queues, *declared.queues),
@@ -158,7 +166,7 @@ class Pipeline:
             inflight,
             roster,
             now,
-            buckets=Buckets(config.runtime_buckets, config.wait_buckets),
+            buckets=buckets,
             limit=limit,
             expected=declared.tasks,
             on_published=movements.published,

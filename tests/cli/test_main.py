@@ -65,6 +65,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
         ("--broker-url nats://:S3cret@host", "nats:// is not supported; write one of redis://"),
         ("--broker-url redis://:S3cret/x@host", "malformed"),
         ("--broker-url memory:// --runtime-buckets 1,x", "--runtime-buckets: '1,x' is not a list of numbers"),
+        (
+            "--broker-url memory:// --native-histogram-schema 1.5",
+            "--native-histogram-schema: '1.5' is not a whole",
+        ),
         ("--broker-url memory:// --wait-buckets 2,1", "--wait-buckets must increase, 1 comes after 2"),
         ("--broker-url memory:// --worker-timeout soon", "--worker-timeout: 'soon' is not a duration"),
         ("--broker-url memory:// --worker-timeout 0", "--worker-timeout must be more than 0"),

@@ -97,10 +97,11 @@ def value_rows(draw: st.DrawFn) -> ValueRows:
 
 @st.composite
 def histogram_rows(draw: st.DrawFn) -> HistogramRows:
-    """A histogram, now and then with a label that comes before ``le``."""
+    """A histogram, now and then with a label that comes before ``le``, or without classic buckets."""
     names, series = draw(label_sets(reserved=("le",)))
     bounds = sorted(draw(st.lists(st.floats(1e-6, 1e9), min_size=1, max_size=4, unique=True)))
-    metric = HistogramRows(draw(PLAIN_NAMES), draw(TEXTS), names, bounds)
+    classic = draw(st.sampled_from([True, True, False]))
+    metric = HistogramRows(draw(PLAIN_NAMES), draw(TEXTS), names, bounds, classic=classic)
     for labels in series:
         counts = st.integers(0, draw(st.sampled_from([9, 10**7, 10**17])))
         metric.add_metric(

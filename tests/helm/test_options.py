@@ -51,7 +51,7 @@ def _example(name: str) -> tuple[Any, str]:
     kind = part.get("$ref", part.get("type", "enum")).rpartition("/")[2]
     examples = {
         "boolean": (False, "false"),
-        "integer": (3_000_000, "3000000"),
+        "integer": (part.get("maximum", 3_000_000), str(part.get("maximum", 3_000_000))),
         "string": (
             "/m" if "path" in name else "proj.celery:app",
             "/m" if "path" in name else "proj.celery:app",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from celery_metrics_exporter.clock import BatchClock, Clock
 from celery_metrics_exporter.collectors.task import _COUNTED, LAST_FAILED
 from celery_metrics_exporter.collectors.task_counts import Buckets
 from celery_metrics_exporter.config.config import RUNTIME_BUCKETS, WAIT_BUCKETS
@@ -12,7 +13,10 @@ from celery_metrics_exporter.tasks.counts import Counts, LabelSets
 from celery_metrics_exporter.workers.worker import Worker
 
 _LABEL_SETS = LabelSets(
-    _COUNTED.places(Buckets(RUNTIME_BUCKETS, WAIT_BUCKETS)), SeriesLimit(1_000), expected={}
+    _COUNTED.places(Buckets(RUNTIME_BUCKETS, WAIT_BUCKETS)),
+    SeriesLimit(1_000),
+    BatchClock(Clock()),
+    expected={},
 )
 
 

@@ -4,15 +4,18 @@ import sys
 
 import pytest
 
+from celery_metrics_exporter.cells import Cells
+from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.labels import OTHER, SeriesLimit
 from celery_metrics_exporter.tasks.counts import Counts, LabelSets, Places
+from tests.pipeline import FakeTime
 
-PLACES = Places(totals=3, latest=2, bounds=((1.0, 10.0), (5.0,)))
+PLACES = Places(totals=3, latest=2, cells=(Cells((1.0, 10.0), 3), Cells((5.0,), 3)))
 
 
 def make_label_sets(limit: int = 100, **expected: str | None) -> LabelSets:
     """Label sets with a few places."""
-    return LabelSets(PLACES, SeriesLimit(limit), expected=expected)
+    return LabelSets(PLACES, SeriesLimit(limit), BatchClock(FakeTime().clock()), expected=expected)
 
 
 def fill(counts: Counts, factor: int) -> None:
@@ -83,7 +86,7 @@ def test_label_sets_are_found_by_what_the_labels_show() -> None:
 def test_label_sets_beyond_the_limit_are_other() -> None:
     """Further ones share their counts under ``other``, each time counted as an overflow; known ones stay."""
     limit = SeriesLimit(2)
-    label_sets = LabelSets(PLACES, limit, expected={})
+    label_sets = LabelSets(PLACES, limit, BatchClock(FakeTime().clock()), expected={})
     known = [label_sets["a", "q"], label_sets["b", "q"]]
     assert label_sets["c", "q"] is label_sets["d", "q"]
     assert label_sets["c", "q"].labels == (OTHER, OTHER)
@@ -94,7 +97,7 @@ def test_label_sets_beyond_the_limit_are_other() -> None:
 def test_exception_classes_are_limited_over_all_label_sets() -> None:
     """The limit is one for the whole family; a class that is known goes on, another one is ``other``."""
     limit = SeriesLimit(2)
-    label_sets = LabelSets(PLACES, limit, expected={})
+    label_sets = LabelSets(PLACES, limit, BatchClock(FakeTime().clock()), expected={})
     a, b = label_sets["a", "q"], label_sets["b", "q"]
     for _ in range(2):
         a.count_exception("KeyError", "failed")
@@ -109,7 +112,7 @@ def test_exception_classes_are_limited_over_all_label_sets() -> None:
 def test_exceptions_that_waited_are_admitted_when_they_are_merged() -> None:
     """An attempt that waits takes no room; merged, each of its exceptions is admitted or counted as an overflow."""
     limit = SeriesLimit(3)
-    label_sets = LabelSets(PLACES, limit, expected={})
+    label_sets = LabelSets(PLACES, limit, BatchClock(FakeTime().clock()), expected={})
     waiting, counts = label_sets.make_unlabelled(), label_sets["t", "q"]
     for name in ("A", "B", "C", "C"):
         waiting.count_exception(name, "failed")

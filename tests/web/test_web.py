@@ -12,6 +12,9 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from celery_metrics_exporter.events.stream_state import StreamReading
+from celery_metrics_exporter.exposition.protobuf import ProtobufEncoder
+from tests.exposition.messages import read
+from tests.exposition.test_accept import PROMETHEUS_3_NATIVE, PROTOBUF
 from tests.serving import SEEN, FixedStatus, ask, connected, fetch, serving, url_of
 
 # What Prometheus 2.42 sends.
@@ -69,6 +72,19 @@ def test_any_other_accept_header_gets_text(registry: CollectorRegistry, accept: 
     with serving(registry) as server:
         reply = fetch(url_of(server), "/metrics", headers={"Accept": accept})
     assert (reply.status, reply.body) == (200, generate_latest(registry))
+
+
+def test_messages_for_prometheus(registry: CollectorRegistry) -> None:
+    """A Prometheus that takes native histograms gets messages, compressed if it likes, and only the named families."""
+    accept = {"Accept": PROMETHEUS_3_NATIVE}
+    with serving(registry) as server:
+        reply = fetch(url_of(server), "/metrics", headers=accept)
+        packed = fetch(url_of(server), "/metrics", headers={**accept, "Accept-Encoding": "gzip"})
+        named = fetch(url_of(server), "/metrics?name[]=celery_worker_up", headers=accept)
+    assert reply.headers["Content-Type"] == packed.headers["Content-Type"] == PROTOBUF
+    assert reply.body == ProtobufEncoder().encode(registry) == gzip.decompress(packed.body)
+    assert [family.name for family in read(reply.body)] == ["celery_task_sent_total", "celery_worker_up"]
+    assert [family.name for family in read(named.body)] == ["celery_worker_up"]
 
 
 def test_gzip_when_accepted(registry: CollectorRegistry) -> None:

@@ -125,6 +125,16 @@ def run_options() -> dict[str, list[click.Parameter]]:
         "Metrics": [
             option("--runtime-buckets", _BUCKETS, "Upper bounds of the runtime histogram, in seconds."),
             option("--wait-buckets", _BUCKETS, "Upper bounds of the waiting time histograms, in seconds."),
+            switch(
+                "--classic-histograms",
+                "Show the classic buckets of histograms; without them text has count and sum.",
+            ),
+            switch("--native-histograms", "Show native histograms to a Prometheus that takes them."),
+            option(
+                "--native-histogram-schema",
+                Parsed("number", parse.parse_schema),
+                "Their resolution: 2^number buckets for each power of two, -4 to 8.",
+            ),
             option("--worker-timeout", DURATION, "Silence after which a worker is down."),
             option("--worker-retention", DURATION, "How long a lost worker is shown."),
             option("--max-in-flight", _COUNT, "Most tasks to remember at once."),

@@ -11,8 +11,10 @@ from typing import Final
 
 from prometheus_client import Metric
 
+from celery_metrics_exporter.cells import Cells
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.collectors.family import Family
+from celery_metrics_exporter.collectors.task_counts import Buckets
 from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.events.handlers import HandlerTable
@@ -133,6 +135,7 @@ class ExporterCollector:
         limit: SeriesLimit,
         *,
         versions: Mapping[str, str],
+        buckets: Buckets,
         listens: bool = True,
     ) -> None:
         """Args:
@@ -141,6 +144,7 @@ class ExporterCollector:
         now: the receipt time of the current batch.
         limit: the limit of label sets, whose overflows are shown.
         versions: label values of ``celery_exporter_build_info``.
+        buckets: which ones histograms have.
         listens: whether events are received; without them nothing is shown of events.
         """
         self._listens = listens
@@ -157,7 +161,8 @@ class ExporterCollector:
         self._lost = 0
         self._dropped = dict.fromkeys(DROP_REASONS, 0)
         self.retimed = 0
-        self.lags = Distribution(LAG_BUCKETS)
+        self._shows_classic = buckets.classic
+        self.lags = Distribution(Cells(LAG_BUCKETS, buckets.schema))
 
     def subscribe(self, table: HandlerTable) -> None:
         """Register the handlers."""
@@ -226,8 +231,8 @@ class ExporterCollector:
         for reason, number in self.drops().items():
             dropped.add_metric((reason,), number)
         yield dropped
-        lag = _LAG.empty_histogram(LAG_BUCKETS)
-        lag.add_metric((), self.lags.counts(), self.lags.total)
+        lag = _LAG.empty_histogram(LAG_BUCKETS, classic=self._shows_classic)
+        lag.add((), self.lags.snapshot())
         yield lag
         handled = _EVENTS.empty()
         for kind, name in events.WIRE_NAMES.items():

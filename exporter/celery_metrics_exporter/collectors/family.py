@@ -34,9 +34,9 @@ class Family:
         """Make the family for numbers that are read in a scrape, by ``add_metric(label_values, value)``."""
         return ValueRows(self.name.removesuffix("_total"), self.help, self.kind, self.labels)
 
-    def empty_histogram(self, bounds: Sequence[float]) -> HistogramRows:
-        """Make the family for distributions with these upper bounds."""
-        return HistogramRows(self.name, self.help, self.labels, bounds)
+    def empty_histogram(self, bounds: Sequence[float], *, classic: bool = True) -> HistogramRows:
+        """Make the family for distributions with these upper bounds; ``classic``: whether they are shown."""
+        return HistogramRows(self.name, self.help, self.labels, bounds, classic=classic)
 
 
 class Collector(Protocol):

@@ -12,6 +12,7 @@ from prometheus_client import Metric
 
 from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.collectors.family import Collector, Family
+from celery_metrics_exporter.exposition.rows import Rows
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Guard:
         self.before: Callable[[], None] = lambda: None
         self._collectors = collectors
         self._monotonic = clock.monotonic
+        self._since = clock.wall()
         self._failing: set[str] = set()
 
     def describe(self) -> Iterable[Metric]:
@@ -78,7 +80,10 @@ class Guard:
             else:
                 success.add_metric((collector.name,), 1)
                 self._failing.discard(collector.name)
-            yield from metrics
+            for metric in metrics:
+                if isinstance(metric, Rows):
+                    metric.since = self._since
+                yield metric
             duration.add_metric((collector.name,), self._monotonic() - began)
         yield from (success, duration)
 

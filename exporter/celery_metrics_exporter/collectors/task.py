@@ -147,7 +147,7 @@ class TaskCollector:
         self._now = now
         self._buckets = buckets
         self._running = Running()
-        self._label_sets = LabelSets(_COUNTED.places(buckets), limit, expected=expected)
+        self._label_sets = LabelSets(_COUNTED.places(buckets), limit, now, expected=expected)
         self._naming = Naming(consumers=roster, routes=expected, limit=limit)
         self._attribution = Attribution(self._label_sets, now, self._naming, sent=SENT, limit=limit)
         self._counts_for = self._attribution.counts_for_worker_event
@@ -358,7 +358,7 @@ class TaskCollector:
         exceptions = _EXCEPTIONS.empty()
         for counts in all_counts:
             for key, number in tuple(counts.exceptions.items()):
-                exceptions.add_metric((*counts.labels, *key), number)
+                exceptions.add_metric((*counts.labels, *key), number, counts.created)
         yield exceptions
         yield from collect_running(all_counts, self.running(), self._now.wall)
 

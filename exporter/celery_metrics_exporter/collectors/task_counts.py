@@ -10,7 +10,10 @@ from typing import Final
 
 from prometheus_client import Metric
 
+from celery_metrics_exporter.cells import Cells
 from celery_metrics_exporter.collectors.family import Family
+from celery_metrics_exporter.config.config import NATIVE_SCHEMA, RUNTIME_BUCKETS, WAIT_BUCKETS
+from celery_metrics_exporter.distribution import Snapshot
 from celery_metrics_exporter.exposition.rows import Labels
 from celery_metrics_exporter.tasks.counts import Counts, Places
 
@@ -20,10 +23,19 @@ TASK_LABELS: Final = ("task", "queue")
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """Upper bounds in seconds of the histograms."""
+    """The buckets of the histograms.
 
-    runtime: Sequence[float]
-    wait: Sequence[float]
+    Attributes:
+        runtime: upper bounds in seconds of the classic buckets of run times.
+        wait: those of waits.
+        schema: the resolution of native buckets; None for none.
+        classic: whether classic buckets are shown.
+    """
+
+    runtime: tuple[float, ...] = RUNTIME_BUCKETS
+    wait: tuple[float, ...] = WAIT_BUCKETS
+    schema: int | None = NATIVE_SCHEMA
+    classic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,7 @@ class _Series:
 
 @dataclass(frozen=True, slots=True)
 class _HistogramSeries(_Series):
-    bounds: Callable[[Buckets], Sequence[float]]
+    bounds: Callable[[Buckets], tuple[float, ...]]
     shows_empty: Callable[[Counts], bool]
 
 
@@ -69,7 +81,7 @@ class CountedFamilies:
         self,
         family: Family,
         *value: str,
-        bounds: Callable[[Buckets], Sequence[float]],
+        bounds: Callable[[Buckets], tuple[float, ...]],
         shows_empty: Callable[[Counts], bool] = lambda _: False,
     ) -> int:
         """Declare one series of a histogram; its place in ``histograms``.
@@ -91,8 +103,9 @@ class CountedFamilies:
 
     def places(self, buckets: Buckets) -> Places:
         """What :class:`Counts` must hold for them."""
-        bounds = tuple(each.bounds(buckets) for each in self._histograms)
-        return Places(len(self._totals), len(self._latest), bounds)
+        bounds = [each.bounds(buckets) for each in self._histograms]
+        cells = {each: Cells(each, buckets.schema) for each in bounds}
+        return Places(len(self._totals), len(self._latest), tuple(cells[each] for each in bounds))
 
     def collect(
         self, counts: Sequence[Counts], buckets: Buckets, expected: Sequence[Labels]
@@ -104,25 +117,24 @@ class CountedFamilies:
         """
         labels = [each.labels for each in counts]
         totals = [each.totals for each in counts]
+        created = [each.created for each in counts]
         counters = {each.family: each.family.empty() for each in self._totals}
         for place, series in enumerate(self._totals):
             rows = counters[series.family]
-            rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals))
+            rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals), created)
             rows.add_metrics(_extend(expected, series.value), repeat(0, len(expected)))
         yield from counters.values()
         histograms = {
-            each.family: each.family.empty_histogram(each.bounds(buckets)) for each in self._histograms
+            each.family: each.family.empty_histogram(each.bounds(buckets), classic=buckets.classic)
+            for each in self._histograms
         }
         for place, histogram in enumerate(self._histograms):
-            empty = [0] * (1 + len(histogram.bounds(buckets)))
+            nothing = Snapshot(Cells(histogram.bounds(buckets), buckets.schema), {}, 0.0)
             for each in counts:
                 distribution = each.histograms[place]
-                if distribution is not None:
-                    histograms[histogram.family].add_metric(
-                        (*each.labels, *histogram.value), distribution.counts(), distribution.total
-                    )
-                elif histogram.shows_empty(each):
-                    histograms[histogram.family].add_metric((*each.labels, *histogram.value), empty, 0.0)
+                if distribution is not None or histogram.shows_empty(each):
+                    values = nothing if distribution is None else distribution.snapshot()
+                    histograms[histogram.family].add((*each.labels, *histogram.value), values, each.created)
         yield from histograms.values()
         for place, series in enumerate(self._latest):
             rows = series.family.empty()

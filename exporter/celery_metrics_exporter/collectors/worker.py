@@ -249,14 +249,14 @@ class WorkerCollector:
             }
             for family, value in values.items():
                 if value is not None:
-                    made[family].add_metric((worker.name,), float(value))
+                    made[family].add_metric((worker.name,), float(value), worker.created)
             for queue in dict.fromkeys(map(clean, (capacity.queues or ())[: capacity.shown])):
                 if self._shows_queue(queue):
                     made[_QUEUE_INFO].add_metric((worker.name, queue), 1)
             if worker.version:
                 made[_INFO].add_metric((worker.name, worker.version, worker.software, worker.system), 1)
             for outcome in _OUTCOMES:
-                made[_TASKS].add_metric((worker.name, outcome), worker.outcomes[outcome])
+                made[_TASKS].add_metric((worker.name, outcome), worker.outcomes[outcome], worker.created)
         yield from made.values()
         lost = _LOST.empty()
         lost.add_metric((), self._lost)

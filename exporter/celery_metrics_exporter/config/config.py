@@ -13,6 +13,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Final
 
+from celery_metrics_exporter.cells import COARSEST, FINEST
 from celery_metrics_exporter.config.broker_url import (
     LOCAL,
     UNIVERSAL,
@@ -34,6 +35,8 @@ RECEIVERS: Final = ("auto", "kombu")
 #: Upper bounds in seconds.
 RUNTIME_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 WAIT_BUCKETS: Final = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400)
+#: The resolution of native histograms: eight buckets for each power of two.
+NATIVE_SCHEMA: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,9 @@ class Config:
     management_url: str | None = field(default=None, repr=False)
     runtime_buckets: tuple[float, ...] = RUNTIME_BUCKETS
     wait_buckets: tuple[float, ...] = WAIT_BUCKETS
+    classic_histograms: bool = True
+    native_histograms: bool = True
+    native_histogram_schema: int = NATIVE_SCHEMA
     worker_timeout: float = 60.0
     worker_retention: float = 3600.0
     max_in_flight: int = 1_000_000
@@ -137,6 +143,14 @@ class Config:
         _check_name("--control-exchange", self.control_exchange)
         _check_buckets("--runtime-buckets", self.runtime_buckets)
         _check_buckets("--wait-buckets", self.wait_buckets)
+        if not COARSEST <= self.native_histogram_schema <= FINEST:
+            raise ConfigError(
+                f"--native-histogram-schema must be from {COARSEST} to {FINEST}: write for example {NATIVE_SCHEMA}"
+            )
+        if not (self.classic_histograms or self.native_histograms):
+            raise ConfigError(
+                "--no-classic-histograms and --no-native-histograms leave histograms without buckets: drop one of them"
+            )
         _check_seconds("--worker-timeout", self.worker_timeout)
         _check_seconds("--worker-retention", self.worker_retention)
         _check_seconds("--inspect-interval", self.inspect_interval)

@@ -58,6 +58,13 @@ def parse_count(text: str) -> int:
     return int(digits)
 
 
+def parse_schema(text: str) -> int:
+    """The resolution of native histograms, a whole number that may be negative."""
+    if re.fullmatch(r"[+-]?[0-9]{1,3}", text.strip()) is None:
+        raise ConfigError(f"{shown(text)} is not a whole number: write for example 3")
+    return int(text)
+
+
 def parse_buckets(text: str) -> tuple[float, ...]:
     """Upper bounds in seconds, comma separated; a last `inf` is dropped: every histogram has it."""
     try:

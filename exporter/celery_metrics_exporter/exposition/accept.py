@@ -1,11 +1,13 @@
 """What a client accepts, by its headers Accept and Accept-Encoding: RFC 9110, 12.4.2 to 12.5.3."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 _TEXT: Final = "text/plain"
 _OPENMETRICS: Final = "application/openmetrics-text"
+#: Prometheus' messages, in which alone it takes native histograms; what ``best_format`` gives for them.
+PROTOBUF: Final = "application/vnd.google.protobuf"
 #: The version of OpenMetrics that we write; the text format has 0.0.4, and 1.0.0 where names may be escaped.
 _OPENMETRICS_VERSION: Final = "1.0.0"
 _WEIGHT: Final = re.compile(r"\d+\.?\d*|\.\d+")
@@ -19,35 +21,55 @@ class _Range(NamedTuple):
     quality: float
 
     @property
-    def version(self) -> str:
-        """The format's version; "": any."""
-        return self.parameters.get("version", "")
-
-    @property
     def escaping(self) -> str:
         """How names are to be escaped; "": as the format has it."""
         return self.parameters.get("escaping", "")
 
 
-def best_format(accept: str) -> str:
-    """The one format for a page of metrics, as an Accept header for prometheus_client; "" is its plain text format.
+class _Format(NamedTuple):
+    """A format that we write.
 
-    Of what we write it is what the client likes best, and the text format where anything goes. A version that we do
-    not write is passed over for whatever else the client names; if it names nothing else, OpenMetrics gets ours.
+    Attributes:
+        name: the media type.
+        parameters: which a range may have, with the value that it then must have.
+        written: what ``best_format`` gives, for the range that asked for it.
+        is_usual: whether a range without parameters means it.
     """
-    ranges = sorted(_ranges(accept), key=lambda each: -each.quality)
-    wanted = [each for each in ranges if each.quality]
-    refused = {each.name for each in ranges if not each.quality}
-    for each in wanted:
-        if each.name == _OPENMETRICS and each.version in {"", _OPENMETRICS_VERSION}:
-            return _openmetrics(each)
-        if each.name == _TEXT and each.version in {"", "0.0.4"}:
-            return ""
-        if each.name == _TEXT and each.version == "1.0.0":
-            return f"{_TEXT};version=1.0.0;escaping={each.escaping}"
-        if each.name in {"text/*", "*/*"}:
-            return _openmetrics(each) if _TEXT in refused else ""
-    others = (each for each in wanted if each.name == _OPENMETRICS)
+
+    name: str
+    parameters: Mapping[str, str]
+    written: Callable[[_Range], str]
+    is_usual: bool = True
+
+    def fit(self, wanted: _Range) -> tuple[int, int] | None:
+        """How closely a range describes the format; None if it means another one."""
+        names = ("*/*", self.name.partition("/")[0] + "/*", self.name)
+        given = [
+            found == value for key, value in self.parameters.items() if (found := wanted.parameters.get(key))
+        ]
+        if wanted.name not in names or not all(given) or not (given or self.is_usual):
+            return None
+        return names.index(wanted.name), len(given)
+
+    def decisive(self, ranges: Sequence[_Range]) -> _Range | None:
+        """The range that decides about it: the closest one, and of several the one with the highest weight."""
+        fitting = [(fit, each) for each in ranges if (fit := self.fit(each)) is not None]
+        return max(fitting, key=lambda found: (found[0], found[1].quality), default=(None, None))[1]
+
+
+def best_format(accept: str) -> str:
+    """The one format for a page of metrics: PROTOBUF, or an Accept header for prometheus_client; "" is its plain text.
+
+    Of what we write it is what the client likes best, of equals what it names first, and the text format where anything
+    goes. A version that we do not write is passed over for whatever else the client names; if it names nothing else,
+    OpenMetrics gets ours.
+    """
+    ranges = list(_ranges(accept))
+    found = [(each, wanted) for each in _FORMATS if (wanted := each.decisive(ranges)) and wanted.quality]
+    if found:
+        best, wanted = max(found, key=lambda each: (each[1].quality, -ranges.index(each[1])))
+        return best.written(wanted)
+    others = (each for each in ranges if each.name == _OPENMETRICS and each.quality)
     return next(map(_openmetrics, others), "")
 
 
@@ -62,8 +84,25 @@ def gzip_is_best(accept_encoding: str) -> bool:
 
 
 def _openmetrics(wanted: _Range) -> str:
-    version = f";version={_OPENMETRICS_VERSION}" if wanted.version else ""
+    version = f";version={_OPENMETRICS_VERSION}" if wanted.parameters.get("version") else ""
     return f"{_OPENMETRICS}{version};escaping={wanted.escaping}"
+
+
+def _text_1(wanted: _Range) -> str:
+    return f"{_TEXT};version=1.0.0;escaping={wanted.escaping}"
+
+
+#: The first one is for who likes all of them alike.
+_FORMATS: Final = (
+    _Format(_TEXT, {"version": "0.0.4"}, lambda _: ""),
+    _Format(_OPENMETRICS, {"version": _OPENMETRICS_VERSION}, _openmetrics),
+    _Format(_TEXT, {"version": "1.0.0"}, _text_1, is_usual=False),
+    _Format(
+        PROTOBUF,
+        {"proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"},
+        lambda _: PROTOBUF,
+    ),
+)
 
 
 def _ranges(header: str) -> Iterator[_Range]:

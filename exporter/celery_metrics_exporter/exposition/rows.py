@@ -11,14 +11,16 @@ A scrape makes few objects this way, which saves work of the garbage collector.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, repeat
 from typing import TypeAlias
 
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
+
+from celery_metrics_exporter.distribution import Native, Snapshot
 
 #: The label values of one series, in the order of its family's label names.
 Labels: TypeAlias = tuple[str, ...]
@@ -38,6 +40,11 @@ class Rows(Metric, ABC):
         self.label_names = label_names
         self.sample_names = sample_names
         self.labels: list[Labels] = []  # one entry per series; the lists of the subclasses hold the numbers
+        #: When each series began to count, in epoch seconds; 0.0: at ``since``. Only protobuf shows it, of counters and
+        #: histograms.
+        self.created: list[float] = []
+        #: When the process began to count, in epoch seconds; 0.0 if that is not known.
+        self.since = 0.0
 
     @abstractmethod
     def _make_samples(self) -> Iterator[Sample]:
@@ -70,15 +77,19 @@ class ValueRows(Rows):
         super().__init__(name, documentation, kind, label_names, (sample_name,))
         self.values: list[float] = []
 
-    def add_metric(self, labels: Labels, value: float) -> None:
+    def add_metric(self, labels: Labels, value: float, created: float = 0.0) -> None:
         """Add a series."""
         self.labels.append(labels)
         self.values.append(value)
+        self.created.append(created)
 
-    def add_metrics(self, labels: Iterable[Labels], values: Iterable[float]) -> None:
-        """Add several series: the labels and the value of each."""
+    def add_metrics(
+        self, labels: Sequence[Labels], values: Iterable[float], created: Iterable[float] | None = None
+    ) -> None:
+        """Add several series: the labels, the value and the beginning of each."""
         self.labels += labels
         self.values += values
+        self.created += repeat(0.0, len(labels)) if created is None else created
 
     def _make_samples(self) -> Iterator[Sample]:
         (name,) = self.sample_names
@@ -87,32 +98,66 @@ class ValueRows(Rows):
 
 
 class HistogramRows(Rows):
-    """A histogram: per series the number of values in each bucket, and their sum."""
+    """A histogram: per series the number of values in each bucket, and their sum.
 
-    def __init__(self, name: str, documentation: str, label_names: Labels, bounds: Sequence[float]) -> None:
-        """``bounds``: the upper bounds in ascending order, without +Inf."""
-        sample_names = (f"{name}_bucket", f"{name}_count", f"{name}_sum")
-        super().__init__(name, documentation, "histogram", label_names, sample_names)
+    The text formats have classic buckets alone. Where these are not shown, count and sum remain: a summary without
+    quantiles.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        label_names: Labels,
+        bounds: Sequence[float],
+        *,
+        classic: bool = True,
+    ) -> None:
+        """Args:
+        name: as in prometheus_client.
+        documentation: HELP.
+        label_names: of all series.
+        bounds: the upper bounds in ascending order, without +Inf.
+        classic: whether classic buckets are shown.
+        """
+        kind, buckets = ("histogram", (f"{name}_bucket",)) if classic else ("summary", ())
+        super().__init__(name, documentation, kind, label_names, (*buckets, f"{name}_count", f"{name}_sum"))
         #: The values of the label ``le``.
-        self.bounds = (*(go_string(bound) for bound in bounds), "+Inf")
+        self.bounds = (*(go_string(bound) for bound in bounds), "+Inf") if classic else ()
         self.counts: list[tuple[int, ...]] = []
         self.sums: list[float] = []
+        self.native: list[Callable[[], Native | None]] = []
 
-    def add_metric(self, labels: Labels, counts: Iterable[int], sum_: float) -> None:
+    def add_metric(
+        self,
+        labels: Labels,
+        counts: Iterable[int],
+        sum_: float,
+        created: float = 0.0,
+        native: Callable[[], Native | None] = lambda: None,
+    ) -> None:
         """Add a series: the number of values in each bucket, the one above all bounds last, and the sum of the values.
 
-        The counts are copied, so that ``_count`` equals the +Inf bucket while another thread goes on counting.
+        The counts are copied, so that ``_count`` equals the +Inf bucket while another thread goes on counting;
+        ``native`` is called only for messages, and tells of the same values.
         """
         self.labels.append(labels)
         self.counts.append(tuple(counts))
         self.sums.append(sum_)
+        self.created.append(created)
+        self.native.append(native)
+
+    def add(self, labels: Labels, values: Snapshot, created: float = 0.0) -> None:
+        """Add a series of these values."""
+        self.add_metric(labels, values.classic(), values.total, created, values.native)
 
     def _make_samples(self) -> Iterator[Sample]:
-        bucket, count, total = self.sample_names
+        *buckets, count, total = self.sample_names
         for values, counts, sum_ in zip(self.labels, self.counts, self.sums, strict=True):
             labels = dict(zip(self.label_names, values, strict=True))
-            for bound, number in zip(self.bounds, accumulate(counts), strict=True):
-                yield Sample(bucket, {**labels, "le": bound}, number)
+            for bucket in buckets:
+                for bound, number in zip(self.bounds, accumulate(counts), strict=True):
+                    yield Sample(bucket, {**labels, "le": bound}, number)
             yield Sample(count, labels, sum(counts))
             yield Sample(total, labels, sum_)
 

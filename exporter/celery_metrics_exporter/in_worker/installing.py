@@ -31,12 +31,15 @@ _BEFORE: Final = ("celery.worker.consumer.connection.Connection", "celery.worker
 _ATTRIBUTE: Final = "celery_exporter_reporter"
 
 
-def install(
+def install(  # noqa: PLR0913 - users give few of these, each by its name
     app: Any,
     *,
     stamp: bool = True,
     runtime_buckets: tuple[float, ...] | None = None,
     wait_buckets: tuple[float, ...] | None = None,
+    classic_histograms: bool | None = None,
+    native_histograms: bool | None = None,
+    native_histogram_schema: int | None = None,
     max_series: int | None = None,
     web_config_file: str | None = None,
     app_tasks: bool | None = None,
@@ -48,6 +51,9 @@ def install(
         stamp: publications of this process carry the time, by which workers measure the wait in the queue.
         runtime_buckets: upper bounds in seconds of the histogram of run times.
         wait_buckets: those of waits.
+        classic_histograms: False: without classic buckets; text has count and sum of histograms then.
+        native_histograms: False: without native histograms.
+        native_histogram_schema: their resolution, 2^schema buckets for each power of two, -4 to 8.
         max_series: limit of the label sets of a family.
         web_config_file: TLS and users, in Prometheus' format.
         app_tasks: False: a task is shown when it comes, and not at 0 from the worker's start.
@@ -59,6 +65,9 @@ def install(
     tuning = Tuning(
         runtime_buckets=runtime_buckets,
         wait_buckets=wait_buckets,
+        classic_histograms=classic_histograms,
+        native_histograms=native_histograms,
+        native_histogram_schema=native_histogram_schema,
         max_series=max_series,
         web_config_file=web_config_file,
         app_tasks=app_tasks,

@@ -47,6 +47,9 @@ class Tuning:
     Attributes:
         runtime_buckets: upper bounds in seconds of the histogram of run times ...
         wait_buckets: ... and of those of waits.
+        classic_histograms: whether classic buckets are shown.
+        native_histograms: whether native ones are shown to a Prometheus that takes them ...
+        native_histogram_schema: ... and their resolution, -4 to 8.
         max_series: limit of the label sets of a family.
         web_config_file: TLS and users, in Prometheus' format.
         app_tasks: whether each task of the application is shown from the start.
@@ -54,6 +57,9 @@ class Tuning:
 
     runtime_buckets: tuple[float, ...] | None = None
     wait_buckets: tuple[float, ...] | None = None
+    classic_histograms: bool | None = None
+    native_histograms: bool | None = None
+    native_histogram_schema: int | None = None
     max_series: int | None = None
     web_config_file: str | None = None
     app_tasks: bool | None = None

@@ -6,12 +6,14 @@ tenth of a child of ``prometheus_client.Counter``, which takes a lock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from operator import add
 from typing import TypeAlias
 
+from celery_metrics_exporter.cells import Cells
+from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit, clean, queue_label
 
@@ -32,12 +34,12 @@ class Places:
     Attributes:
         totals: number of counters.
         latest: number of timestamps.
-        bounds: of each histogram the upper bounds of its buckets.
+        cells: of each histogram.
     """
 
     totals: int
     latest: int
-    bounds: tuple[Sequence[float], ...]
+    cells: tuple[Cells, ...]
 
 
 class Counts:
@@ -48,17 +50,19 @@ class Counts:
 
     Attributes:
         labels: task and queue; empty while the attempt waits.
+        created: epoch seconds at which nothing was counted yet.
         totals: the counters, by place.
         latest: the latest timestamps in epoch seconds, by place; 0.0 before the first.
         histograms: by place; None before the first value.
         exceptions: number of exceptions, by (class, outcome).
     """
 
-    __slots__ = ("_label_sets", "exceptions", "histograms", "labels", "latest", "totals")
+    __slots__ = ("_label_sets", "created", "exceptions", "histograms", "labels", "latest", "totals")
 
     def __init__(self, label_sets: LabelSets, labels: tuple[str, ...]) -> None:
         self._label_sets = label_sets
         self.labels = labels
+        self.created = label_sets.now.wall
         self.totals = label_sets.no_totals.copy()
         # Shared until something is counted: most attempts that wait need none of these.
         self.latest = label_sets.no_latest
@@ -77,7 +81,7 @@ class Counts:
     def _make_histogram(self, place: int) -> Distribution:
         if self.histograms is self._label_sets.no_histograms:
             self.histograms = self.histograms.copy()
-        self.histograms[place] = made = Distribution(self._label_sets.places.bounds[place])
+        self.histograms[place] = made = Distribution(self._label_sets.places.cells[place])
         return made
 
     def note_latest(self, place: int, timestamp: float) -> None:
@@ -127,17 +131,21 @@ class LabelSets(dict["Kind", Counts]):
     may read.
     """
 
-    def __init__(self, places: Places, limit: SeriesLimit, *, expected: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, places: Places, limit: SeriesLimit, now: BatchClock, *, expected: Mapping[str, str | None]
+    ) -> None:
         """Args:
         places: how much each of the counts holds.
         limit: of the label sets of a family.
+        now: the receipt time of the current batch.
         expected: tasks that are shown at 0 until they are seen, each with the queue on which it is expected, if known.
         """
         super().__init__()
         self.places = places
+        self.now = now
         self.no_totals = [0] * places.totals
         self.no_latest = [0.0] * places.latest
-        self.no_histograms: list[Distribution | None] = [None] * len(places.bounds)
+        self.no_histograms: list[Distribution | None] = [None] * len(places.cells)
         self.no_exceptions: dict[tuple[str, str], int] = {}
         self._limit = limit
         self._exceptions = 0  # label sets of exceptions

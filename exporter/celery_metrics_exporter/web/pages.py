@@ -12,8 +12,10 @@ from typing import NamedTuple, Protocol
 from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
-from celery_metrics_exporter.exposition.accept import best_format, gzip_is_best
+from celery_metrics_exporter.exposition.accept import PROTOBUF, best_format, gzip_is_best
+from celery_metrics_exporter.exposition.protobuf import Chosen
 from celery_metrics_exporter.exposition.text import Encoder
 from celery_metrics_exporter.status_page import StatusPage
 from celery_metrics_exporter.status_page.snapshot import Snapshot
@@ -102,9 +104,15 @@ class Pages:
 
     def _metrics(self, wanted: _Wanted) -> Answer:
         encode, content_type = self._encoder.choose(wanted.form)
-        body = encode(self._registry.restricted_registry(wanted.names) if wanted.names else self._registry)
+        body = encode(self._chosen(wanted) if wanted.names else self._registry)
         headers = (("Content-Type", content_type), ("Vary", "Accept, Accept-Encoding"))
         return Answer(HTTPStatus.OK, body, headers)
+
+    def _chosen(self, wanted: _Wanted) -> Collector:
+        """What is asked for by name; a message cannot be had in part."""
+        if wanted.form == PROTOBUF:
+            return Chosen(self._registry, wanted.names)
+        return self._registry.restricted_registry(wanted.names)
 
     def _landing(self, _: _Wanted) -> Answer:
         return Answer(HTTPStatus.OK, self._status_page.body(), self._status_page.headers)

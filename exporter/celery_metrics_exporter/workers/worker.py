@@ -80,9 +80,13 @@ class Worker:
         default_factory=set
     )  # of these questions those that its process did not answer
     json_only: bool | None = None  # it accepts messages in JSON alone
+    created: float = field(
+        init=False
+    )  # epoch seconds of its first sign of life, since when its counters count
 
     def __post_init__(self) -> None:
         """Plan to ask for task events."""
+        self.created = self.last_seen
         self.want_events()
 
     def start(self, pid: int | None, timestamp: float) -> None:

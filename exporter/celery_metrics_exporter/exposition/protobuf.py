@@ -1,0 +1,168 @@
+"""Encode a registry as Prometheus' protobuf messages, the only format that has native histograms.
+
+Each family is a message with its length before it. Our own families (``exposition.rows``) are written from their
+numbers: the bytes of a series' labels are the same in every scrape, and are cached by label values. Other families go
+through their samples (``exposition.samples``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from io import BytesIO
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from celery_metrics_exporter.cells import ZERO_THRESHOLD
+from celery_metrics_exporter.distribution import Native
+from celery_metrics_exporter.exposition import wire
+from celery_metrics_exporter.exposition.accept import PROTOBUF
+from celery_metrics_exporter.exposition.cache import Cache
+from celery_metrics_exporter.exposition.rows import HistogramRows, Labels, Rows, ValueRows
+from celery_metrics_exporter.exposition.samples import COUNTER, GAUGE, HISTOGRAM, families, names_of
+
+CONTENT_TYPE: Final = f"{PROTOBUF}; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+# In the templates below stand the tags of fields: \x22 of a series in its family, \x3a of a histogram in its series,
+# \x08 of its count, \x11 of its sum, \x1a of a bucket, \x09 of the number in a counter or a gauge.
+#: The tag of a counter or a gauge in its series.
+_VALUE: Final = {COUNTER: b"\x1a", GAUGE: b"\x12"}
+#: A double with its tag.
+_NUMBER_LENGTH: Final = 9
+_CREATED_OF_COUNTER, _CREATED_OF_HISTOGRAM = b"\x1a", b"\x7a"
+
+
+class ProtobufEncoder:
+    """Encodes /metrics of a registry. Any thread may use it; it caches the labels that recent scrapes needed."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[Labels, _Pairs] = {}  # by label names
+        self._times = _Times()
+
+    def encode(self, registry: Collector) -> bytes:
+        """The messages of all families."""
+        page = BytesIO()
+        for metric in registry.collect():
+            for name, kind, series in self._families(metric):
+                head = [wire.text(1, name), wire.text(2, metric.documentation), wire.integer(3, kind)]
+                unit = wire.text(5, metric.unit) if metric.unit else b""
+                body = b"".join([*head, *series, unit])
+                page.write(wire.varint(len(body)))
+                page.write(body)
+        for pairs in tuple(self._pairs.values()):  # another thread's scrape may add to them
+            pairs.trim()
+        self._times.trim()
+        return page.getvalue()
+
+    def _families(self, metric: Metric) -> Iterator[tuple[str, int, list[bytes]]]:
+        if isinstance(metric, ValueRows):
+            kind = COUNTER if metric.type == "counter" else GAUGE
+            yield (
+                metric.sample_names[0],
+                kind,
+                _value_series(metric, kind, self._pairs_of(metric), self._times),
+            )
+        elif isinstance(metric, HistogramRows):
+            yield metric.name, HISTOGRAM, _histogram_series(metric, self._pairs_of(metric), self._times)
+        else:
+            yield from families(metric)
+
+    def _pairs_of(self, metric: Rows) -> _Pairs:
+        pairs = self._pairs.get(metric.label_names)
+        if pairs is None:
+            pairs = self._pairs[metric.label_names] = _Pairs(metric.label_names)
+        pairs.needed = max(pairs.needed, len(metric.labels))
+        self._times.needed = max(self._times.needed, pairs.needed)
+        return pairs
+
+
+class Chosen(NamedTuple):
+    """A registry with those families of another one of which somebody named a part.
+
+    A family is one message: a part of a histogram could be told from an empty one by nobody.
+    """
+
+    registry: Collector
+    names: Collection[str]
+
+    def collect(self) -> Iterator[Metric]:
+        """The families."""
+        return (each for each in self.registry.collect() if not names_of(each).isdisjoint(self.names))
+
+
+class _Pairs(Cache[Labels, bytes]):
+    """Label values -> the labels in a series."""
+
+    def __init__(self, label_names: Labels) -> None:
+        super().__init__()
+        self._names = label_names
+
+    def __missing__(self, labels: Labels) -> bytes:
+        pairs = self[labels] = wire.label_pairs(zip(self._names, labels, strict=True))
+        return pairs
+
+
+def _value_series(metric: ValueRows, kind: int, pairs: _Pairs, times: _Times) -> list[bytes]:
+    """The series of a counter or a gauge."""
+    varint, pack, tag, is_counter = wire.varint, wire.pack_double, _VALUE[kind], kind == COUNTER
+    found, time = [], b""
+    for labels, value, created in zip(metric.labels, metric.values, metric.created, strict=True):
+        if is_counter:
+            time = times[created or metric.since]
+        size = len(time) + _NUMBER_LENGTH
+        head = pairs[labels]
+        found.append(
+            b"\x22%b%b%b%b\x09%b%b"
+            % (varint(len(head) + 2 + size), head, tag, varint(size), pack(value), time)
+        )
+    return found
+
+
+def _histogram_series(metric: HistogramRows, pairs: _Pairs, times: _Times) -> list[bytes]:
+    """The series of a histogram: all its buckets in one step, in which few numbers come up again and again."""
+    varint, pack, start_of = wire.varint, wire.pack_double, _BucketStarts().__getitem__
+    parts = [b""] * (2 * len(metric.bounds))
+    parts[1::2] = [wire.double(2, float(bound)) for bound in metric.bounds]
+    found = []
+    for labels, counts, sum_, created, native in zip(
+        metric.labels, metric.counts, metric.sums, metric.created, metric.native, strict=True
+    ):
+        cumulative = tuple(accumulate(counts))
+        parts[::2] = map(start_of, cumulative[: len(metric.bounds)])
+        body = b"\x08%b\x11%b%b%b%b" % (
+            varint(cumulative[-1]),
+            pack(sum_),
+            b"".join(parts),
+            _native(native()),
+            times[created or metric.since].replace(_CREATED_OF_COUNTER, _CREATED_OF_HISTOGRAM, 1),
+        )
+        size, head = varint(len(body)), pairs[labels]
+        length = varint(len(head) + 1 + len(size) + len(body))
+        found.append(b"\x22%b%b\x3a%b%b" % (length, head, size, body))
+    return found
+
+
+def _native(native: Native | None) -> bytes:
+    """The native buckets; the zero bucket tells that there are some, before any has a value."""
+    if native is None:
+        return b""
+    scale = wire.native_scale(native.schema, ZERO_THRESHOLD, native.zero_count)
+    return scale + wire.native_buckets(12, native.spans, native.deltas)
+
+
+class _Times(Cache[float, bytes]):
+    """Epoch seconds -> the time of creation in a counter."""
+
+    def __missing__(self, seconds: float) -> bytes:
+        time = self[seconds] = wire.timestamp(3, seconds) if seconds else b""
+        return time
+
+
+class _BucketStarts(dict[int, bytes]):
+    """The number of values up to a bound -> all of the bucket that stands before the bound."""
+
+    def __missing__(self, number: int) -> bytes:
+        inner = wire.integer(1, number)
+        start = self[number] = b"\x1a" + wire.varint(len(inner) + _NUMBER_LENGTH) + inner
+        return start

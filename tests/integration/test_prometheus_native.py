@@ -1,0 +1,178 @@
+"""A real Prometheus that takes native histograms scrapes the running exporter, which is told of known times."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from tests.integration.event_sender import EventSender
+from tests.integration.servers import HOST, ExporterProcess, Prometheus, Valkey, free_port, require
+from tests.waiting import wait_for
+
+PATIENCE_S = 60.0
+TASK = "native.task"
+#: Run times in seconds, from 3 ms to 7 min: their quantiles are far apart, and classic buckets could not tell them.
+RUNTIMES = tuple(0.003 * 1.02**step for step in range(600))
+#: Waits for a worker, and in it: each task has both.
+QUEUE_WAIT, PREFETCH_WAIT = 6.0, 1.5
+#: A bucket of schema 3 is 9 % wide, and Prometheus tells a point in it.
+ERROR = 0.09
+#: As 2.40 to 3.7 are told to take them.
+NATIVE_HISTOGRAMS = "--enable-feature=native-histograms,exemplar-storage"
+HISTOGRAMS = (
+    "celery_task_runtime_seconds",
+    "celery_task_queue_wait_seconds",
+    "celery_task_prefetch_wait_seconds",
+    "celery_exporter_event_lag_seconds",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Two Prometheus servers that scrape one exporter; one of them takes native histograms."""
+
+    exporter: ExporterProcess
+    native: Prometheus
+    classic: Prometheus
+
+
+def tell(broker: str, runtimes: tuple[float, ...]) -> dict[str, float]:
+    """Send the events of tasks with these run times; returns the run time of each by its id."""
+    now = time.time()
+    told = {str(uuid4()): runtime for runtime in runtimes}
+    with EventSender({"broker_url": broker}) as sender:
+        for uuid, runtime in told.items():
+            start = now - 1
+            sender.send(
+                "task-sent", uuid=uuid, name=TASK, queue="q", routing_key="q", timestamp=start - QUEUE_WAIT
+            )
+            sender.send("task-received", uuid=uuid, name=TASK, timestamp=start - PREFETCH_WAIT)
+            sender.send("task-started", uuid=uuid, timestamp=start)
+            sender.send("task-succeeded", uuid=uuid, runtime=runtime, timestamp=now)
+    return told
+
+
+def _wait_for_events(exporter: ExporterProcess) -> None:
+    wait_for(
+        lambda: 'msg="receiving events"' in exporter.stderr,
+        timeout=PATIENCE_S,
+        what="an exporter that receives events",
+    )
+
+
+def native_count(prometheus: Prometheus, name: str = HISTOGRAMS[0]) -> float | None:
+    """The values that Prometheus knows of a native histogram, over all of its series."""
+    return prometheus.value(f"sum(histogram_count({name}))")
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Tell of all tasks; wait until both Prometheus servers know of them."""
+    require("valkey", "prometheus")
+    folder = tmp_path_factory.mktemp("native")
+    with ExitStack() as stack:
+        valkey = stack.enter_context(Valkey(folder / "valkey"))
+        exporter = stack.enter_context(ExporterProcess(folder / "exporter", ("--broker-url", valkey.url)))
+        _wait_for_events(exporter)
+        classic = stack.enter_context(Prometheus(folder / "classic", [exporter.url]))
+        native = stack.enter_context(
+            Prometheus(folder / "native", [exporter.url], options=(NATIVE_HISTOGRAMS,))
+        )
+        tell(valkey.url, RUNTIMES)
+        wait_for(
+            lambda: native_count(native) == len(RUNTIMES),
+            timeout=PATIENCE_S,
+            what=lambda: f"all run times in Prometheus: {native.process.output[-2000:]}",
+        )
+        wait_for(
+            lambda: classic.value(f"sum({HISTOGRAMS[0]}_count)") == len(RUNTIMES),
+            timeout=PATIENCE_S,
+            what="all run times in the other one",
+        )
+        yield Scene(exporter, native, classic)
+
+
+def test_count_and_sum(scene: Scene) -> None:
+    """Prometheus has each of the histograms as one native series for each label set, with their counts and sums."""
+    native = scene.native
+    for name in HISTOGRAMS:
+        assert native.value(f"count({name})") == 1
+        assert native.query(f"{name}_bucket") == native.query(f"{name}_count") == []
+        assert native.value(f"histogram_sum({name})") is not None
+    runtime, queue_wait, prefetch_wait, lag = HISTOGRAMS
+    assert native.value(f"histogram_sum({runtime})") == pytest.approx(sum(RUNTIMES))
+    for name, wait in ((queue_wait, QUEUE_WAIT), (prefetch_wait, PREFETCH_WAIT)):
+        assert native_count(native, name) == len(RUNTIMES)
+        assert native.value(f"histogram_sum({name})") == pytest.approx(wait * len(RUNTIMES), rel=1e-6)
+        assert native.value(f"histogram_quantile(0.5, {name})") == pytest.approx(wait, rel=ERROR)
+    assert native_count(native, lag) == native.value("sum(celery_exporter_events_total)")
+
+
+@pytest.mark.parametrize("quantile", [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999])
+def test_quantiles(scene: Scene, quantile: float) -> None:
+    """Every quantile is within the width of a bucket of the truth."""
+    truth = RUNTIMES[int(quantile * len(RUNTIMES))]
+    found = scene.native.value(f'histogram_quantile({quantile}, {HISTOGRAMS[0]}{{task="{TASK}"}})')
+    assert found == pytest.approx(truth, rel=ERROR)
+
+
+def test_everything_else_is_the_same(scene: Scene) -> None:
+    """Beside histograms both Prometheus servers have the same series with the same types."""
+    names = '{{__name__=~"celery_.+", __name__!~"{}.*"}}'.format(".*|".join(HISTOGRAMS))
+    found = [
+        {frozenset(sample.labels.items()) for sample in prometheus.query(names)} - {frozenset()}
+        for prometheus in (scene.native, scene.classic)
+    ]
+    assert found[0]
+    assert found[0] == found[1]
+    stable = 'celery_task_succeeded_total{task="native.task"}'
+    assert scene.native.query(stable) == scene.classic.query(stable)
+
+
+def test_without_the_flag_nothing_changes(scene: Scene) -> None:
+    """A Prometheus that does not ask for native histograms has exactly the samples of the text."""
+    page = scene.exporter.text("application/openmetrics-text;version=1.0.0")
+    families = list(text_string_to_metric_families(page))  # type: ignore[no-untyped-call]  # the library's
+    shown = {
+        frozenset({"__name__": sample.name, **sample.labels}.items())
+        for family in families
+        for sample in family.samples
+    }
+    added = {"instance", "job"}
+    known = {
+        frozenset((name, value) for name, value in sample.labels.items() if name not in added)
+        for sample in scene.classic.query('{__name__=~"(celery|process|python)_.+"}')
+    }
+    assert known == shown
+    assert scene.classic.query(HISTOGRAMS[0]) == []
+    assert scene.classic.value(f'{HISTOGRAMS[0]}_bucket{{le="+Inf"}}') == len(RUNTIMES)
+
+
+def test_a_restart_is_a_reset(
+    valkey: Valkey, start_prometheus: Callable[..., Prometheus], tmp_path: Path
+) -> None:
+    """After a restart a native histogram begins anew, and Prometheus adds up both parts."""
+    first, second = (1.0,) * 30, (2.0,) * 20
+    arguments = ("--broker-url", valkey.url, "--web.listen-address", f"{HOST}:{free_port()}")
+    increase = "increase(celery_task_runtime_seconds[5m])"
+    with ExporterProcess(tmp_path / "first", arguments) as exporter:
+        _wait_for_events(exporter)
+        native = start_prometheus(exporter.url, options=(NATIVE_HISTOGRAMS,))
+        tell(valkey.url, (1.0,))
+        wait_for(lambda: native_count(native) == 1, timeout=PATIENCE_S, what="the first task")
+        tell(valkey.url, first)
+        wait_for(lambda: native_count(native) == 1 + len(first), timeout=PATIENCE_S, what="the other tasks")
+    with ExporterProcess(tmp_path / "second", arguments) as exporter:
+        _wait_for_events(exporter)
+        tell(valkey.url, second)
+        wait_for(
+            lambda: native_count(native) == len(second), timeout=PATIENCE_S, what="tasks after the restart"
+        )
+    # Both parts are extrapolated alike to the edges of the range; what came with the first scrape is no increase.
+    mean = f"histogram_sum({increase}) / histogram_count({increase})"
+    assert native.value(mean) == pytest.approx((sum(first) + sum(second)) / (len(first) + len(second)))
