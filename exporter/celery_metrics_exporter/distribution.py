@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, zip_longest
 from typing import Final, NamedTuple
 
 from celery_metrics_exporter.cells import Cells
+from celery_metrics_exporter.clock import BatchClock
+from celery_metrics_exporter.exemplar import PAUSE_SECONDS, Exemplar, Traced
 
 #: Native buckets of a series; with one more the resolution is halved, as Go's client does
 #: (``prometheus/histogram.go``, ``limitBuckets`` with NativeHistogramMaxBucketNumber).
@@ -34,14 +36,22 @@ class Native(NamedTuple):
 
 
 class Snapshot:
-    """What a distribution was at one moment; the numbers of both kinds are of the same values."""
+    """What a distribution was at one moment; the numbers of both kinds are of the same values.
 
-    __slots__ = ("_cells", "_counts", "total")
+    Attributes:
+        total: sum of all values.
+        exemplars: by classic bucket.
+    """
 
-    def __init__(self, cells: Cells, counts: dict[int, int], total: float) -> None:
+    __slots__ = ("_cells", "_counts", "exemplars", "total")
+
+    def __init__(
+        self, cells: Cells, counts: dict[int, int], total: float, exemplars: Mapping[int, Exemplar]
+    ) -> None:
         self._cells = cells
         self._counts = counts
         self.total = total
+        self.exemplars = exemplars
 
     def classic(self) -> tuple[int, ...]:
         """How many values are in each classic bucket, those beyond all bounds last."""
@@ -92,7 +102,7 @@ class Distribution:
         self._counts = _Counts(cells)
         self.total = 0.0
 
-    def observe(self, value: float) -> None:
+    def observe(self, value: float, _task_id: str = "", _task: Traced | None = None) -> None:
         """Count a value in its cell."""
         try:
             self._counts[bisect_left(self._bounds, value)] += 1
@@ -148,7 +158,7 @@ class Distribution:
     def snapshot(self) -> Snapshot:
         """What it is now."""
         counts = self._counts
-        return Snapshot(counts.cells, counts.copy(), self.total)
+        return Snapshot(counts.cells, counts.copy(), self.total, {})
 
     def counts(self) -> tuple[int, ...]:
         """How many values are in each classic bucket, those beyond all bounds last."""
@@ -170,6 +180,51 @@ class Distribution:
             return None
         bounds = (*self._counts.cells.classic_bounds, math.inf)
         return next(bound for bound, upto in zip(bounds, accumulate(grown), strict=True) if upto >= needed)
+
+
+class ExemplarDistribution(Distribution):
+    """A distribution that keeps exemplars.
+
+    Attributes:
+        due: monotonic times of the next ones, by classic bucket.
+        exemplars: the latest ones, by classic bucket.
+    """
+
+    __slots__ = ("_now", "due", "exemplars")
+
+    def __init__(self, cells: Cells, now: BatchClock) -> None:
+        super().__init__(cells)
+        self._now = now
+        self.due = [0.0] * (len(cells.classic_bounds) + 1)
+        self.exemplars: dict[int, Exemplar] = {}
+
+    def observe(self, value: float, task_id: str = "", task: Traced | None = None) -> None:
+        """Count a value of a task."""
+        counts = self._counts
+        cell = bisect_left(self._bounds, value)
+        try:
+            counts[cell] += 1
+        except KeyError:
+            self._add(value, 1)
+        self.total += value
+        bucket, now = counts.cells.classic[cell], self._now
+        if now.monotonic >= self.due[bucket]:
+            self.due[bucket] = now.monotonic + PAUSE_SECONDS
+            self.exemplars[bucket] = Exemplar(value, now.wall, task_id, None if task is None else task.trace)
+
+    def merge(self, other: Distribution) -> None:
+        """Add the values, and of each bucket the later exemplar, of another distribution with the same bounds."""
+        super().merge(other)
+        if isinstance(other, ExemplarDistribution):
+            for bucket, exemplar in other.exemplars.items():
+                if self.due[bucket] <= other.due[bucket]:
+                    self.due[bucket] = other.due[bucket]
+                    self.exemplars[bucket] = exemplar
+
+    def snapshot(self) -> Snapshot:
+        """What it is now."""
+        counts = self._counts
+        return Snapshot(counts.cells, counts.copy(), self.total, self.exemplars.copy())
 
 
 class _Counts(dict[int, int]):

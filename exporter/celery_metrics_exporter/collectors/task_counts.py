@@ -30,12 +30,14 @@ class Buckets:
         wait: those of waits.
         schema: the resolution of native buckets; None for none.
         classic: whether classic buckets are shown.
+        exemplars: whether latest tasks are kept and shown.
     """
 
     runtime: tuple[float, ...] = RUNTIME_BUCKETS
     wait: tuple[float, ...] = WAIT_BUCKETS
     schema: int | None = NATIVE_SCHEMA
     classic: bool = True
+    exemplars: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class _Series:
 @dataclass(frozen=True, slots=True)
 class _HistogramSeries(_Series):
     bounds: Callable[[Buckets], tuple[float, ...]]
+    exemplars: bool
     shows_empty: Callable[[Counts], bool]
 
 
@@ -82,6 +85,7 @@ class CountedFamilies:
         family: Family,
         *value: str,
         bounds: Callable[[Buckets], tuple[float, ...]],
+        exemplars: bool = False,
         shows_empty: Callable[[Counts], bool] = lambda _: False,
     ) -> int:
         """Declare one series of a histogram; its place in ``histograms``.
@@ -90,9 +94,10 @@ class CountedFamilies:
             family: with the labels task, queue, and perhaps a third one.
             value: of the third label.
             bounds: chooses the buckets.
+            exemplars: whether it keeps the latest tasks.
             shows_empty: whether it is shown before its first value.
         """
-        self._histograms.append(_HistogramSeries(family, value, bounds, shows_empty))
+        self._histograms.append(_HistogramSeries(family, value, bounds, exemplars, shows_empty))
         return len(self._histograms) - 1
 
     @property
@@ -105,7 +110,16 @@ class CountedFamilies:
         """What :class:`Counts` must hold for them."""
         bounds = [each.bounds(buckets) for each in self._histograms]
         cells = {each: Cells(each, buckets.schema) for each in bounds}
-        return Places(len(self._totals), len(self._latest), tuple(cells[each] for each in bounds))
+        with_exemplars = (
+            place for place, each in enumerate(self._histograms) if each.exemplars and buckets.exemplars
+        )
+        return Places(
+            len(self._totals),
+            len(self._latest),
+            tuple(cells[each] for each in bounds),
+            frozenset(with_exemplars),
+            buckets.exemplars,
+        )
 
     def collect(
         self, counts: Sequence[Counts], buckets: Buckets, expected: Sequence[Labels]
@@ -118,9 +132,13 @@ class CountedFamilies:
         labels = [each.labels for each in counts]
         totals = [each.totals for each in counts]
         created = [each.created for each in counts]
+        with_exemplars = [(number, each.exemplars) for number, each in enumerate(counts) if each.exemplars]
         counters = {each.family: each.family.empty() for each in self._totals}
         for place, series in enumerate(self._totals):
             rows = counters[series.family]
+            for number, exemplars in with_exemplars:
+                if place in exemplars:
+                    rows.exemplars[len(rows.labels) + number] = exemplars[place]
             rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals), created)
             rows.add_metrics(_extend(expected, series.value), repeat(0, len(expected)))
         yield from counters.values()
@@ -129,7 +147,7 @@ class CountedFamilies:
             for each in self._histograms
         }
         for place, histogram in enumerate(self._histograms):
-            nothing = Snapshot(Cells(histogram.bounds(buckets), buckets.schema), {}, 0.0)
+            nothing = Snapshot(Cells(histogram.bounds(buckets), buckets.schema), {}, 0.0, {})
             for each in counts:
                 distribution = each.histograms[place]
                 if distribution is not None or histogram.shows_empty(each):

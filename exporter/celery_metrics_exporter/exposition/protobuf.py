@@ -7,7 +7,7 @@ through their samples (``exposition.samples``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import accumulate
 from typing import Final, NamedTuple
@@ -17,9 +17,11 @@ from prometheus_client.registry import Collector
 
 from celery_metrics_exporter.cells import ZERO_THRESHOLD
 from celery_metrics_exporter.distribution import Native
+from celery_metrics_exporter.exemplar import Exemplar
 from celery_metrics_exporter.exposition import wire
 from celery_metrics_exporter.exposition.accept import PROTOBUF
 from celery_metrics_exporter.exposition.cache import Cache
+from celery_metrics_exporter.exposition.exemplars import shown
 from celery_metrics_exporter.exposition.rows import HistogramRows, Labels, Rows, ValueRows
 from celery_metrics_exporter.exposition.samples import COUNTER, GAUGE, HISTOGRAM, families, names_of
 
@@ -116,6 +118,10 @@ def _value_series(metric: ValueRows, kind: int, pairs: _Pairs, times: _Times) ->
             b"\x22%b%b%b%b\x09%b%b"
             % (varint(len(head) + 2 + size), head, tag, varint(size), pack(value), time)
         )
+    for place, exemplar in metric.exemplars.items():
+        time = times[metric.created[place] or metric.since]
+        counter = wire.message(3, wire.double(1, metric.values[place]), _exemplar(2, exemplar), time)
+        found[place] = wire.message(4, pairs[metric.labels[place]], counter)
     return found
 
 
@@ -125,22 +131,50 @@ def _histogram_series(metric: HistogramRows, pairs: _Pairs, times: _Times) -> li
     parts = [b""] * (2 * len(metric.bounds))
     parts[1::2] = [wire.double(2, float(bound)) for bound in metric.bounds]
     found = []
-    for labels, counts, sum_, created, native in zip(
-        metric.labels, metric.counts, metric.sums, metric.created, metric.native, strict=True
+    for labels, counts, sum_, created, native, exemplars in zip(
+        metric.labels,
+        metric.counts,
+        metric.sums,
+        metric.created,
+        metric.native,
+        metric.exemplars,
+        strict=True,
     ):
         cumulative = tuple(accumulate(counts))
         parts[::2] = map(start_of, cumulative[: len(metric.bounds)])
-        body = b"\x08%b\x11%b%b%b%b" % (
+        buckets = _with_exemplars(parts, cumulative, exemplars) if exemplars and parts else parts
+        body = b"\x08%b\x11%b%b%b%b%b" % (
             varint(cumulative[-1]),
             pack(sum_),
-            b"".join(parts),
+            b"".join(buckets),
             _native(native()),
             times[created or metric.since].replace(_CREATED_OF_COUNTER, _CREATED_OF_HISTOGRAM, 1),
+            b"" if parts else b"".join(_exemplar(16, each) for each in sorted(exemplars.values(), key=_time)),
         )
         size, head = varint(len(body)), pairs[labels]
         length = varint(len(head) + 1 + len(size) + len(body))
         found.append(b"\x22%b%b\x3a%b%b" % (length, head, size, body))
     return found
+
+
+def _with_exemplars(
+    parts: Sequence[bytes], cumulative: Sequence[int], exemplars: Mapping[int, Exemplar]
+) -> list[bytes]:
+    """The same buckets, some with exemplars. Prometheus takes these for native histograms too."""
+    found = list(parts)
+    for place, exemplar in exemplars.items():
+        bucket = (wire.integer(1, cumulative[place]), parts[2 * place + 1], _exemplar(3, exemplar))
+        found[2 * place : 2 * place + 2] = wire.message(3, *bucket), b""
+    return found
+
+
+def _exemplar(field: int, exemplar: Exemplar) -> bytes:
+    found = shown(exemplar)
+    return b"" if found is None else wire.exemplar(field, found)
+
+
+def _time(exemplar: Exemplar) -> float:
+    return exemplar.time
 
 
 def _native(native: Native | None) -> bytes:

@@ -11,9 +11,10 @@ A scrape makes few objects this way, which saves work of the garbage collector.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, repeat
+from types import MappingProxyType
 from typing import TypeAlias
 
 from prometheus_client import Metric
@@ -21,6 +22,8 @@ from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
 from celery_metrics_exporter.distribution import Native, Snapshot
+from celery_metrics_exporter.exemplar import Exemplar
+from celery_metrics_exporter.exposition.exemplars import shown
 
 #: The label values of one series, in the order of its family's label names.
 Labels: TypeAlias = tuple[str, ...]
@@ -76,6 +79,8 @@ class ValueRows(Rows):
         sample_name = f"{name}_total" if kind == "counter" else name
         super().__init__(name, documentation, kind, label_names, (sample_name,))
         self.values: list[float] = []
+        #: Of a counter, by the number of the series.
+        self.exemplars: dict[int, Exemplar] = {}
 
     def add_metric(self, labels: Labels, value: float, created: float = 0.0) -> None:
         """Add a series."""
@@ -93,8 +98,14 @@ class ValueRows(Rows):
 
     def _make_samples(self) -> Iterator[Sample]:
         (name,) = self.sample_names
-        for labels, value in zip(self.labels, self.values, strict=True):
-            yield Sample(name, dict(zip(self.label_names, labels, strict=True)), value)
+        for number, (labels, value) in enumerate(zip(self.labels, self.values, strict=True)):
+            exemplar = self.exemplars.get(number)
+            yield Sample(
+                name,
+                dict(zip(self.label_names, labels, strict=True)),
+                value,
+                exemplar=exemplar and shown(exemplar),
+            )
 
 
 class HistogramRows(Rows):
@@ -127,6 +138,8 @@ class HistogramRows(Rows):
         self.counts: list[tuple[int, ...]] = []
         self.sums: list[float] = []
         self.native: list[Callable[[], Native | None]] = []
+        #: Of each series, by the number of the bucket.
+        self.exemplars: list[Mapping[int, Exemplar]] = []
 
     def add_metric(
         self,
@@ -135,6 +148,7 @@ class HistogramRows(Rows):
         sum_: float,
         created: float = 0.0,
         native: Callable[[], Native | None] = lambda: None,
+        exemplars: Mapping[int, Exemplar] = MappingProxyType({}),
     ) -> None:
         """Add a series: the number of values in each bucket, the one above all bounds last, and the sum of the values.
 
@@ -146,18 +160,22 @@ class HistogramRows(Rows):
         self.sums.append(sum_)
         self.created.append(created)
         self.native.append(native)
+        self.exemplars.append(exemplars)
 
     def add(self, labels: Labels, values: Snapshot, created: float = 0.0) -> None:
         """Add a series of these values."""
-        self.add_metric(labels, values.classic(), values.total, created, values.native)
+        self.add_metric(labels, values.classic(), values.total, created, values.native, values.exemplars)
 
     def _make_samples(self) -> Iterator[Sample]:
         *buckets, count, total = self.sample_names
-        for values, counts, sum_ in zip(self.labels, self.counts, self.sums, strict=True):
+        for values, counts, sum_, exemplars in zip(
+            self.labels, self.counts, self.sums, self.exemplars, strict=True
+        ):
             labels = dict(zip(self.label_names, values, strict=True))
+            found = {place: shown(exemplar) for place, exemplar in exemplars.items()}
             for bucket in buckets:
-                for bound, number in zip(self.bounds, accumulate(counts), strict=True):
-                    yield Sample(bucket, {**labels, "le": bound}, number)
+                for place, (bound, number) in enumerate(zip(self.bounds, accumulate(counts), strict=True)):
+                    yield Sample(bucket, {**labels, "le": bound}, number, exemplar=found.get(place))
             yield Sample(count, labels, sum(counts))
             yield Sample(total, labels, sum_)
 
