@@ -6,7 +6,9 @@ keeps them cheap: of most values it is only looked whether one is due.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
+
+from msgspec import Struct
 
 #: Between two exemplars of a bucket, or of a counter.
 PAUSE_SECONDS: Final = 1.0
@@ -20,17 +22,19 @@ class Traced(Protocol):
         """The ids of the trace and of the span that published the task, joined by ``-``; None while unknown."""
 
 
-class Exemplar(NamedTuple):
+class Exemplar(Struct, frozen=True, gc=False):
     """A task that was counted.
 
     Attributes:
         value: its value in a histogram; 1 in a counter.
         time: when it was counted, in epoch seconds.
+        due: monotonic time from which another one may take its place.
         task_id: as its events have it.
         trace: see :class:`Traced`.
     """
 
     value: float
     time: float
+    due: float
     task_id: str
     trace: str | None

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Metric, enable_created_metrics
 from prometheus_client.samples import BucketSpan, Exemplar, NativeHistogram, Timestamp
 
 from celery_metrics_exporter.cells import COARSEST, FINEST, ZERO_THRESHOLD, Cells
-from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.distribution import BatchDistribution
 from celery_metrics_exporter.exposition import wire
 from celery_metrics_exporter.exposition.protobuf import Chosen, ProtobufEncoder
 from celery_metrics_exporter.exposition.rows import HistogramRows, ValueRows
@@ -89,10 +89,10 @@ def test_native_buckets(series: list[list[float]], schema: int, classic: bool) -
     rows = HistogramRows("h", "", ("a",), (0.5, 2), classic=classic)
     cells, made = Cells((0.5, 2), schema), []
     for number, values in enumerate(series):
-        distribution = Distribution(cells)
+        distribution = BatchDistribution(cells)
         distribution.observe_all(values)
         made.append(distribution.snapshot())
-        rows.add((str(number),), made[-1], 1.0)
+        rows.add((str(number),), distribution, 1.0)
     (family,) = read(ProtobufEncoder().encode(Fixed([rows])))
     for metric, snapshot in zip(family.metric, made, strict=True):
         found, native = metric.histogram, snapshot.native()

@@ -76,6 +76,7 @@ OWN_EXEMPLARS = st.builds(
     OwnExemplar,
     value=NUMBERS,
     time=st.floats(0, 2e9),
+    due=st.just(0.0),
     task_id=TEXTS | st.just("x" * 150),
     trace=st.sampled_from([None, f"{'a' * 32}-{'b' * 16}"]),
 )
@@ -116,7 +117,9 @@ def histogram_rows(draw: st.DrawFn) -> HistogramRows:
     for labels in series:
         counts = st.integers(0, draw(st.sampled_from([9, 10**7, 10**17])))
         numbers = draw(st.lists(counts, min_size=len(bounds) + 1, max_size=len(bounds) + 1))
-        exemplars = draw(st.dictionaries(st.integers(0, len(bounds)), OWN_EXEMPLARS, max_size=2))
+        exemplars = draw(
+            st.just([]) | st.lists(st.none() | OWN_EXEMPLARS, min_size=len(numbers), max_size=len(numbers))
+        )
         metric.add_metric(labels, numbers, draw(NUMBERS), exemplars=exemplars)
     return metric
 

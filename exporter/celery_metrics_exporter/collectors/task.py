@@ -364,7 +364,9 @@ class TaskCollector:
         """Yield the families."""
         expected = self._label_sets.expected()  # first: a task that is seen in between is in one of the two
         all_counts = self.counts()
-        yield from _COUNTED.collect(all_counts, self._buckets, expected)
+        yield from _COUNTED.collect(
+            all_counts, self._label_sets.places, expected, classic=self._buckets.classic
+        )
         exceptions = _EXCEPTIONS.empty()
         for counts in all_counts:
             for key, number in tuple(counts.exceptions.items()):

@@ -13,8 +13,8 @@ from prometheus_client import Metric
 from celery_metrics_exporter.cells import Cells
 from celery_metrics_exporter.collectors.family import Family
 from celery_metrics_exporter.config.config import NATIVE_SCHEMA, RUNTIME_BUCKETS, WAIT_BUCKETS
-from celery_metrics_exporter.distribution import Snapshot
-from celery_metrics_exporter.exposition.rows import Labels
+from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.exposition.rows import HistogramRows, Labels
 from celery_metrics_exporter.tasks.counts import Counts, Places
 
 #: The labels of every family here; some have one more.
@@ -122,12 +122,16 @@ class CountedFamilies:
         )
 
     def collect(
-        self, counts: Sequence[Counts], buckets: Buckets, expected: Sequence[Labels]
+        self, counts: Sequence[Counts], places: Places, expected: Sequence[Labels], *, classic: bool
     ) -> Iterator[Metric]:
         """Yield the families with the rows of all these counts.
 
-        ``expected``: labels for which nothing was counted yet. Their counters are at 0; they have no histograms, which
-        would be three quarters of their lines.
+        Args:
+            counts: of each (task, queue).
+            places: what they hold.
+            expected: labels for which nothing was counted yet. Their counters are at 0; they have no histograms, which
+                would be three quarters of their lines.
+            classic: whether classic buckets are shown.
         """
         labels = [each.labels for each in counts]
         totals = [each.totals for each in counts]
@@ -142,24 +146,30 @@ class CountedFamilies:
             rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals), created)
             rows.add_metrics(_extend(expected, series.value), repeat(0, len(expected)))
         yield from counters.values()
-        histograms = {
-            each.family: each.family.empty_histogram(each.bounds(buckets), classic=buckets.classic)
-            for each in self._histograms
-        }
-        for place, histogram in enumerate(self._histograms):
-            nothing = Snapshot(Cells(histogram.bounds(buckets), buckets.schema), {}, 0.0, {})
-            for each in counts:
-                distribution = each.histograms[place]
-                if distribution is not None or histogram.shows_empty(each):
-                    values = nothing if distribution is None else distribution.snapshot()
-                    histograms[histogram.family].add((*each.labels, *histogram.value), values, each.created)
-        yield from histograms.values()
-        for place, series in enumerate(self._latest):
-            rows = series.family.empty()
+        yield from self._collect_histograms(counts, places, classic=classic)
+        for place, latest in enumerate(self._latest):
+            rows = latest.family.empty()
             for each in counts:
                 if each.latest[place]:
                     rows.add_metric(each.labels, each.latest[place])
             yield rows
+
+    def _collect_histograms(
+        self, counts: Sequence[Counts], places: Places, *, classic: bool
+    ) -> Iterator[Metric]:
+        histograms: dict[Family, HistogramRows] = {}
+        for place, (series, cells) in enumerate(zip(self._histograms, places.cells, strict=True)):
+            family = series.family
+            if family not in histograms:
+                histograms[family] = family.empty_histogram(cells.classic_bounds, classic=classic)
+            add, nothing = histograms[family].add, Distribution(cells)
+            for each in counts:
+                distribution = each.histograms[place]
+                if distribution is not None:
+                    add((*each.labels, *series.value), distribution, each.created)
+                elif series.shows_empty(each):
+                    add((*each.labels, *series.value), nothing, each.created)
+        yield from histograms.values()
 
 
 def _extend(labels: Sequence[Labels], value: Labels) -> Sequence[Labels]:

@@ -13,15 +13,19 @@ from celery_metrics_exporter.labels import clean
 _MAX_CHARACTERS: Final = 128
 
 
+def label_pairs(exemplar: Exemplar) -> tuple[tuple[str, str], ...]:
+    """The labels, sorted by name; none if the id of the task has no room. An id that is cut would lead nowhere."""
+    task_id, trace = clean(exemplar.task_id), exemplar.trace
+    room = _MAX_CHARACTERS - len("task_id") - len(task_id)
+    if room < 0:
+        return ()
+    if trace is None or room < len("span_idtrace_id") + len(trace) - 1:
+        return (("task_id", task_id),)
+    trace_id, _, span_id = trace.partition("-")
+    return ("span_id", span_id), ("task_id", task_id), ("trace_id", trace_id)
+
+
 def shown(exemplar: Exemplar) -> Shown | None:
-    """The exemplar; None if the id of its task is too long for one. An id that is cut would lead nowhere."""
-    labels = {"task_id": clean(exemplar.task_id)}
-    if exemplar.trace is not None:
-        trace_id, _, span_id = exemplar.trace.partition("-")
-        traced = {**labels, "trace_id": trace_id, "span_id": span_id}
-        labels = traced if _fits(traced) else labels
-    return Shown(labels, exemplar.value, exemplar.time) if _fits(labels) else None
-
-
-def _fits(labels: dict[str, str]) -> bool:
-    return sum(len(name) + len(value) for name, value in labels.items()) <= _MAX_CHARACTERS
+    """The exemplar for prometheus_client's encoders; None if it has no room."""
+    labels = label_pairs(exemplar)
+    return Shown(dict(labels), exemplar.value, exemplar.time) if labels else None

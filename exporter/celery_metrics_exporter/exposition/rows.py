@@ -11,17 +11,16 @@ A scrape makes few objects this way, which saves work of the garbage collector.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, repeat
-from types import MappingProxyType
 from typing import TypeAlias
 
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from celery_metrics_exporter.distribution import Native, Snapshot
+from celery_metrics_exporter.distribution import Distribution
 from celery_metrics_exporter.exemplar import Exemplar
 from celery_metrics_exporter.exposition.exemplars import shown
 
@@ -104,7 +103,7 @@ class ValueRows(Rows):
                 name,
                 dict(zip(self.label_names, labels, strict=True)),
                 value,
-                exemplar=exemplar and shown(exemplar),
+                exemplar=None if exemplar is None else shown(exemplar),
             )
 
 
@@ -137,9 +136,10 @@ class HistogramRows(Rows):
         self.bounds = (*(go_string(bound) for bound in bounds), "+Inf") if classic else ()
         self.counts: list[tuple[int, ...]] = []
         self.sums: list[float] = []
-        self.native: list[Callable[[], Native | None]] = []
-        #: Of each series, by the number of the bucket.
-        self.exemplars: list[Mapping[int, Exemplar]] = []
+        #: Of each series those of its buckets, if it has any; another thread may replace one.
+        self.exemplars: list[Sequence[Exemplar | None]] = []
+        #: Where messages take all numbers from, at the moment when they are made.
+        self.sources: list[Distribution | None] = []
 
     def add_metric(
         self,
@@ -147,24 +147,27 @@ class HistogramRows(Rows):
         counts: Iterable[int],
         sum_: float,
         created: float = 0.0,
-        native: Callable[[], Native | None] = lambda: None,
-        exemplars: Mapping[int, Exemplar] = MappingProxyType({}),
+        exemplars: Sequence[Exemplar | None] = (),
     ) -> None:
         """Add a series: the number of values in each bucket, the one above all bounds last, and the sum of the values.
 
-        The counts are copied, so that ``_count`` equals the +Inf bucket while another thread goes on counting;
-        ``native`` is called only for messages, and tells of the same values.
+        The counts are copied, so that ``_count`` equals the +Inf bucket while another thread goes on counting.
         """
         self.labels.append(labels)
         self.counts.append(tuple(counts))
         self.sums.append(sum_)
         self.created.append(created)
-        self.native.append(native)
         self.exemplars.append(exemplars)
+        self.sources.append(None)
 
-    def add(self, labels: Labels, values: Snapshot, created: float = 0.0) -> None:
-        """Add a series of these values."""
-        self.add_metric(labels, values.classic(), values.total, created, values.native, values.exemplars)
+    def add(self, labels: Labels, values: Distribution, created: float = 0.0) -> None:
+        """Add a series of these values.
+
+        Copies of what only messages have would stay until the page is made, and the garbage collector would go through
+        all that there is several times in a scrape.
+        """
+        self.add_metric(labels, values.counts(), values.total, created, values.exemplars)
+        self.sources[-1] = values
 
     def _make_samples(self) -> Iterator[Sample]:
         *buckets, count, total = self.sample_names
@@ -172,10 +175,11 @@ class HistogramRows(Rows):
             self.labels, self.counts, self.sums, self.exemplars, strict=True
         ):
             labels = dict(zip(self.label_names, values, strict=True))
-            found = {place: shown(exemplar) for place, exemplar in exemplars.items()}
+            found = [None if exemplar is None else shown(exemplar) for exemplar in exemplars]
+            found += [None] * (len(counts) - len(found))
             for bucket in buckets:
-                for place, (bound, number) in enumerate(zip(self.bounds, accumulate(counts), strict=True)):
-                    yield Sample(bucket, {**labels, "le": bound}, number, exemplar=found.get(place))
+                for bound, number, exemplar in zip(self.bounds, accumulate(counts), found, strict=True):
+                    yield Sample(bucket, {**labels, "le": bound}, number, exemplar=exemplar)
             yield Sample(count, labels, sum(counts))
             yield Sample(total, labels, sum_)
 

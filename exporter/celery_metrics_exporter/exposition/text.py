@@ -29,7 +29,7 @@ from prometheus_client.samples import Sample
 from celery_metrics_exporter.exemplar import Exemplar
 from celery_metrics_exporter.exposition.accept import PROTOBUF, best_format
 from celery_metrics_exporter.exposition.cache import Cache
-from celery_metrics_exporter.exposition.exemplars import shown
+from celery_metrics_exporter.exposition.exemplars import label_pairs
 from celery_metrics_exporter.exposition.protobuf import CONTENT_TYPE, ProtobufEncoder
 from celery_metrics_exporter.exposition.rows import HistogramRows, Labels, Rows, ValueRows, go_string
 
@@ -158,11 +158,8 @@ def _value_lines(metric: ValueRows, texts: _LabelTexts, exemplars: Mapping[int, 
 
 def _exemplar_text(exemplar: Exemplar) -> str:
     """The exemplar after the number of its line; "" if it has no room."""
-    found = shown(exemplar)
-    if found is None:
-        return ""
-    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(found.labels.items()))
-    return f" # {{{pairs}}} {number(found.value)} {found.timestamp}"
+    pairs = ",".join([f'{name}="{_escaped(value)}"' for name, value in label_pairs(exemplar)])
+    return f" # {{{pairs}}} {number(exemplar.value)} {exemplar.time}" if pairs else ""
 
 
 def _histogram_lines(metric: HistogramRows, texts: _LabelTexts, *, with_exemplars: bool) -> Iterator[bytes]:
@@ -188,8 +185,9 @@ def _histogram_lines(metric: HistogramRows, texts: _LabelTexts, *, with_exemplar
         text = text.replace(b"\0", texts[labels][1:].encode())
         if with_exemplars and exemplars:
             parts = text.split(b"\n")
-            for place, exemplar in exemplars.items():
-                parts[place] += _exemplar_text(exemplar).encode()
+            for place, exemplar in enumerate(exemplars):
+                if exemplar is not None:
+                    parts[place] += _exemplar_text(exemplar).encode()
             text = b"\n".join(parts)
         yield text
 

@@ -105,11 +105,13 @@ class Counts:
         label_sets = self._label_sets
         if not label_sets.places.keeps_exemplars:
             return
-        now, before = label_sets.now.wall, self.exemplars.get(place)
-        if before is None or not 0 <= now - before.time < PAUSE_SECONDS:
+        now, latest = label_sets.now, self.exemplars.get(place)
+        if latest is None or now.monotonic >= latest.due:
             if not self.exemplars:
                 self.exemplars = {}
-            self.exemplars[place] = Exemplar(1.0, now, task_id, task.trace)
+            self.exemplars[place] = Exemplar(
+                1.0, now.wall, now.monotonic + PAUSE_SECONDS, task_id, task.trace
+            )
 
     def note_latest(self, place: int, timestamp: float) -> None:
         """Note the time of an event of the kind that this place is for."""
@@ -138,7 +140,7 @@ class Counts:
                 if histogram is not None:
                     (self.histograms[place] or self._make_histogram(place)).merge(histogram)
         for place, exemplar in other.exemplars.items():
-            if place not in self.exemplars or self.exemplars[place].time <= exemplar.time:
+            if place not in self.exemplars or self.exemplars[place].due <= exemplar.due:
                 self.exemplars = {**self.exemplars, place: exemplar}
         for (exception, outcome), number in other.exceptions.items():
             for _ in range(number):
