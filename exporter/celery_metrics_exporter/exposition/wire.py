@@ -88,7 +88,12 @@ def timestamp(field: int, seconds: float | Timestamp) -> bytes:
 
 def label_pairs(labels: Iterable[tuple[str, str]]) -> bytes:
     """The labels of a series or an exemplar, which are the first field of both; sorted by name, as in the text."""
-    return b"".join([message(1, text(1, name), text(2, value)) for name, value in sorted(labels)])
+    pairs = []
+    for name, value in sorted(labels):
+        key, content = name.encode(), value.encode()
+        pair = b"\x0a%b%b\x12%b%b" % (varint(len(key)), key, varint(len(content)), content)
+        pairs.append(b"\x0a%b%b" % (varint(len(pair)), pair))
+    return b"".join(pairs)
 
 
 def exemplar(
