@@ -22,7 +22,7 @@ RUNTIMES = tuple(0.003 * 1.02**step for step in range(600))
 QUEUE_WAIT, PREFETCH_WAIT = 6.0, 1.5
 #: A bucket of schema 3 is 9 % wide, and Prometheus tells a point in it.
 ERROR = 0.09
-#: As 2.40 to 3.7 are told to take them.
+#: As 2.40 to 3.8 are told to take them.
 NATIVE_HISTOGRAMS = "--enable-feature=native-histograms,exemplar-storage"
 HISTOGRAMS = (
     "celery_task_runtime_seconds",

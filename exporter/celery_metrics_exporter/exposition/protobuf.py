@@ -122,7 +122,7 @@ def _value_series(metric: ValueRows, kind: int, pairs: _Pairs, times: _Times) ->
         )
     for place, exemplar in metric.exemplars.items():
         time = times[metric.created[place] or metric.since]
-        counter = wire.message(3, wire.double(1, metric.values[place]), _exemplar(2, exemplar), time)
+        counter = wire.message(3, wire.double(1, metric.values[place]), _exemplar(2, exemplar, times), time)
         found[place] = wire.message(4, pairs[metric.labels[place]], counter)
     return found
 
@@ -149,7 +149,7 @@ def _histogram_series(metric: HistogramRows, pairs: _Pairs, times: _Times) -> li
             counts, sum_, native = now.classic(), now.total, now.native()  # noqa: PLW2901 - of one moment
         cumulative = tuple(accumulate(counts))
         parts[::2] = map(start_of, cumulative[: len(metric.bounds)])
-        buckets = _with_exemplars(parts, cumulative, exemplars) if exemplars and parts else parts
+        buckets = _with_exemplars(parts, cumulative, exemplars, times) if exemplars and parts else parts
         body = b"\x08%b\x11%b%b%b%b%b" % (
             varint(cumulative[-1]),
             pack(sum_),
@@ -158,7 +158,7 @@ def _histogram_series(metric: HistogramRows, pairs: _Pairs, times: _Times) -> li
             times[created or metric.since].replace(_CREATED_OF_COUNTER, _CREATED_OF_HISTOGRAM, 1),
             b""
             if parts
-            else b"".join(_exemplar(16, each) for each in sorted(filter(None, exemplars), key=_time)),
+            else b"".join(_exemplar(16, each, times) for each in sorted(filter(None, exemplars), key=_time)),
         )
         size, head = varint(len(body)), pairs[labels]
         length = varint(len(head) + 1 + len(size) + len(body))
@@ -167,20 +167,23 @@ def _histogram_series(metric: HistogramRows, pairs: _Pairs, times: _Times) -> li
 
 
 def _with_exemplars(
-    parts: Sequence[bytes], cumulative: Sequence[int], exemplars: Sequence[Exemplar | None]
+    parts: Sequence[bytes], cumulative: Sequence[int], exemplars: Sequence[Exemplar | None], times: _Times
 ) -> list[bytes]:
     """The same buckets, some with exemplars. Prometheus takes these for native histograms too."""
     found = list(parts)
     for place, exemplar in enumerate(exemplars):
         if exemplar is not None:
-            bucket = (wire.integer(1, cumulative[place]), parts[2 * place + 1], _exemplar(3, exemplar))
+            bucket = (wire.integer(1, cumulative[place]), parts[2 * place + 1], _exemplar(3, exemplar, times))
             found[2 * place : 2 * place + 2] = wire.message(3, *bucket), b""
     return found
 
 
-def _exemplar(field: int, exemplar: Exemplar) -> bytes:
+def _exemplar(field: int, exemplar: Exemplar, times: _Times) -> bytes:
     labels = label_pairs(exemplar)
-    return wire.exemplar(field, labels, exemplar.value, exemplar.time) if labels else b""
+    if not labels:
+        return b""
+    times.needed += 1
+    return wire.message(field, wire.label_pairs(labels), wire.double(2, exemplar.value), times[exemplar.time])
 
 
 def _time(exemplar: Exemplar) -> float:
@@ -218,7 +221,7 @@ class _Encoded(dict[_KeyT, bytes]):
 
 
 class _Times(Cache[float, bytes]):
-    """Epoch seconds -> the time of creation in a counter."""
+    """Epoch seconds -> the time of creation in a counter, which an exemplar has in the same field."""
 
     def __missing__(self, seconds: float) -> bytes:
         time = self[seconds] = wire.timestamp(3, seconds) if seconds else b""
