@@ -59,18 +59,21 @@ class BucketCounts:
         zero_count = numbers.pop(cells.zero, 0)
         spans: list[tuple[int, int]] = []
         deltas: list[int] = []
-        following = before = 0
-        for bucket in sorted(numbers):
+        offset = length = following = before = 0
+        for bucket, number in sorted(numbers.items()):
             gap = bucket - following
-            if not spans or gap > _MAX_GAP:
-                spans.append((gap, 1))
-            else:
-                for _ in range(gap):
-                    deltas.append(-before)
-                    before = 0
-                spans[-1] = (spans[-1][0], spans[-1][1] + gap + 1)
-            deltas.append(numbers[bucket] - before)
-            before, following = numbers[bucket], bucket + 1
+            if gap:
+                if not length or gap > _MAX_GAP:
+                    if length:
+                        spans.append((offset, length))
+                    offset, length = gap, 0
+                else:
+                    deltas += (-before, 0)[:gap]
+                    length, before = length + gap, 0
+            deltas.append(number - before)
+            length, before, following = length + 1, number, bucket + 1
+        if length:
+            spans.append((offset, length))
         return Native(cells.schema, zero_count, spans, deltas)
 
 
