@@ -6,73 +6,18 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, zip_longest
-from typing import Final, NamedTuple
+from typing import Final
 
+from celery_metrics_exporter.bucket_counts import BucketCounts, native_counts
 from celery_metrics_exporter.cells import Cells
+from celery_metrics_exporter.clock import BatchClock
+from celery_metrics_exporter.exemplar import PAUSE_SECONDS, Exemplar, Traced
 
 #: Native buckets of a series; with one more the resolution is halved, as Go's client does
 #: (``prometheus/histogram.go``, ``limitBuckets`` with NativeHistogramMaxBucketNumber).
 MAX_NATIVE_BUCKETS: Final = 160
-#: Empty native buckets that are cheaper than a new span (there, ``makeBuckets``).
-_MAX_GAP: Final = 2
-
-
-class Native(NamedTuple):
-    """Native buckets as Prometheus' protobuf messages have them.
-
-    Attributes:
-        schema: the resolution.
-        zero_count: number of values in the zero bucket.
-        spans: of each row of buckets its distance to the one before, for the first one its bucket, and its length.
-        deltas: of each bucket in the spans the number of values in it, less that of the bucket before.
-    """
-
-    schema: int
-    zero_count: int
-    spans: list[tuple[int, int]]
-    deltas: list[int]
-
-
-class Snapshot:
-    """What a distribution was at one moment; the numbers of both kinds are of the same values."""
-
-    __slots__ = ("_cells", "_counts", "total")
-
-    def __init__(self, cells: Cells, counts: dict[int, int], total: float) -> None:
-        self._cells = cells
-        self._counts = counts
-        self.total = total
-
-    def classic(self) -> tuple[int, ...]:
-        """How many values are in each classic bucket, those beyond all bounds last."""
-        counts = [0] * (len(self._cells.classic_bounds) + 1)
-        bucket_of = self._cells.classic
-        for cell, number in self._counts.items():
-            counts[bucket_of[cell]] += number
-        return tuple(counts)
-
-    def native(self) -> Native | None:
-        """The native buckets; None if there shall be none."""
-        cells = self._cells
-        if cells.schema is None:
-            return None
-        numbers = _native_counts(cells, self._counts)
-        zero_count = numbers.pop(cells.zero, 0)
-        spans: list[tuple[int, int]] = []
-        deltas: list[int] = []
-        following = before = 0
-        for bucket in sorted(numbers):
-            gap = bucket - following
-            if not spans or gap > _MAX_GAP:
-                spans.append((gap, 1))
-            else:
-                for _ in range(gap):
-                    deltas.append(-before)
-                    before = 0
-                spans[-1] = (spans[-1][0], spans[-1][1] + gap + 1)
-            deltas.append(numbers[bucket] - before)
-            before, following = numbers[bucket], bucket + 1
-        return Native(cells.schema, zero_count, spans, deltas)
+#: Values that are worth sorting.
+_MANY: Final = 500
 
 
 class Distribution:
@@ -83,16 +28,20 @@ class Distribution:
 
     Attributes:
         total: sum of all values.
+        exemplars: the latest one of each classic bucket, if they are kept; None where there is none yet.
     """
 
     __slots__ = ("_bounds", "_counts", "total")
 
+    exemplars: Sequence[Exemplar | None] = ()
+
     def __init__(self, cells: Cells) -> None:
         self._bounds = cells.bounds
-        self._counts = _Counts(cells)
+        self._counts = counts = _Counts()
+        counts.cells = cells
         self.total = 0.0
 
-    def observe(self, value: float) -> None:
+    def observe(self, value: float, _task_id: str = "", _task: Traced | None = None) -> None:
         """Count a value in its cell."""
         try:
             self._counts[bisect_left(self._bounds, value)] += 1
@@ -100,37 +49,26 @@ class Distribution:
             self._add(value, 1)
         self.total += value
 
-    def observe_all(self, values: list[float]) -> None:
-        """Count several, in a few steps for each cell that they are in: they are sorted for that."""
-        values.sort()
-        done, number = 0, len(values)
-        while done < number:
-            bounds = self._bounds
-            cell = bisect_left(bounds, values[done])
-            upto = bisect_right(values, bounds[cell], done) if cell < len(bounds) else number
-            try:
-                self._counts[cell] += upto - done
-            except KeyError:
-                self._add(values[done], upto - done)
-            done = upto
-        self.total += sum(values)
-
     def _add(self, value: float, number: int) -> None:
         """Count values of a cell that may be the first ones in it."""
         counts = self._counts
         cell = bisect_left(self._bounds, value)
         counts[cell] = counts.get(cell, 0) + number
+        self._make_room()
+
+    def _make_room(self) -> None:
         while len(self._counts) > MAX_NATIVE_BUCKETS and self._has_many_buckets():
             self._halve()
 
     def _has_many_buckets(self) -> bool:
         cells = self._counts.cells
-        return len(_native_counts(cells, self._counts).keys() - {cells.zero}) > MAX_NATIVE_BUCKETS
+        return len(native_counts(cells, self._counts).keys() - {cells.zero}) > MAX_NATIVE_BUCKETS
 
     def _halve(self) -> None:
         """Halve the resolution. A reader sees the numbers of before or those of after."""
         before, cells = self._counts, self._counts.cells.coarser
-        counts = _Counts(cells)
+        counts = _Counts()
+        counts.cells, counts.pending = cells, []
         for cell, number in before.items():
             wider = bisect_left(cells.bounds, before.cells.end(cell))
             counts[wider] = counts.get(wider, 0) + number
@@ -138,17 +76,17 @@ class Distribution:
 
     def merge(self, other: Distribution) -> None:
         """Add the values of another distribution with the same bounds, of whatever resolution."""
-        counts, cells = other._counts.copy(), other._counts.cells
-        while _schema(self._counts.cells) > _schema(cells):
+        added = other.snapshot()
+        while _schema(self._counts.cells) > _schema(added.cells):
             self._halve()
-        for cell, number in counts.items():
-            self._add(cells.end(cell), number)
-        self.total += other.total
+        for cell, number in added.numbers.items():
+            self._add(added.cells.end(cell), number)
+        self.total += added.total
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> BucketCounts:
         """What it is now."""
         counts = self._counts
-        return Snapshot(counts.cells, counts.copy(), self.total)
+        return BucketCounts(counts.cells, counts.copy(), self.total)
 
     def counts(self) -> tuple[int, ...]:
         """How many values are in each classic bucket, those beyond all bounds last."""
@@ -156,7 +94,7 @@ class Distribution:
 
     def mean(self) -> float | None:
         """Of all values; None if there are none."""
-        number = sum(self._counts.copy().values())
+        number = sum(self.counts())
         return self.total / number if number else None
 
     def bound_of(self, share: float, *, since: Sequence[int]) -> float | None:
@@ -172,22 +110,100 @@ class Distribution:
         return next(bound for bound, upto in zip(bounds, accumulate(grown), strict=True) if upto >= needed)
 
 
-class _Counts(dict[int, int]):
-    """Number of values by cell; none is 0. It has the cells with it, so that a reader has both at once."""
+class BatchDistribution(Distribution):
+    """A distribution of values that come in batches, and are counted when there are many.
 
-    __slots__ = ("cells",)
+    Sorted, they take a few steps for each cell that they are in: half of what it takes to search the cell of each.
+    """
+
+    __slots__ = ()
 
     def __init__(self, cells: Cells) -> None:
-        self.cells = cells
+        super().__init__(cells)
+        self._counts.pending = []
+
+    def observe_all(self, values: list[float]) -> None:
+        """Count several."""
+        pending = self._counts.pending
+        pending += values
+        self.total += sum(values)
+        if len(pending) >= _MANY:
+            self._counts = self._settled()
+            self._make_room()
+
+    def snapshot(self) -> BucketCounts:
+        """What it is now."""
+        counts = self._settled()
+        return BucketCounts(counts.cells, counts, self.total)
+
+    def _settled(self) -> _Counts:
+        """New counts, in which nothing is pending. A reader keeps those of before, which do not change any more."""
+        before = self._counts
+        counts = _Counts(before)
+        counts.cells, counts.pending = before.cells, []
+        bounds, values = before.cells.bounds, sorted(before.pending)
+        done, number = 0, len(values)
+        while done < number:
+            cell = bisect_left(bounds, values[done])
+            upto = bisect_right(values, bounds[cell], done) if cell < len(bounds) else number
+            counts[cell] = counts.get(cell, 0) + upto - done
+            done = upto
+        return counts
 
 
-def _native_counts(cells: Cells, counts: dict[int, int]) -> dict[int, int]:
-    """Number of values by native bucket."""
-    numbers: dict[int, int] = {}
-    for cell, number in counts.items():
-        bucket = cells.native[cell]
-        numbers[bucket] = numbers.get(bucket, 0) + number
-    return numbers
+class ExemplarDistribution(Distribution):
+    """A distribution that keeps exemplars."""
+
+    __slots__ = ("_now", "exemplars")
+
+    def __init__(self, cells: Cells, now: BatchClock) -> None:
+        Distribution.__init__(self, cells)  # a super() costs more, and many are made for one value
+        self._now = now
+        self.exemplars: list[Exemplar | None] = [None] * (len(cells.classic_bounds) + 1)
+
+    def observe(self, value: float, task_id: str = "", task: Traced | None = None) -> None:
+        """Count a value of a task."""
+        counts = self._counts
+        cell = bisect_left(self._bounds, value)
+        try:
+            counts[cell] += 1
+        except KeyError:
+            self._add(value, 1)
+        self.total += value
+        bucket, now = counts.cells.classic[cell], self._now
+        latest = self.exemplars[bucket]
+        if latest is None or now.monotonic >= latest.due:
+            trace = None if task is None else task.trace
+            due = now.monotonic + PAUSE_SECONDS
+            self.exemplars[bucket] = Exemplar(value, now.wall, due, task_id, trace)
+
+    def merge(self, other: Distribution) -> None:
+        """Add the values, and of each bucket the later exemplar, of another distribution with the same bounds."""
+        super().merge(other)
+        for bucket, exemplar in enumerate(other.exemplars):
+            own = self.exemplars[bucket]
+            if exemplar is not None and (own is None or own.due <= exemplar.due):
+                self.exemplars[bucket] = exemplar
+
+
+class _Counts(dict[int, int]):
+    """Number of values by cell; none is 0. It has the cells with it, so that a reader has both at once.
+
+    ``pending``: values of a :class:`BatchDistribution` that are to be counted.
+
+    One without a number has 0 until there is no room for more, then it is missing: an exception for each first value
+    would cost as much as ten values.
+    """
+
+    __slots__ = ("cells", "pending")
+
+    cells: Cells
+    pending: list[float]
+
+    def __missing__(self, cell: int) -> int:
+        if len(self) >= MAX_NATIVE_BUCKETS:
+            raise KeyError(cell)
+        return 0
 
 
 def _schema(cells: Cells) -> int:

@@ -143,10 +143,11 @@ class Pipeline:
         )
         inflight = Inflight(now, max_tasks=config.max_in_flight, may_consume=roster.may_consume)
         buckets = Buckets(
-            config.runtime_buckets,
-            config.wait_buckets,
+            tuple(config.runtime_buckets),  # ``install`` may be given a list
+            tuple(config.wait_buckets),
             schema=config.native_histogram_schema if config.native_histograms else None,
             classic=config.classic_histograms,
+            exemplars=config.exemplars,
         )
         exporter = ExporterCollector(
             stream, inflight, now, limit, versions=versions, buckets=buckets, listens=config.events

@@ -65,7 +65,7 @@ def test_defaults_that_are_shown_hold() -> None:
     shown = {str(option.name) for option in OPTIONS if option.default is not None}
     for name in shown - {"broker_tls_verify", "event_queue_routing_key"}:
         assert ctx.params[name] == getattr(config, name)
-    assert len(shown) == 25
+    assert len(shown) == 26
 
 
 def test_a_broker_alone_gives_the_defaults() -> None:
@@ -91,7 +91,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         "--queue a --queue b "
         "--queue-include a* --queue-exclude b* --queue-exclude c* --queue-priorities --sample-interval 10s "
         "--management-url http://host:15672 --runtime-buckets 1,2,inf --wait-buckets 3 "
-        "--no-classic-histograms --native-histograms --native-histogram-schema -2 "
+        "--no-classic-histograms --native-histograms --native-histogram-schema -2 --no-exemplars "
         "--worker-timeout 30s --worker-retention 2h "
         "--max-in-flight 5 --max-series 6 --web.listen-address :1 --web.listen-address [::1]:2 "
         "--web.telemetry-path /m --web.config.file PEM --log.level DEBUG --log.format json"
@@ -131,6 +131,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
         classic_histograms=False,
         native_histograms=True,
         native_histogram_schema=-2,
+        exemplars=False,
         worker_timeout=30,
         worker_retention=7200,
         max_in_flight=5,

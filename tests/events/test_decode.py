@@ -329,22 +329,30 @@ def test_a_good_event_survives_any_company(junk: list[object], place: int) -> No
     "wrap", [lambda event: event, lambda event: [event], lambda event: [event, {"type": 5}]]
 )
 def test_what_only_the_own_worker_knows_is_not_on_the_wire(wrap: Callable[[Any], Any]) -> None:
-    """No body sets the queue and the publication of a task-received, under whatever usual name and type."""
-    names = ("queue", "published", "_queue", "_published", "celery_exporter_published_at")
+    """No body sets the queue, the publication and the trace of a task-received, under whatever usual name and type."""
+    names = (
+        "queue",
+        "published",
+        "_queue",
+        "_published",
+        "celery_exporter_published_at",
+        "trace",
+        "traceparent",
+    )
     event = {"type": "task-received", "uuid": "u", "hostname": "w@h", "timestamp": 1.5}
     first = decode(json.dumps(wrap({**event, **dict.fromkeys(names, 5.0)})).encode())[0]
     assert isinstance(first, events.TaskReceived)
-    assert (first.queue, first.published) == (None, None)
+    assert (first.queue, first.published, first.trace) == (None, None, None)
 
 
 def test_wire_names_that_nobody_can_guess() -> None:
     """They are new in each process, and not what another process has."""
     told = (
         "from celery_metrics_exporter.events.types import TaskReceived as t; "
-        "print(*t.__struct_encode_fields__[-2:])"
+        "print(*t.__struct_encode_fields__[-3:])"
     )
     other = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout
-    own = events.TaskReceived.__struct_encode_fields__[-2:]
-    assert events.TaskReceived.__struct_fields__[-2:] == ("queue", "published")
+    own = events.TaskReceived.__struct_encode_fields__[-3:]
+    assert events.TaskReceived.__struct_fields__[-3:] == ("queue", "published", "trace")
     assert all(len(name) == 64 for name in own)
     assert not {*own} & {*other.split()}

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter as Multiset
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Metric, enable_created_metrics
+from prometheus_client import CollectorRegistry, Metric, disable_created_metrics, enable_created_metrics
 from prometheus_client.samples import BucketSpan, Exemplar, NativeHistogram, Timestamp
 
 from celery_metrics_exporter.cells import COARSEST, FINEST, ZERO_THRESHOLD, Cells
-from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.distribution import BatchDistribution
 from celery_metrics_exporter.exposition import wire
 from celery_metrics_exporter.exposition.protobuf import Chosen, ProtobufEncoder
 from celery_metrics_exporter.exposition.rows import HistogramRows, ValueRows
@@ -89,10 +89,10 @@ def test_native_buckets(series: list[list[float]], schema: int, classic: bool) -
     rows = HistogramRows("h", "", ("a",), (0.5, 2), classic=classic)
     cells, made = Cells((0.5, 2), schema), []
     for number, values in enumerate(series):
-        distribution = Distribution(cells)
+        distribution = BatchDistribution(cells)
         distribution.observe_all(values)
         made.append(distribution.snapshot())
-        rows.add((str(number),), made[-1], 1.0)
+        rows.add((str(number),), distribution, 1.0)
     (family,) = read(ProtobufEncoder().encode(Fixed([rows])))
     for metric, snapshot in zip(family.metric, made, strict=True):
         found, native = metric.histogram, snapshot.native()
@@ -152,9 +152,17 @@ def test_any_samples(families: list[Metric]) -> None:
     assert not of_text(simple) - of_messages(page)
 
 
+@pytest.fixture
+def with_created() -> Iterator[None]:
+    """Times of creation, which the pipeline disables."""
+    enable_created_metrics()  # type: ignore[no-untyped-call]  # the library's
+    yield
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # likewise
+
+
+@pytest.mark.usefixtures("with_created")
 def test_instruments() -> None:
     """Every kind of prometheus_client's own is a family of its type, with times of creation and exemplars."""
-    enable_created_metrics()  # type: ignore[no-untyped-call]  # the library's; the pipeline of a later test disables it
     registry = CollectorRegistry(target_info={"job": "j"})
     instruments(registry)
     page = ProtobufEncoder().encode(registry)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -213,9 +213,9 @@ def test_a_scrape_for_some_names_leaves_the_others_alone(monkeypatch: pytest.Mon
     expected = generate_latest(registry.restricted_registry(["celery_task_runtime_seconds_sum"]))
     made: set[str] = set()
 
-    def note(name: str, labels: dict[str, str], value: float) -> Sample:
+    def note(name: str, labels: dict[str, str], value: float, **more: Any) -> Sample:
         made.add(name)
-        return Sample(name, labels, value)
+        return Sample(name, labels, value, **more)
 
     monkeypatch.setattr("celery_metrics_exporter.exposition.rows.Sample", note)
     assert encoder.text(registry)

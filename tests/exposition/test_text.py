@@ -27,6 +27,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.samples import BucketSpan, Exemplar, NativeHistogram, Sample, Timestamp
 from prometheus_client.utils import floatToGoString
 
+from celery_metrics_exporter.exemplar import Exemplar as OwnExemplar
 from celery_metrics_exporter.exposition.rows import HistogramRows, Labels, ValueRows
 from celery_metrics_exporter.exposition.text import Encoder, number
 
@@ -71,6 +72,15 @@ def test_numbers(value: float) -> None:
     assert number(value) == floatToGoString(value)  # type: ignore[no-untyped-call]  # theirs
 
 
+OWN_EXEMPLARS = st.builds(
+    OwnExemplar,
+    value=NUMBERS,
+    time=st.floats(0, 2e9),
+    due=st.just(0.0),
+    task_id=TEXTS | st.just("x" * 150),
+    trace=st.sampled_from([None, f"{'a' * 32}-{'b' * 16}"]),
+)
+
 # --- families of ours ---------------------------------------------------------------------------------------------
 
 
@@ -90,8 +100,10 @@ def value_rows(draw: st.DrawFn) -> ValueRows:
     names, series = draw(label_sets())
     kind = draw(st.sampled_from(["counter", "gauge"]))
     metric = ValueRows(draw(PLAIN_NAMES), draw(TEXTS), kind, names)
-    for labels in series:
+    for place, labels in enumerate(series):
         metric.add_metric(labels, draw(NUMBERS))
+        if kind == "counter" and draw(st.booleans()):
+            metric.exemplars[place] = draw(OWN_EXEMPLARS)
     return metric
 
 
@@ -104,9 +116,11 @@ def histogram_rows(draw: st.DrawFn) -> HistogramRows:
     metric = HistogramRows(draw(PLAIN_NAMES), draw(TEXTS), names, bounds, classic=classic)
     for labels in series:
         counts = st.integers(0, draw(st.sampled_from([9, 10**7, 10**17])))
-        metric.add_metric(
-            labels, draw(st.lists(counts, min_size=len(bounds) + 1, max_size=len(bounds) + 1)), draw(NUMBERS)
+        numbers = draw(st.lists(counts, min_size=len(bounds) + 1, max_size=len(bounds) + 1))
+        exemplars = draw(
+            st.just([]) | st.lists(st.none() | OWN_EXEMPLARS, min_size=len(numbers), max_size=len(numbers))
         )
+        metric.add_metric(labels, numbers, draw(NUMBERS), exemplars=exemplars)
     return metric
 
 

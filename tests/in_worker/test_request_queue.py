@@ -12,7 +12,7 @@ from kombu import Consumer, Exchange, Queue, binding
 from kombu.common import Broadcast
 
 from celery_metrics_exporter.in_worker.publishing import PUBLISHED_HEADER, RETRIES_HEADER
-from celery_metrics_exporter.in_worker.request_queue import RequestQueues, published_at
+from celery_metrics_exporter.in_worker.request_queue import RequestQueues, published_at, trace_of
 from tests.in_worker.deliveries import TASK, Consuming, alter, application, consuming
 
 SHOP = Exchange("shop", "topic")
@@ -183,6 +183,41 @@ def test_plausible_stamps(worker: Consuming, value: float) -> None:
     published = published_at(alter(worker.next(), headers={PUBLISHED_HEADER: value}))
     assert published == value
     assert type(published) is float
+
+
+TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize(
+    ("value", "is_known"),
+    [
+        (f"00-{TRACE_ID}-{SPAN_ID}-01", True),
+        (f"00-{TRACE_ID}-{SPAN_ID}-00", True),
+        (f"cc-{TRACE_ID}-{SPAN_ID}-01", True),
+        (f"cc-{TRACE_ID}-{SPAN_ID}-01-what-the-future-brings", True),
+        (f"00-{TRACE_ID}-{SPAN_ID}-01-more", False),
+        (f"ff-{TRACE_ID}-{SPAN_ID}-01", False),
+        (f"cc-{TRACE_ID}-{SPAN_ID}-01.", False),
+        (f"00-{'0' * 32}-{SPAN_ID}-01", False),
+        (f"00-{TRACE_ID}-{'0' * 16}-01", False),
+        (f"00-{TRACE_ID.upper()}-{SPAN_ID}-01", False),
+        (f" 00-{TRACE_ID}-{SPAN_ID}-01", False),
+        (f"00-{TRACE_ID}-{SPAN_ID}-01\n", False),
+        (f"00-{TRACE_ID}-{SPAN_ID}", False),
+        (f"00-{TRACE_ID}{SPAN_ID}-01", False),
+        *(("", False), ("x" * 100_000, False), (None, False), (5, False), (b"00", False), ([], False)),
+    ],
+)
+def test_the_trace_of_a_message(worker: Consuming, value: Any, is_known: bool) -> None:
+    """Ids of W3C's Trace Context are told, and nothing of any other header."""
+    found = trace_of(alter(worker.next(), headers={"traceparent": value}))
+    assert found == (f"{TRACE_ID}-{SPAN_ID}" if is_known else None)
+
+
+@pytest.mark.parametrize("headers", [None, [], "x", {"Traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01"}])
+def test_headers_without_a_trace(worker: Consuming, headers: Any) -> None:
+    """Headers of any type may be there; those of Celery keep their case."""
+    assert trace_of(alter(worker.next(), headers=headers)) is None
 
 
 @pytest.mark.parametrize(

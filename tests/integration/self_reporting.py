@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -58,9 +58,10 @@ class SelfReportingWorker(CeleryWorker):
             return []
         return [int(line) for line in self._port_file.read_text().splitlines()]
 
-    def open(self, path: str) -> str:
+    def open(self, path: str, accept: str = "*/*") -> str:
         """A page that it serves. Raises HTTPError if its status is not a good one."""
-        with urlopen(f"http://{HOST}:{self.ports[0]}{path}", timeout=_REQUEST_S) as answer:
+        request = Request(f"http://{HOST}:{self.ports[0]}{path}", headers={"Accept": accept})
+        with urlopen(request, timeout=_REQUEST_S) as answer:  # noqa: S310 - likewise
             return str(answer.read().decode())
 
     def page(self, path: str = "/metrics") -> str:

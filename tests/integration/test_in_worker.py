@@ -1,5 +1,6 @@
 """Workers that report for themselves: each pool, each broker, whatever options they have."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -317,3 +318,28 @@ def test_tasks_are_told_before_they_come(valkey: Valkey, start_self_reporting: S
         app={"install": {"app_tasks": False}},
     )
     assert zeros(silent) == {}
+
+
+def test_exemplars_lead_to_the_trace(valkey: Valkey, start_self_reporting: Start) -> None:
+    """A message that carries a trace has its ids in the exemplars of its task, and another message has none."""
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    worker = start(start_self_reporting, valkey.url, pool="solo")
+    app = client(valkey.url)
+    traced = app.send_task("fail", headers={"traceparent": f"00-{trace_id}-{span_id}-01"})
+    plain = app.send_task("add", (1, 1))
+    wait_for(
+        lambda: (
+            worker.total("celery_task_failed_total")
+            == worker.total("celery_task_succeeded_total", task="add")
+            == 1
+        ),
+        timeout=COUNTED_S,
+        what="both tasks",
+    )
+    page = worker.open("/metrics", "application/openmetrics-text")
+    traced_labels = f'{{span_id="{span_id}",task_id="{traced.id}",trace_id="{trace_id}"}}'
+    assert re.search(
+        rf"celery_task_failed_total{{.*}} 1\.0 # {re.escape(traced_labels)} 1\.0 \d+\.\d+\n", page
+    )
+    assert page.count(traced_labels) == 3
+    assert f'outcome="succeeded",queue="celery",task="add"}} 1.0 # {{task_id="{plain.id}"}} ' in page

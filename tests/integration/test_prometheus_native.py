@@ -22,7 +22,7 @@ RUNTIMES = tuple(0.003 * 1.02**step for step in range(600))
 QUEUE_WAIT, PREFETCH_WAIT = 6.0, 1.5
 #: A bucket of schema 3 is 9 % wide, and Prometheus tells a point in it.
 ERROR = 0.09
-#: As 2.40 to 3.7 are told to take them.
+#: As 2.40 to 3.8 are told to take them.
 NATIVE_HISTOGRAMS = "--enable-feature=native-histograms,exemplar-storage"
 HISTOGRAMS = (
     "celery_task_runtime_seconds",
@@ -34,11 +34,16 @@ HISTOGRAMS = (
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Two Prometheus servers that scrape one exporter; one of them takes native histograms."""
+    """Two Prometheus servers that scrape one exporter; one of them takes native histograms.
+
+    ``told``: the run times by task, which were sent from ``began`` (epoch seconds) on.
+    """
 
     exporter: ExporterProcess
     native: Prometheus
     classic: Prometheus
+    told: dict[str, float]
+    began: float
 
 
 def tell(broker: str, runtimes: tuple[float, ...]) -> dict[str, float]:
@@ -79,11 +84,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         valkey = stack.enter_context(Valkey(folder / "valkey"))
         exporter = stack.enter_context(ExporterProcess(folder / "exporter", ("--broker-url", valkey.url)))
         _wait_for_events(exporter)
-        classic = stack.enter_context(Prometheus(folder / "classic", [exporter.url]))
+        classic = stack.enter_context(
+            Prometheus(folder / "classic", [exporter.url], options=("--enable-feature=exemplar-storage",))
+        )
         native = stack.enter_context(
             Prometheus(folder / "native", [exporter.url], options=(NATIVE_HISTOGRAMS,))
         )
-        tell(valkey.url, RUNTIMES)
+        began = time.time()
+        told = tell(valkey.url, RUNTIMES)
         wait_for(
             lambda: native_count(native) == len(RUNTIMES),
             timeout=PATIENCE_S,
@@ -94,7 +102,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             timeout=PATIENCE_S,
             what="all run times in the other one",
         )
-        yield Scene(exporter, native, classic)
+        yield Scene(exporter, native, classic, told, began)
 
 
 def test_count_and_sum(scene: Scene) -> None:
@@ -132,6 +140,31 @@ def test_everything_else_is_the_same(scene: Scene) -> None:
     assert found[0] == found[1]
     stable = 'celery_task_succeeded_total{task="native.task"}'
     assert scene.native.query(stable) == scene.classic.query(stable)
+
+
+def test_exemplars(scene: Scene) -> None:
+    """Prometheus knows tasks of the workload, with the values of their own, in run times and queue waits."""
+    for name, values in ((HISTOGRAMS[0], scene.told), (HISTOGRAMS[1], dict.fromkeys(scene.told, QUEUE_WAIT))):
+        found = scene.native.api(
+            "query_exemplars", query=name, start=str(scene.began), end=str(time.time() + 60)
+        )
+        tasks = [each for series in found for each in series["exemplars"]]
+        assert tasks
+        for each in tasks:
+            assert float(each["value"]) == pytest.approx(values[each["labels"]["task_id"]], abs=1e-3)
+            assert scene.began - 1 <= each["timestamp"] <= time.time()
+
+
+def test_exemplars_of_text(scene: Scene) -> None:
+    """So does one that scrapes OpenMetrics, at the classic buckets."""
+    name = f"{HISTOGRAMS[0]}_bucket"
+    found = scene.classic.api(
+        "query_exemplars", query=name, start=str(scene.began), end=str(time.time() + 60)
+    )
+    tasks = [each for series in found for each in series["exemplars"]]
+    assert {series["seriesLabels"]["le"] for series in found} >= {"0.1", "1.0", "10.0"}
+    for each in tasks:
+        assert float(each["value"]) == pytest.approx(scene.told[each["labels"]["task_id"]])
 
 
 def test_without_the_flag_nothing_changes(scene: Scene) -> None:

@@ -135,6 +135,7 @@ def run_options() -> dict[str, list[click.Parameter]]:
                 Parsed("number", parse.parse_schema),
                 "Their resolution: 2^number buckets for each power of two, -4 to 8.",
             ),
+            switch("--exemplars", "Show the latest task of each bucket, and its trace where that is known."),
             option("--worker-timeout", DURATION, "Silence after which a worker is down."),
             option("--worker-retention", DURATION, "How long a lost worker is shown."),
             option("--max-in-flight", _COUNT, "Most tasks to remember at once."),

@@ -15,7 +15,7 @@ from celery_metrics_exporter.cells import Cells
 from celery_metrics_exporter.clock import BatchClock
 from celery_metrics_exporter.collectors.family import Family
 from celery_metrics_exporter.collectors.task_counts import Buckets
-from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.distribution import BatchDistribution
 from celery_metrics_exporter.events import types as events
 from celery_metrics_exporter.events.handlers import HandlerTable
 from celery_metrics_exporter.events.stream_state import StreamState
@@ -162,7 +162,7 @@ class ExporterCollector:
         self._dropped = dict.fromkeys(DROP_REASONS, 0)
         self.retimed = 0
         self._shows_classic = buckets.classic
-        self.lags = Distribution(Cells(LAG_BUCKETS, buckets.schema))
+        self.lags = BatchDistribution(Cells(LAG_BUCKETS, buckets.schema))
 
     def subscribe(self, table: HandlerTable) -> None:
         """Register the handlers."""
@@ -232,7 +232,7 @@ class ExporterCollector:
             dropped.add_metric((reason,), number)
         yield dropped
         lag = _LAG.empty_histogram(LAG_BUCKETS, classic=self._shows_classic)
-        lag.add((), self.lags.snapshot())
+        lag.add((), self.lags)
         yield lag
         handled = _EVENTS.empty()
         for kind, name in events.WIRE_NAMES.items():

@@ -81,10 +81,14 @@ _RUNTIME: Final = Family(
     (*TASK_LABELS, "outcome"),
 )
 RUNTIME_SUCCEEDED: Final = _COUNTED.histogram(
-    _RUNTIME, "succeeded", bounds=lambda buckets: buckets.runtime, shows_empty=lambda _: True
+    _RUNTIME, "succeeded", bounds=lambda buckets: buckets.runtime, exemplars=True, shows_empty=lambda _: True
 )
-_RUNTIME_FAILED: Final = _COUNTED.histogram(_RUNTIME, "failed", bounds=lambda buckets: buckets.runtime)
-_RUNTIME_RETRIED: Final = _COUNTED.histogram(_RUNTIME, "retried", bounds=lambda buckets: buckets.runtime)
+_RUNTIME_FAILED: Final = _COUNTED.histogram(
+    _RUNTIME, "failed", bounds=lambda buckets: buckets.runtime, exemplars=True
+)
+_RUNTIME_RETRIED: Final = _COUNTED.histogram(
+    _RUNTIME, "retried", bounds=lambda buckets: buckets.runtime, exemplars=True
+)
 QUEUE_WAIT: Final = _COUNTED.histogram(
     Family(
         "celery_task_queue_wait_seconds",
@@ -94,6 +98,7 @@ QUEUE_WAIT: Final = _COUNTED.histogram(
         TASK_LABELS,
     ),
     bounds=lambda buckets: buckets.wait,
+    exemplars=True,
     shows_empty=lambda counts: counts.totals[SENT] > 0,  # without task-sent nobody can know it
 )
 _PREFETCH_WAIT: Final = _COUNTED.histogram(
@@ -201,7 +206,7 @@ class TaskCollector:
             self._on_published(queue, event.queue or queue, event.timestamp)
         if attempt.worker is not None:  # it came late
             for each in (attempt, *self._inflight.siblings(event.uuid, attempt)):
-                _observe_unpaired(each, self._counts_for(each))
+                _observe_unpaired(each, self._counts_for(each), event.uuid)
 
     def on_received(self, event: events.TaskReceived) -> None:
         """Count it."""
@@ -212,7 +217,7 @@ class TaskCollector:
         counts.totals[RECEIVED] += 1
         if event.published is not None:
             counts.show(QUEUE_WAIT)
-            _observe_unpaired(attempt, counts)
+            _observe_unpaired(attempt, counts, event.uuid)
         if (
             attempt.started and not attempt.past and not attempt.unconfirmed
         ):  # in the wrong order, as kombu's filesystem transport may deliver
@@ -229,7 +234,9 @@ class TaskCollector:
         published = attempt.sent or attempt.details.published
         if published:
             wait = started - (attempt.due if attempt.details.eta else published)
-            counts.observe(QUEUE_WAIT, wait if wait > 0 else 0.0)  # max() would be a call
+            counts.observe(
+                QUEUE_WAIT, wait if wait > 0 else 0.0, event.uuid, attempt
+            )  # max() would be a call
         else:
             attempt.wait_for_sent(started)
         if attempt.received:
@@ -245,7 +252,7 @@ class TaskCollector:
         counts = attempt.counts or self._counts_for(attempt)
         counts.totals[SUCCEEDED] += 1
         if event.runtime is not None:
-            counts.observe(RUNTIME_SUCCEEDED, event.runtime)
+            counts.observe(RUNTIME_SUCCEEDED, event.runtime, event.uuid, attempt)
         counts.note_latest(_LAST_SUCCEEDED, self._past(event.timestamp))
         self._on_outcome(event.hostname, "succeeded")
 
@@ -258,9 +265,11 @@ class TaskCollector:
             attempt.kind = unregistered_task(event.exception, event.traceback), attempt.kind[1]
         counts = attempt.counts or self._counts_for(attempt)
         counts.totals[FAILED] += 1
+        counts.note_exemplar(FAILED, event.uuid, attempt)
         counts.count_exception(exception_class(event.exception, event.traceback), "failed")
         if attempt.started:
-            counts.observe(_RUNTIME_FAILED, max(0.0, event.timestamp - attempt.started))
+            runtime = max(0.0, event.timestamp - attempt.started)
+            counts.observe(_RUNTIME_FAILED, runtime, event.uuid, attempt)
         counts.note_latest(LAST_FAILED, self._past(event.timestamp))
         self._on_outcome(event.hostname, "failed")
 
@@ -273,7 +282,8 @@ class TaskCollector:
         counts.totals[RETRIED] += 1
         counts.count_exception(exception_class(event.exception, event.traceback), "retried")
         if attempt.started:
-            counts.observe(_RUNTIME_RETRIED, max(0.0, event.timestamp - attempt.started))
+            runtime = max(0.0, event.timestamp - attempt.started)
+            counts.observe(_RUNTIME_RETRIED, runtime, event.uuid, attempt)
         self._on_outcome(event.hostname, "retried")
 
     def on_rejected(self, event: events.TaskRejected) -> None:
@@ -354,7 +364,9 @@ class TaskCollector:
         """Yield the families."""
         expected = self._label_sets.expected()  # first: a task that is seen in between is in one of the two
         all_counts = self.counts()
-        yield from _COUNTED.collect(all_counts, self._buckets, expected)
+        yield from _COUNTED.collect(
+            all_counts, self._label_sets.places, expected, classic=self._buckets.classic
+        )
         exceptions = _EXCEPTIONS.empty()
         for counts in all_counts:
             for key, number in tuple(counts.exceptions.items()):
@@ -363,10 +375,10 @@ class TaskCollector:
         yield from collect_running(all_counts, self.running(), self._now.wall)
 
 
-def _observe_unpaired(attempt: Attempt, counts: Counts) -> None:
+def _observe_unpaired(attempt: Attempt, counts: Counts, uuid: str) -> None:
     """Observe the queue waits of the starts that came before it was known when the attempt was published."""
     for started in attempt.unpaired:
-        counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due))
+        counts.observe(QUEUE_WAIT, max(0.0, started - attempt.due), uuid, attempt)
     attempt.unpaired = ()
 
 

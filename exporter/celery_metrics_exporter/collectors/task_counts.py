@@ -13,8 +13,8 @@ from prometheus_client import Metric
 from celery_metrics_exporter.cells import Cells
 from celery_metrics_exporter.collectors.family import Family
 from celery_metrics_exporter.config.config import NATIVE_SCHEMA, RUNTIME_BUCKETS, WAIT_BUCKETS
-from celery_metrics_exporter.distribution import Snapshot
-from celery_metrics_exporter.exposition.rows import Labels
+from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.exposition.rows import HistogramRows, Labels
 from celery_metrics_exporter.tasks.counts import Counts, Places
 
 #: The labels of every family here; some have one more.
@@ -30,12 +30,14 @@ class Buckets:
         wait: those of waits.
         schema: the resolution of native buckets; None for none.
         classic: whether classic buckets are shown.
+        exemplars: whether latest tasks are kept and shown.
     """
 
     runtime: tuple[float, ...] = RUNTIME_BUCKETS
     wait: tuple[float, ...] = WAIT_BUCKETS
     schema: int | None = NATIVE_SCHEMA
     classic: bool = True
+    exemplars: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class _Series:
 @dataclass(frozen=True, slots=True)
 class _HistogramSeries(_Series):
     bounds: Callable[[Buckets], tuple[float, ...]]
+    exemplars: bool
     shows_empty: Callable[[Counts], bool]
 
 
@@ -82,6 +85,7 @@ class CountedFamilies:
         family: Family,
         *value: str,
         bounds: Callable[[Buckets], tuple[float, ...]],
+        exemplars: bool = False,
         shows_empty: Callable[[Counts], bool] = lambda _: False,
     ) -> int:
         """Declare one series of a histogram; its place in ``histograms``.
@@ -90,9 +94,10 @@ class CountedFamilies:
             family: with the labels task, queue, and perhaps a third one.
             value: of the third label.
             bounds: chooses the buckets.
+            exemplars: whether it keeps the latest tasks.
             shows_empty: whether it is shown before its first value.
         """
-        self._histograms.append(_HistogramSeries(family, value, bounds, shows_empty))
+        self._histograms.append(_HistogramSeries(family, value, bounds, exemplars, shows_empty))
         return len(self._histograms) - 1
 
     @property
@@ -105,43 +110,66 @@ class CountedFamilies:
         """What :class:`Counts` must hold for them."""
         bounds = [each.bounds(buckets) for each in self._histograms]
         cells = {each: Cells(each, buckets.schema) for each in bounds}
-        return Places(len(self._totals), len(self._latest), tuple(cells[each] for each in bounds))
+        with_exemplars = (
+            place for place, each in enumerate(self._histograms) if each.exemplars and buckets.exemplars
+        )
+        return Places(
+            len(self._totals),
+            len(self._latest),
+            tuple(cells[each] for each in bounds),
+            frozenset(with_exemplars),
+            buckets.exemplars,
+        )
 
     def collect(
-        self, counts: Sequence[Counts], buckets: Buckets, expected: Sequence[Labels]
+        self, counts: Sequence[Counts], places: Places, expected: Sequence[Labels], *, classic: bool
     ) -> Iterator[Metric]:
         """Yield the families with the rows of all these counts.
 
-        ``expected``: labels for which nothing was counted yet. Their counters are at 0; they have no histograms, which
-        would be three quarters of their lines.
+        Args:
+            counts: of each (task, queue).
+            places: what they hold.
+            expected: labels for which nothing was counted yet. Their counters are at 0; they have no histograms, which
+                would be three quarters of their lines.
+            classic: whether classic buckets are shown.
         """
         labels = [each.labels for each in counts]
         totals = [each.totals for each in counts]
         created = [each.created for each in counts]
+        with_exemplars = [(number, each.exemplars) for number, each in enumerate(counts) if each.exemplars]
         counters = {each.family: each.family.empty() for each in self._totals}
         for place, series in enumerate(self._totals):
             rows = counters[series.family]
+            for number, exemplars in with_exemplars:
+                if place in exemplars:
+                    rows.exemplars[len(rows.labels) + number] = exemplars[place]
             rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals), created)
             rows.add_metrics(_extend(expected, series.value), repeat(0, len(expected)))
         yield from counters.values()
-        histograms = {
-            each.family: each.family.empty_histogram(each.bounds(buckets), classic=buckets.classic)
-            for each in self._histograms
-        }
-        for place, histogram in enumerate(self._histograms):
-            nothing = Snapshot(Cells(histogram.bounds(buckets), buckets.schema), {}, 0.0)
-            for each in counts:
-                distribution = each.histograms[place]
-                if distribution is not None or histogram.shows_empty(each):
-                    values = nothing if distribution is None else distribution.snapshot()
-                    histograms[histogram.family].add((*each.labels, *histogram.value), values, each.created)
-        yield from histograms.values()
-        for place, series in enumerate(self._latest):
-            rows = series.family.empty()
+        yield from self._collect_histograms(counts, places, classic=classic)
+        for place, latest in enumerate(self._latest):
+            rows = latest.family.empty()
             for each in counts:
                 if each.latest[place]:
                     rows.add_metric(each.labels, each.latest[place])
             yield rows
+
+    def _collect_histograms(
+        self, counts: Sequence[Counts], places: Places, *, classic: bool
+    ) -> Iterator[Metric]:
+        histograms: dict[Family, HistogramRows] = {}
+        for place, (series, cells) in enumerate(zip(self._histograms, places.cells, strict=True)):
+            family = series.family
+            if family not in histograms:
+                histograms[family] = family.empty_histogram(cells.classic_bounds, classic=classic)
+            add, nothing = histograms[family].add, Distribution(cells)
+            for each in counts:
+                distribution = each.histograms[place]
+                if distribution is not None:
+                    add((*each.labels, *series.value), distribution, each.created)
+                elif series.shows_empty(each):
+                    add((*each.labels, *series.value), nothing, each.created)
+        yield from histograms.values()
 
 
 def _extend(labels: Sequence[Labels], value: Labels) -> Sequence[Labels]:

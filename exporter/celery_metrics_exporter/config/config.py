@@ -125,6 +125,7 @@ class Config:
     classic_histograms: bool = True
     native_histograms: bool = True
     native_histogram_schema: int = NATIVE_SCHEMA
+    exemplars: bool = True
     worker_timeout: float = 60.0
     worker_retention: float = 3600.0
     max_in_flight: int = 1_000_000

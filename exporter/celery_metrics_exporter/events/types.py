@@ -64,9 +64,9 @@ class TaskSent(_TaskEvent, frozen=True, gc=False, tag="task-sent"):
 class TaskReceived(_TaskEvent, frozen=True, gc=False, tag="task-received"):
     """A worker received a task; repeated for each retry and redelivery.
 
-    ``queue`` (from which the message came) and ``published`` (when it was, by the header of its message) are known in
-    the worker's own process alone, and not on the wire: their names there are new in each process, so that no sender
-    can set them.
+    ``queue`` (from which the message came), ``published`` (when it was, by the header of its message) and ``trace`` (to
+    which it belongs, as in ``exemplar.Traced``) are known in the worker's own process alone, and not on the wire: their
+    names there are new in each process, so that no sender can set them.
     """
 
     name: Name | None = None
@@ -75,6 +75,7 @@ class TaskReceived(_TaskEvent, frozen=True, gc=False, tag="task-received"):
     parent_id: str | None = None
     queue: str | None = field(default=None, name=token_hex())
     published: float | None = field(default=None, name=token_hex())
+    trace: str | None = field(default=None, name=token_hex())
 
 
 class TaskStarted(_TaskEvent, frozen=True, gc=False, tag="task-started"):

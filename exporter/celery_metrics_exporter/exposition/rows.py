@@ -11,7 +11,7 @@ A scrape makes few objects this way, which saves work of the garbage collector.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, repeat
 from typing import TypeAlias
@@ -20,7 +20,9 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from celery_metrics_exporter.distribution import Native, Snapshot
+from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.exemplar import Exemplar
+from celery_metrics_exporter.exposition.exemplars import shown
 
 #: The label values of one series, in the order of its family's label names.
 Labels: TypeAlias = tuple[str, ...]
@@ -76,6 +78,8 @@ class ValueRows(Rows):
         sample_name = f"{name}_total" if kind == "counter" else name
         super().__init__(name, documentation, kind, label_names, (sample_name,))
         self.values: list[float] = []
+        #: Of a counter, by the number of the series.
+        self.exemplars: dict[int, Exemplar] = {}
 
     def add_metric(self, labels: Labels, value: float, created: float = 0.0) -> None:
         """Add a series."""
@@ -93,8 +97,14 @@ class ValueRows(Rows):
 
     def _make_samples(self) -> Iterator[Sample]:
         (name,) = self.sample_names
-        for labels, value in zip(self.labels, self.values, strict=True):
-            yield Sample(name, dict(zip(self.label_names, labels, strict=True)), value)
+        for number, (labels, value) in enumerate(zip(self.labels, self.values, strict=True)):
+            exemplar = self.exemplars.get(number)
+            yield Sample(
+                name,
+                dict(zip(self.label_names, labels, strict=True)),
+                value,
+                exemplar=None if exemplar is None else shown(exemplar),
+            )
 
 
 class HistogramRows(Rows):
@@ -126,7 +136,10 @@ class HistogramRows(Rows):
         self.bounds = (*(go_string(bound) for bound in bounds), "+Inf") if classic else ()
         self.counts: list[tuple[int, ...]] = []
         self.sums: list[float] = []
-        self.native: list[Callable[[], Native | None]] = []
+        #: Of each series those of its buckets, if it has any; another thread may replace one.
+        self.exemplars: list[Sequence[Exemplar | None]] = []
+        #: Where messages take all numbers from, at the moment when they are made.
+        self.sources: list[Distribution | None] = []
 
     def add_metric(
         self,
@@ -134,30 +147,39 @@ class HistogramRows(Rows):
         counts: Iterable[int],
         sum_: float,
         created: float = 0.0,
-        native: Callable[[], Native | None] = lambda: None,
+        exemplars: Sequence[Exemplar | None] = (),
     ) -> None:
         """Add a series: the number of values in each bucket, the one above all bounds last, and the sum of the values.
 
-        The counts are copied, so that ``_count`` equals the +Inf bucket while another thread goes on counting;
-        ``native`` is called only for messages, and tells of the same values.
+        The counts are copied, so that ``_count`` equals the +Inf bucket while another thread goes on counting.
         """
         self.labels.append(labels)
         self.counts.append(tuple(counts))
         self.sums.append(sum_)
         self.created.append(created)
-        self.native.append(native)
+        self.exemplars.append(exemplars)
+        self.sources.append(None)
 
-    def add(self, labels: Labels, values: Snapshot, created: float = 0.0) -> None:
-        """Add a series of these values."""
-        self.add_metric(labels, values.classic(), values.total, created, values.native)
+    def add(self, labels: Labels, values: Distribution, created: float = 0.0) -> None:
+        """Add a series of these values.
+
+        Copies of what only messages have would stay until the page is made, and the garbage collector would go through
+        all that there is several times in a scrape.
+        """
+        self.add_metric(labels, values.counts(), values.total, created, values.exemplars)
+        self.sources[-1] = values
 
     def _make_samples(self) -> Iterator[Sample]:
         *buckets, count, total = self.sample_names
-        for values, counts, sum_ in zip(self.labels, self.counts, self.sums, strict=True):
+        for values, counts, sum_, exemplars in zip(
+            self.labels, self.counts, self.sums, self.exemplars, strict=True
+        ):
             labels = dict(zip(self.label_names, values, strict=True))
+            found = [None if exemplar is None else shown(exemplar) for exemplar in exemplars]
+            found += [None] * (len(counts) - len(found))
             for bucket in buckets:
-                for bound, number in zip(self.bounds, accumulate(counts), strict=True):
-                    yield Sample(bucket, {**labels, "le": bound}, number)
+                for bound, number, exemplar in zip(self.bounds, accumulate(counts), found, strict=True):
+                    yield Sample(bucket, {**labels, "le": bound}, number, exemplar=exemplar)
             yield Sample(count, labels, sum(counts))
             yield Sample(total, labels, sum_)
 

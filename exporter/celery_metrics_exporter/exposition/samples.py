@@ -120,8 +120,9 @@ def _message(labels: Iterable[tuple[str, str]], series: _Series, kind: int, plac
         whole, _ = wire.count(1, 0, series.count or 0)
         value = wire.message(place, whole, _double(2, series.sum), *points, _created(4, series))
     else:
-        exemplar = b"" if series.exemplar is None else wire.exemplar(2, series.exemplar)
-        value = wire.message(place, _double(1, series.value), exemplar, _created(3, series))
+        value = wire.message(
+            place, _double(1, series.value), _exemplar(2, series.exemplar), _created(3, series)
+        )
     return wire.message(
         4, _with_time(wire.label_pairs(labels), value, series.timestamp, before=place > _TIME)
     )
@@ -135,7 +136,7 @@ def _histogram(series: _Series) -> Iterator[bytes]:
     total = native.sum_value if series.sum is None and native else series.sum
     whole, fractional = wire.count(1, 4, number)
     yield from (whole, _double(2, total))
-    yield from (wire.bucket(each, bound, exemplar) for bound, each, exemplar in points)
+    yield from (wire.bucket(each, bound, _exemplar(3, found)) for bound, each, found in points)
     yield fractional
     if native:
         yield wire.native_scale(native.schema, native.zero_threshold, native.zero_count)
@@ -143,7 +144,7 @@ def _histogram(series: _Series) -> Iterator[bytes]:
         yield wire.native_buckets(12, native.pos_spans or (), native.pos_deltas or ())
     yield _created(15, series)
     if native:
-        yield from (wire.exemplar(16, each) for each in native.nh_exemplars or ())
+        yield from (_exemplar(16, each) for each in native.nh_exemplars or ())
 
 
 def _untyped(sample: Sample) -> bytes:
@@ -156,6 +157,10 @@ def _with_time(labels: bytes, value: bytes, time: float | Timestamp | None, *, b
         return labels + value
     stamp = wire.integer(_TIME, round(float(time) * 1000))
     return labels + (stamp + value if before else value + stamp)
+
+
+def _exemplar(number: int, found: Exemplar | None) -> bytes:
+    return b"" if found is None else wire.exemplar(number, found.labels.items(), found.value, found.timestamp)
 
 
 def _double(number: int, value: float | None) -> bytes:

@@ -13,7 +13,7 @@ There are two kinds of families:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from io import BytesIO
@@ -26,8 +26,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from celery_metrics_exporter.exemplar import Exemplar
 from celery_metrics_exporter.exposition.accept import PROTOBUF, best_format
 from celery_metrics_exporter.exposition.cache import Cache
+from celery_metrics_exporter.exposition.exemplars import label_pairs
 from celery_metrics_exporter.exposition.protobuf import CONTENT_TYPE, ProtobufEncoder
 from celery_metrics_exporter.exposition.rows import HistogramRows, Labels, Rows, ValueRows, go_string
 
@@ -86,9 +88,10 @@ class Encoder:
         if form is None:
             form = self._formats[name, escaping] = _Format(theirs)
         page = BytesIO()
+        own_lines = partial(self._own_lines, escaping=escaping, with_exemplars=name == "openmetrics")
         for metric in registry.collect():
             page.write(form.header(metric, theirs).encode())
-            for lines in self._own_lines(metric, escaping) or form.lines(metric, theirs):
+            for lines in own_lines(metric) or form.lines(metric, theirs):
                 page.write(lines)
         page.write(form.end.encode())
         form.trim()
@@ -96,13 +99,19 @@ class Encoder:
             texts.trim()
         return page.getvalue()
 
-    def _own_lines(self, metric: Metric, escaping: str) -> Iterator[bytes] | None:
+    def _own_lines(self, metric: Metric, *, escaping: str, with_exemplars: bool) -> Iterator[bytes] | None:
         """The lines of one of our families; None for another family, and for names that need the library."""
         if escaping in _VERBATIM:
             if isinstance(metric, ValueRows):
-                return _value_lines(metric, self._label_texts_of(metric))
+                return _value_lines(
+                    metric, self._label_texts_of(metric), metric.exemplars if with_exemplars else {}
+                )
             if isinstance(metric, HistogramRows) and min(metric.label_names, default="le") >= "le":
-                return _histogram_lines(metric, self._label_texts_of(metric))
+                return _histogram_lines(
+                    metric,
+                    self._label_texts_of(metric),
+                    with_exemplars=with_exemplars and metric.bounds != (),
+                )
         return None
 
     def _label_texts_of(self, metric: Rows) -> _LabelTexts:
@@ -130,22 +139,30 @@ def _escaped(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _value_lines(metric: ValueRows, texts: _LabelTexts) -> Iterator[bytes]:
+def _value_lines(metric: ValueRows, texts: _LabelTexts, exemplars: Mapping[int, Exemplar]) -> Iterator[bytes]:
     (name,) = metric.sample_names
     for start in range(0, len(metric.labels), _BATCH_LINES):
         end = start + _BATCH_LINES
         labels, values = metric.labels[start:end], metric.values[start:end]
-        yield "".join(
-            [
-                f"{name}{texts[key]}{value}.0\n"
-                if type(value) is int and -_EXPONENT < value < _EXPONENT
-                else f"{name}{texts[key]}{number(value)}\n"
-                for key, value in zip(labels, values, strict=True)
-            ]
-        ).encode()
+        lines = [
+            f"{name}{texts[key]}{value}.0\n"
+            if type(value) is int and -_EXPONENT < value < _EXPONENT
+            else f"{name}{texts[key]}{number(value)}\n"
+            for key, value in zip(labels, values, strict=True)
+        ]
+        for place, exemplar in exemplars.items():
+            if start <= place < end:
+                lines[place - start] = f"{lines[place - start][:-1]}{_exemplar_text(exemplar)}\n"
+        yield "".join(lines).encode()
 
 
-def _histogram_lines(metric: HistogramRows, texts: _LabelTexts) -> Iterator[bytes]:
+def _exemplar_text(exemplar: Exemplar) -> str:
+    """The exemplar after the number of its line; "" if it has no room."""
+    pairs = ",".join([f'{name}="{_escaped(value)}"' for name, value in label_pairs(exemplar)])
+    return f" # {{{pairs}}} {number(exemplar.value)} {exemplar.time}" if pairs else ""
+
+
+def _histogram_lines(metric: HistogramRows, texts: _LabelTexts, *, with_exemplars: bool) -> Iterator[bytes]:
     """The lines of one series at a time: one step formats all numbers, another one inserts the labels.
 
     With bytes this takes 0.7 of the time that it takes with str.
@@ -155,7 +172,9 @@ def _histogram_lines(metric: HistogramRows, texts: _LabelTexts) -> Iterator[byte
     lines = [f'{name}{{le="{bound}"{after_bound}%d.0\n' for name in buckets for bound in metric.bounds]
     template = "".join([*lines, f"{count}{after_name}%d.0\n{total}{after_name}%a\n"])
     usual, large = template.encode(), template.replace("%d.0", "%b").replace("%a", "%b").encode()
-    for labels, counts, sum_ in zip(metric.labels, metric.counts, metric.sums, strict=True):
+    for labels, counts, sum_, exemplars in zip(
+        metric.labels, metric.counts, metric.sums, metric.exemplars, strict=True
+    ):
         cumulative = tuple(accumulate(counts))
         shown = (*cumulative[: len(lines)], cumulative[-1])
         if cumulative[-1] < _EXPONENT and 0 <= sum_ < _EXPONENT:
@@ -163,7 +182,14 @@ def _histogram_lines(metric: HistogramRows, texts: _LabelTexts) -> Iterator[byte
         else:
             numbers = {value: number(value).encode() for value in set(cumulative)}
             text = large % (*map(numbers.get, shown), number(sum_).encode())
-        yield text.replace(b"\0", texts[labels][1:].encode())
+        text = text.replace(b"\0", texts[labels][1:].encode())
+        if with_exemplars and exemplars:
+            parts = text.split(b"\n")
+            for place, exemplar in enumerate(exemplars):
+                if exemplar is not None:
+                    parts[place] += _exemplar_text(exemplar).encode()
+            text = b"\n".join(parts)
+        yield text
 
 
 def number(value: float) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
-from prometheus_client.samples import Exemplar, Timestamp
+from prometheus_client.samples import Timestamp
 
 _VARINT, _DOUBLE, _BYTES = 0, 1, 2
 _U64: Final = (1 << 64) - 1
@@ -88,19 +88,25 @@ def timestamp(field: int, seconds: float | Timestamp) -> bytes:
 
 def label_pairs(labels: Iterable[tuple[str, str]]) -> bytes:
     """The labels of a series or an exemplar, which are the first field of both; sorted by name, as in the text."""
-    return b"".join([message(1, text(1, name), text(2, value)) for name, value in sorted(labels)])
+    pairs = []
+    for name, value in sorted(labels):
+        key, content = name.encode(), value.encode()
+        pair = b"\x0a%b%b\x12%b%b" % (varint(len(key)), key, varint(len(content)), content)
+        pairs.append(b"\x0a%b%b" % (varint(len(pair)), pair))
+    return b"".join(pairs)
 
 
-def exemplar(field: int, found: Exemplar) -> bytes:
+def exemplar(
+    field: int, labels: Iterable[tuple[str, str]], value: float, time: float | Timestamp | None
+) -> bytes:
     """An exemplar."""
-    time = b"" if found.timestamp is None else timestamp(3, found.timestamp)
-    return message(field, label_pairs(found.labels.items()), double(2, found.value), time)
+    return message(field, label_pairs(labels), double(2, value), b"" if time is None else timestamp(3, time))
 
 
-def bucket(number: float, bound: float, found: Exemplar | None) -> bytes:
-    """A classic bucket: the number of values up to its bound."""
+def bucket(number: float, bound: float, found: bytes = b"") -> bytes:
+    """A classic bucket: the number of values up to its bound, and its exemplar as field 3."""
     whole, fractional = count(1, 4, number)
-    return message(3, whole, double(2, bound), b"" if found is None else exemplar(3, found), fractional)
+    return message(3, whole, double(2, bound), found, fractional)
 
 
 def native_scale(schema: int, zero_threshold: float, zero_count: float) -> bytes:
@@ -108,8 +114,16 @@ def native_scale(schema: int, zero_threshold: float, zero_count: float) -> bytes
     return b"".join((signed(5, schema), double(6, zero_threshold), *count(7, 8, zero_count)))
 
 
+def native_span(field: int, offset: int, length: int) -> bytes:
+    """A row of negative (9) or positive (12) buckets, and its distance to the one before."""
+    return message(field, signed(1, offset), integer(2, length))
+
+
 def native_buckets(field: int, spans: Iterable[tuple[int, int]], deltas: Iterable[int]) -> bytes:
     """The negative (9) or positive (12) buckets of a native histogram, as prometheus_client holds them."""
-    found = [message(field, signed(1, offset), integer(2, length)) for offset, length in spans]
-    found += [signed(field + 1, delta) for delta in deltas]
-    return b"".join(found)
+    return b"".join(
+        [
+            *(native_span(field, *span) for span in spans),
+            *(signed(field + 1, delta) for delta in deltas),
+        ]
+    )

@@ -19,7 +19,7 @@ from msgspec.structs import fields
 
 from celery_metrics_exporter.events.types import MAX_NAME, TaskReceived
 from celery_metrics_exporter.ids import id_text
-from celery_metrics_exporter.in_worker.request_queue import RequestQueues, published_at
+from celery_metrics_exporter.in_worker.request_queue import RequestQueues, published_at, trace_of
 from celery_metrics_exporter.logs import ThrottledLog
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ PATIENCE_SECONDS: Final = 1.0
 _KEYS: Final = {field.name: field.encode_name for field in fields(TaskReceived)}
 _QUEUE: Final = _KEYS["queue"]
 _PUBLISHED: Final = _KEYS["published"]
+_TRACE: Final = _KEYS["trace"]
 #: Where an event has the latest message until it is completed; no field of an event has this name.
 MESSAGE: Final = "message"
 
@@ -76,6 +77,7 @@ class Identity:
             request = _Received(*message)
             event[_QUEUE] = self._told(self._queue, request)
             event[_PUBLISHED] = self._told(published_at, request)
+            event[_TRACE] = self._told(trace_of, request)
 
     def hold(self, event: dict[str, Any]) -> None:
         """Hold the event until its signal comes."""

@@ -40,6 +40,7 @@ def install(  # noqa: PLR0913 - users give few of these, each by its name
     classic_histograms: bool | None = None,
     native_histograms: bool | None = None,
     native_histogram_schema: int | None = None,
+    exemplars: bool | None = None,
     max_series: int | None = None,
     web_config_file: str | None = None,
     app_tasks: bool | None = None,
@@ -54,6 +55,7 @@ def install(  # noqa: PLR0913 - users give few of these, each by its name
         classic_histograms: False: without classic buckets; text has count and sum of histograms then.
         native_histograms: False: without native histograms.
         native_histogram_schema: their resolution, 2^schema buckets for each power of two, -4 to 8.
+        exemplars: False: without the latest task of each bucket.
         max_series: limit of the label sets of a family.
         web_config_file: TLS and users, in Prometheus' format.
         app_tasks: False: a task is shown when it comes, and not at 0 from the worker's start.
@@ -68,6 +70,7 @@ def install(  # noqa: PLR0913 - users give few of these, each by its name
         classic_histograms=classic_histograms,
         native_histograms=native_histograms,
         native_histogram_schema=native_histogram_schema,
+        exemplars=exemplars,
         max_series=max_series,
         web_config_file=web_config_file,
         app_tasks=app_tasks,

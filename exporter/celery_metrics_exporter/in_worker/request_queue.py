@@ -1,4 +1,4 @@
-"""Tells from which queue a request of this worker came, and when its message was published.
+"""Tells from which queue a request of this worker came, when its message was published, and to which trace it belongs.
 
 Source of the facts: ``kombu/messaging.py`` (``Consumer``: a tag for each queue), ``amqp/channel.py``
 (``_on_basic_deliver``: it is in ``delivery_info``), ``kombu/transport/SQS`` (``sqs_queue``, a URL),
@@ -8,6 +8,7 @@ Source of the facts: ``kombu/messaging.py`` (``Consumer``: a tag for each queue)
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,23 @@ from celery_metrics_exporter.in_worker.publishing import PUBLISHED_HEADER, RETRI
 _MAX_KEY: Final = 255
 #: Destinations, and tags, whose queue is remembered.
 _MAX_REMEMBERED: Final = 1000
+_TRACE_HEADER: Final = "traceparent"
+#: https://www.w3.org/TR/trace-context: version (ff is invalid), trace id, parent id and flags; neither id is zero. What
+#: comes after version 00 may have more.
+_TRACEPARENT: Final = re.compile(
+    r"(?!ff|00-.{52}.)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?"
+)
+
+
+def trace_of(request: Any) -> str | None:
+    """The trace to which the message of a request belongs, as in ``exemplar.Traced``. Never raises.
+
+    Its publisher may have written the header ``traceparent`` of W3C's Trace Context, as OpenTelemetry does.
+    """
+    headers = request.message.headers
+    value = headers.get(_TRACE_HEADER) if type(headers) is dict else None
+    found = _TRACEPARENT.fullmatch(value) if type(value) is str else None
+    return None if found is None else f"{found[1]}-{found[2]}"
 
 
 def published_at(request: Any) -> float | None:

@@ -50,6 +50,7 @@ class Tuning:
         classic_histograms: whether classic buckets are shown.
         native_histograms: whether native ones are shown to a Prometheus that takes them ...
         native_histogram_schema: ... and their resolution, -4 to 8.
+        exemplars: whether the latest task of each bucket is shown.
         max_series: limit of the label sets of a family.
         web_config_file: TLS and users, in Prometheus' format.
         app_tasks: whether each task of the application is shown from the start.
@@ -60,6 +61,7 @@ class Tuning:
     classic_histograms: bool | None = None
     native_histograms: bool | None = None
     native_histogram_schema: int | None = None
+    exemplars: bool | None = None
     max_series: int | None = None
     web_config_file: str | None = None
     app_tasks: bool | None = None

@@ -41,6 +41,7 @@ class Details(Struct, frozen=True, eq=False, gc=False):
     is_republished: bool = False
     has_certain_queue: bool = False
     published: float = 0.0
+    trace: str | None = None
     eta: float = 0.0
     returned: float = 0.0
     will_retry: bool = False
@@ -112,6 +113,7 @@ class Attempt(Struct, eq=False, gc=False):
         is_republished: it is known not to be the first publication under its uuid.
         has_certain_queue: the queue is the one from which its worker's own process took the message.
         published: when its message was published, if its worker's own process tells; 0.0 if not.
+        trace: to which it belongs, if its worker's own process tells, see ``exemplar.Traced``.
         eta: earliest start asked for.
         returned: timestamp of the last event that told of a message returned to the broker.
         will_retry: it ended in a retry, the next attempt follows.
@@ -142,6 +144,7 @@ class Attempt(Struct, eq=False, gc=False):
     is_republished = _Detail[bool]()
     has_certain_queue = _Detail[bool]()
     published = _Detail[float]()
+    trace = _Detail["str | None"]()
     eta = _Detail[float]()
     returned = _Detail[float]()
     will_retry = _Detail[bool]()
@@ -269,6 +272,7 @@ class Attempt(Struct, eq=False, gc=False):
             is_republished=self.is_republished,
             has_certain_queue=self.has_certain_queue,
             published=self.published,
+            trace=self.trace,
             eta=self.eta,
             fitting=self.fitting,
         )

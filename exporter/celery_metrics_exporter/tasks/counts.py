@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 from celery_metrics_exporter.cells import Cells
 from celery_metrics_exporter.clock import BatchClock
-from celery_metrics_exporter.distribution import Distribution
+from celery_metrics_exporter.distribution import Distribution, ExemplarDistribution
+from celery_metrics_exporter.exemplar import PAUSE_SECONDS, Exemplar, Traced
 from celery_metrics_exporter.labels import OTHER, UNKNOWN, SeriesLimit, clean, queue_label
 
 #: Name and queue of a publication; None while unknown.
@@ -35,11 +36,15 @@ class Places:
         totals: number of counters.
         latest: number of timestamps.
         cells: of each histogram.
+        with_exemplars: the histograms that keep exemplars.
+        keeps_exemplars: whether anything does.
     """
 
     totals: int
     latest: int
     cells: tuple[Cells, ...]
+    with_exemplars: frozenset[int] = frozenset()
+    keeps_exemplars: bool = False
 
 
 class Counts:
@@ -55,9 +60,19 @@ class Counts:
         latest: the latest timestamps in epoch seconds, by place; 0.0 before the first.
         histograms: by place; None before the first value.
         exceptions: number of exceptions, by (class, outcome).
+        exemplars: of counters, by place.
     """
 
-    __slots__ = ("_label_sets", "created", "exceptions", "histograms", "labels", "latest", "totals")
+    __slots__ = (
+        "_label_sets",
+        "created",
+        "exceptions",
+        "exemplars",
+        "histograms",
+        "labels",
+        "latest",
+        "totals",
+    )
 
     def __init__(self, label_sets: LabelSets, labels: tuple[str, ...]) -> None:
         self._label_sets = label_sets
@@ -68,10 +83,11 @@ class Counts:
         self.latest = label_sets.no_latest
         self.histograms = label_sets.no_histograms
         self.exceptions = label_sets.no_exceptions
+        self.exemplars = label_sets.no_exemplars
 
-    def observe(self, place: int, value: float) -> None:
-        """Count a value in the histogram at this place."""
-        (self.histograms[place] or self._make_histogram(place)).observe(value)
+    def observe(self, place: int, value: float, task_id: str = "", task: Traced | None = None) -> None:
+        """Count a value of a task in the histogram at this place."""
+        (self.histograms[place] or self._make_histogram(place)).observe(value, task_id, task)
 
     def show(self, place: int) -> None:
         """Show the histogram at this place from now on, though it has no value yet."""
@@ -81,8 +97,21 @@ class Counts:
     def _make_histogram(self, place: int) -> Distribution:
         if self.histograms is self._label_sets.no_histograms:
             self.histograms = self.histograms.copy()
-        self.histograms[place] = made = Distribution(self._label_sets.places.cells[place])
+        self.histograms[place] = made = self._label_sets.make_histogram(place)
         return made
+
+    def note_exemplar(self, place: int, task_id: str, task: Traced) -> None:
+        """Keep a task that was counted in the counter at this place as its exemplar, if one is due."""
+        label_sets = self._label_sets
+        if not label_sets.places.keeps_exemplars:
+            return
+        now, latest = label_sets.now, self.exemplars.get(place)
+        if latest is None or now.monotonic >= latest.due:
+            if not self.exemplars:
+                self.exemplars = {}
+            self.exemplars[place] = Exemplar(
+                1.0, now.wall, now.monotonic + PAUSE_SECONDS, task_id, task.trace
+            )
 
     def note_latest(self, place: int, timestamp: float) -> None:
         """Note the time of an event of the kind that this place is for."""
@@ -110,6 +139,9 @@ class Counts:
             for place, histogram in enumerate(other.histograms):
                 if histogram is not None:
                     (self.histograms[place] or self._make_histogram(place)).merge(histogram)
+        for place, exemplar in other.exemplars.items():
+            if place not in self.exemplars or self.exemplars[place].due <= exemplar.due:
+                self.exemplars = {**self.exemplars, place: exemplar}
         for (exception, outcome), number in other.exceptions.items():
             for _ in range(number):
                 self.count_exception(exception, outcome)
@@ -147,6 +179,7 @@ class LabelSets(dict["Kind", Counts]):
         self.no_latest = [0.0] * places.latest
         self.no_histograms: list[Distribution | None] = [None] * len(places.cells)
         self.no_exceptions: dict[tuple[str, str], int] = {}
+        self.no_exemplars: dict[int, Exemplar] = {}
         self._limit = limit
         self._exceptions = 0  # label sets of exceptions
         self._expected: dict[str, tuple[str, str]] = {}  # task -> its labels
@@ -164,6 +197,15 @@ class LabelSets(dict["Kind", Counts]):
             counts = self[labels] = Counts(self, labels)
             self._expected.pop(labels[0], None)  # after: no scrape between misses it
         return counts
+
+    def make_histogram(self, place: int) -> Distribution:
+        """Make the histogram at a place, without a value."""
+        cells = self.places.cells[place]
+        return (
+            ExemplarDistribution(cells, self.now)
+            if place in self.places.with_exemplars
+            else Distribution(cells)
+        )
 
     def make_unlabelled(self) -> Counts:
         """Make counts for an attempt that waits."""

@@ -133,6 +133,7 @@ class Inflight:
             and event.parent_id != event.uuid
             and event.queue is None
             and event.published is None
+            and event.trace is None
         ):
             head.received = event.timestamp
             head.worker = self._workers[event.hostname]
@@ -286,11 +287,12 @@ class Inflight:
     def _open_received(self, event: TaskReceived) -> Attempt:
         """Open the attempt of a first publication of which nothing was known: nobody sends task-sent events."""
         details = PLAIN[event.retries]
-        if event.queue is not None or event.published is not None:
+        if event.queue is not None or event.published is not None or event.trace is not None:
             details = Details(
                 retries=event.retries,
                 has_certain_queue=event.queue is not None,
                 published=event.published or 0.0,
+                trace=event.trace,
             )
         if len(self._heads) >= self._max_tasks:
             self._table.make_room()
@@ -345,6 +347,7 @@ class Inflight:
         else:
             attempt.eta = attempt.eta or parse_eta(event.eta)
             attempt.published = event.published or attempt.published
+            attempt.trace = event.trace or attempt.trace
             if event.queue is not None:
                 queue = event.queue
                 attempt.has_certain_queue = True
