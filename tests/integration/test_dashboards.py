@@ -36,7 +36,6 @@ STEP_S = 2
 
 # (dashboard, panel, query) -> why it has no data here. An entry that has data, or that does not exist, is an error.
 EMPTY_BY_NATURE = {
-    ("exporter", "Events / Event lags", "A"): "this Prometheus takes no native histograms",
     ("exporter", "Subscription / Connected, delivering", "C"): "no exporter is on standby",
     (
         "queues",
@@ -44,9 +43,13 @@ EMPTY_BY_NATURE = {
         "A",
     ): "nobody uses RabbitMQ's native delayed delivery here",
     ("queues", "Only on RabbitMQ and SQS / Delayed on SQS", "A"): "there is no SQS here",
-    ("task", "Run time / Run times of successes", "A"): "this Prometheus takes no native histograms",
-    ("task", "Waiting / Queue waits", "A"): "this Prometheus takes no native histograms",
 }
+# Of native and of classic buckets a heatmap has one query each.
+HEATMAPS = (
+    ("exporter", "Events / Event lags"),
+    ("task", "Run time / Run times of successes"),
+    ("task", "Waiting / Queue waits"),
+)
 
 # Labels that many have and nobody needs.
 CLUSTER = {"cluster": "east", "namespace": "shop"}
@@ -69,6 +72,16 @@ class Scene:
     """The Prometheus that watches it all."""
 
     prometheus: Prometheus
+    native: bool
+
+    def empty(self, board: Board) -> set[tuple[str, str, str]]:
+        """The queries of a dashboard that have no data."""
+        other_kind = {(*panel, "B" if self.native else "A") for panel in HEATMAPS}
+        return {place for place in EMPTY_BY_NATURE.keys() | other_kind if place[0] == board.name}
+
+    def functions(self) -> dict[str, str]:
+        """The functions that hidden variables stand for: where there are no native histograms, none that needs them."""
+        return {name: name if self.native else other for name, other in NO_FUNCTIONS.items()}
 
     def jobs(self, board: Board) -> list[str]:
         """What Grafana offers for the job, of which one is chosen."""
@@ -90,16 +103,14 @@ class Scene:
                 found[name] = self.offered(fill(query, self.everything(board, found)))
         return found
 
-    @staticmethod
-    def everything(board: Board, values: Mapping[str, list[str]]) -> dict[str, str]:
+    def everything(self, board: Board, values: Mapping[str, list[str]]) -> dict[str, str]:
         """Variables with "All" chosen: what `allValue` says, else all values."""
         own = {variable["name"]: variable.get("allValue") for variable in board.variables()}
-        return _globals() | {name: own[name] or chosen(found) for name, found in values.items()}
+        return self._globals() | {name: own[name] or chosen(found) for name, found in values.items()}
 
-    @staticmethod
-    def by_hand(values: Mapping[str, list[str]]) -> dict[str, str]:
+    def by_hand(self, values: Mapping[str, list[str]]) -> dict[str, str]:
         """Variables with each of their values chosen."""
-        return _globals() | {name: chosen(found) for name, found in values.items()}
+        return self._globals() | {name: chosen(found) for name, found in values.items()}
 
     def function(self, board: Board, name: str, values: Mapping[str, list[str]]) -> str:
         """The function that a hidden variable stands for."""
@@ -122,15 +133,17 @@ class Scene:
             for _, value in series.get("values", series.get("histograms"))
         ]
 
+    def _globals(self) -> dict[str, str]:
+        return self.functions() | intervals(range_s=RANGE_S, scrape_s=1, step_s=STEP_S)
 
-def _globals() -> dict[str, str]:
-    return NO_FUNCTIONS | intervals(range_s=RANGE_S, scrape_s=1, step_s=STEP_S)
 
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ) -> Iterator[Scene]:
+@pytest.fixture(scope="module", params=["classic", "native"])
+def scene(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ
+) -> Iterator[Scene]:
     """Start it all: exporters and Prometheus first, so that they see everything from the beginning."""
     require("valkey", "prometheus")
+    native = request.param == "native"
     folder = tmp_path_factory.mktemp("dashboards")
     rules = folder / "rules.yaml"
     rules.write_text(ALERT)
@@ -148,7 +161,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ) -> Itera
         ]
         targets = [exporter.url for exporter in exporters]
         prometheus = stack.enter_context(
-            Prometheus(folder / "prometheus", targets, rules=[rules], target_labels=CLUSTER)
+            Prometheus(
+                folder / "prometheus",
+                targets,
+                rules=[rules],
+                target_labels=CLUSTER,
+                options=("--enable-feature=native-histograms",) if native else (),
+            )
         )
         for exporter in exporters:
             exporter.process.wait_until(
@@ -156,7 +175,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, rabbitmq: RabbitMQ) -> Itera
             )
         open_shop(stack, folder, valkey.url)
         _known(stack, folder, vhost)
-        yield Scene(prometheus)
+        yield Scene(prometheus, native)
     rabbitmq.delete_vhost("dashboards")
 
 
@@ -191,7 +210,7 @@ def test_every_variable_has_values(scene: Scene, board: Board) -> None:
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 def test_every_query_has_data(scene: Scene, board: Board) -> None:
     """Each query gives numbers for a job, with "All" and with values chosen by hand; never NaN, never infinite."""
-    expected = {entry for entry in EMPTY_BY_NATURE if entry[0] == board.name}
+    expected = scene.empty(board)
     seen: set[tuple[str, str, str]] = set()
     wrong: list[str] = []
 
@@ -223,13 +242,12 @@ def test_every_query_has_data(scene: Scene, board: Board) -> None:
 
 @pytest.mark.needs("valkey", "rabbitmq", "prometheus")
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
-def test_no_function_is_unknown(scene: Scene, board: Board) -> None:
-    """Where there are no native histograms, their functions are not called: other servers may not know them."""
+def test_functions(scene: Scene, board: Board) -> None:
+    """Functions of native histograms are called where there are some, and nowhere else: servers may not know them."""
     for job in JOBS:
         values = scene.values(board, job)
-        assert {name: scene.function(board, name, values) for name in board.functions()} == {
-            name: NO_FUNCTIONS[name] for name in board.functions()
-        }
+        for name in board.functions():
+            assert scene.function(board, name, values) == scene.functions()[name]
 
 
 @pytest.mark.needs("valkey", "rabbitmq", "prometheus")
