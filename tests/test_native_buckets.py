@@ -246,3 +246,67 @@ def test_batches_while_others_read() -> None:
     for reader in readers:
         assert reader.result() == sorted(reader.result())
     assert sum(ours.counts()) == 21_000
+
+
+VALUES = st.lists(st.floats(0, 1e6), max_size=60)
+
+
+@given(BOUNDS, st.sampled_from([Distribution, BatchDistribution]), VALUES, VALUES)
+def test_what_was_counted_before_somebody_wants_native_buckets(
+    bounds: list[float], kind: type[Distribution], before: list[float], after: list[float]
+) -> None:
+    """It is at the bound of its classic bucket; what comes then is exact, and classic buckets always are."""
+    ours, classic, alone = (
+        kind(Cells(bounds, None)),
+        Distribution(Cells(bounds, None)),
+        Distribution(Cells(bounds, 0)),
+    )
+    observe(ours, before)
+    ours.refine(Cells(bounds, 0))
+    refined = ours.snapshot()
+    observe(ours, after)
+    observe(alone, after)
+    observe(classic, [*before, *after])
+    found, exact = ours.snapshot(), alone.snapshot()
+    assert found.classic() == classic.counts()
+    assert found.total == pytest.approx(classic.total)
+    grown = Counter(counted(found.native()))
+    grown.subtract(counted(refined.native()))
+    assert +grown == counted(exact.native())
+    at_bounds = Distribution(Cells(bounds, 0))
+    top = math.nextafter(bounds[-1], math.inf)
+    observe(at_bounds, [next((bound for bound in bounds if value <= bound), top) for value in before])
+    assert refined.native() == at_bounds.snapshot().native()
+
+
+@given(BOUNDS, VALUES, VALUES)
+def test_an_attempt_that_waited_meanwhile(bounds: list[float], own: list[float], waited: list[float]) -> None:
+    """Its values join those of a series that has native buckets since; nothing is lost, nor made coarser."""
+    series, attempt = Distribution(Cells(bounds, None)), Distribution(Cells(bounds, None))
+    observe(series, own)
+    observe(attempt, waited)
+    series.refine(Cells(bounds, 3))
+    series.merge(attempt)
+    both = Distribution(Cells(bounds, None))
+    observe(both, [*own, *waited])
+    found = series.snapshot()
+    assert found.classic() == both.counts()
+    native = found.native()
+    assert native is not None
+    assert native.schema == 3
+    assert sum(counted(native).values()) == len(own) + len(waited)
+
+
+def observe(distribution: Distribution, values: list[float]) -> None:
+    """Count these values."""
+    if isinstance(distribution, BatchDistribution):
+        distribution.observe_all(list(values))
+    else:
+        for value in values:
+            distribution.observe(value)
+
+
+def counted(native: Native | None) -> Counter[int]:
+    """Number of values by bucket, with that of the zero bucket under a number of no bucket; empty ones are left out."""
+    assert native is not None
+    return +Counter({**numbers(native), -(10**6): native.zero_count})

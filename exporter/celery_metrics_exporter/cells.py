@@ -48,8 +48,8 @@ class Cells:
         self.native = [self.zero + bisect_left(native, end) for end in ends]
 
     def end(self, cell: int) -> float:
-        """The upper bound of a cell."""
-        return self.bounds[cell] if cell < len(self.bounds) else math.inf
+        """A value in a cell: its upper bound, or what comes next after the last bound."""
+        return self.bounds[cell] if cell < len(self.bounds) else math.nextafter(self.bounds[-1], math.inf)
 
     @cached_property
     def coarser(self) -> Cells:

@@ -64,10 +64,17 @@ class Distribution:
         cells = self._counts.cells
         return len(native_counts(cells, self._counts).keys() - {cells.zero}) > MAX_NATIVE_BUCKETS
 
+    def refine(self, cells: Cells) -> None:
+        """Count in these cells, which have native buckets, from now on; what was counted is at its classic bound."""
+        self._recount(cells)
+
     def _halve(self) -> None:
-        """Halve the resolution. A reader sees the numbers of before or those of after."""
-        before, cells = self._counts, self._counts.cells.coarser
-        counts = _Counts()
+        """Halve the resolution."""
+        self._recount(self._counts.cells.coarser)
+
+    def _recount(self, cells: Cells) -> None:
+        """Count in other cells. A reader sees the numbers of before or those of after."""
+        before, counts = self._counts, _Counts()
         counts.cells, counts.pending = cells, []
         for cell, number in before.items():
             wider = bisect_left(cells.bounds, before.cells.end(cell))
@@ -77,7 +84,8 @@ class Distribution:
     def merge(self, other: Distribution) -> None:
         """Add the values of another distribution with the same bounds, of whatever resolution."""
         added = other.snapshot()
-        while _schema(self._counts.cells) > _schema(added.cells):
+        own, others = self._counts.cells.schema, added.cells.schema
+        for _ in range(0 if own is None or others is None else own - others):
             self._halve()
         for cell, number in added.numbers.items():
             self._add(added.cells.end(cell), number)
@@ -130,6 +138,11 @@ class BatchDistribution(Distribution):
         if len(pending) >= _MANY:
             self._counts = self._settled()
             self._make_room()
+
+    def refine(self, cells: Cells) -> None:
+        """As that of every distribution."""
+        self._counts = self._settled()
+        super().refine(cells)
 
     def snapshot(self) -> BucketCounts:
         """What it is now."""
@@ -204,7 +217,3 @@ class _Counts(dict[int, int]):
         if len(self) >= MAX_NATIVE_BUCKETS:
             raise KeyError(cell)
         return 0
-
-
-def _schema(cells: Cells) -> int:
-    return 0 if cells.schema is None else cells.schema

@@ -152,6 +152,7 @@ class Pipeline:
         exporter = ExporterCollector(
             stream, inflight, now, limit, versions=versions, buckets=buckets, listens=config.events
         )
+        self._exporter = exporter
         self._known = known = KnownQueues(
             clock,
             configured=(*config.queues, *declared.queues),
@@ -200,6 +201,8 @@ class Pipeline:
         # Without events nothing is known of tasks and workers: a number of them would be invented.
         listening = (tasks, workers) if config.events else ()
         self._guard = Guard((*listening, queue, exporter, serving), clock, absent=declared.absent)
+        self._guard.refine = self._refine
+        self._is_refined = buckets.schema is None
         self.registry.register(self._guard)
         self.sources = Sources(
             subscription=stream,
@@ -210,6 +213,17 @@ class Pipeline:
             known=known,
             inflight=inflight,
         )
+
+    def _refine(self) -> bool:
+        """Count in native buckets from now on, which cost who does not want them nothing so far. From any thread."""
+        if self._is_refined:
+            return False
+        with self.dispatcher.writing():
+            if not self._is_refined:
+                self._tasks.refine()
+                self._exporter.refine()
+                self._is_refined = True
+        return True
 
     def accepts_queue(self, name: str) -> bool:
         """Whether a queue of this name may be shown."""

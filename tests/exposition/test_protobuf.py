@@ -300,3 +300,32 @@ def test_series_that_are_gone_are_forgotten() -> None:
             gauge.add_metric((f"t{100 * turn + one}",), 1)
         encoder.encode(Fixed([gauge]))
     assert max(len(pairs) for pairs in encoder._pairs.values()) < 20 * 100
+
+
+def test_native_buckets_begin_with_the_first_message() -> None:
+    """Who reads text alone pays for none; from the first page of messages on all have them, empty ones too."""
+    bench = busy_bench()
+    series = bench.pipeline.sources.tasks.counts()
+    spare = [each for counts in series for each in counts.histograms if each is not None]
+    bench.text()
+    assert spare
+    assert all(each.snapshot().native() is None for each in spare)
+    for _ in range(2):
+        histograms = [
+            metric.histogram
+            for family in read(ProtobufEncoder().encode(bench.pipeline.registry))
+            for metric in family.metric
+            if metric.HasField("histogram")
+        ]
+        assert histograms
+        for histogram in histograms:
+            zero = histogram.zero_count
+            native, total = 0, 0
+            for delta in histogram.positive_delta:
+                native += delta
+                total += native
+            assert histogram.HasField("schema")
+            assert zero + total == histogram.sample_count
+        bench.feed(
+            sent("u3"), received("u3"), task("started", "u3"), task("succeeded", "u3", 3.0, runtime=2.0)
+        )

@@ -162,7 +162,8 @@ class ExporterCollector:
         self._dropped = dict.fromkeys(DROP_REASONS, 0)
         self.retimed = 0
         self._shows_classic = buckets.classic
-        self.lags = BatchDistribution(Cells(LAG_BUCKETS, buckets.schema))
+        self._native_cells = Cells(LAG_BUCKETS, buckets.schema)
+        self.lags = BatchDistribution(Cells(LAG_BUCKETS, None))
 
     def subscribe(self, table: HandlerTable) -> None:
         """Register the handlers."""
@@ -194,6 +195,10 @@ class ExporterCollector:
     def total(self) -> int:
         """Number of events handled so far, without probes."""
         return sum(self._handled.values()) + self._unknown
+
+    def refine(self) -> None:
+        """Count lags in native buckets, too, from now on."""
+        self.lags.refine(self._native_cells)
 
     def drops(self) -> dict[str, int]:
         """Number of events dropped so far, by reason."""

@@ -12,7 +12,7 @@ from prometheus_client import Metric
 
 from celery_metrics_exporter.clock import Clock
 from celery_metrics_exporter.collectors.family import Collector, Family
-from celery_metrics_exporter.exposition.rows import Rows
+from celery_metrics_exporter.exposition.rows import HistogramRows, Rows
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ class Guard:
         self._absent = absent
         #: Called first in each scrape; does not raise.
         self.before: Callable[[], None] = lambda: None
+        #: Called when somebody wants native histograms: whether they are counted only from now on.
+        self.refine: Callable[[], bool] = lambda: False
         self._collectors = collectors
         self._monotonic = clock.monotonic
         self._since = clock.wall()
@@ -83,6 +85,8 @@ class Guard:
             for metric in metrics:
                 if isinstance(metric, Rows):
                     metric.since = self._since
+                if isinstance(metric, HistogramRows):
+                    metric.refine = self.refine
                 yield metric
             duration.add_metric((collector.name,), self._monotonic() - began)
         yield from (success, duration)

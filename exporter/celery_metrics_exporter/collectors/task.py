@@ -360,6 +360,10 @@ class TaskCollector:
         self._running.sweep()
         self.recovery.note_gap()
 
+    def refine(self) -> None:
+        """Count in native buckets, too, from now on."""
+        self._label_sets.refine()
+
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         expected = self._label_sets.expected()  # first: a task that is seen in between is in one of the two

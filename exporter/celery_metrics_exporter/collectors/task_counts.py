@@ -109,7 +109,8 @@ class CountedFamilies:
     def places(self, buckets: Buckets) -> Places:
         """What :class:`Counts` must hold for them."""
         bounds = [each.bounds(buckets) for each in self._histograms]
-        cells = {each: Cells(each, buckets.schema) for each in bounds}
+        cells = {each: Cells(each, None) for each in bounds}
+        native = {each: Cells(each, buckets.schema) for each in cells}
         with_exemplars = (
             place for place, each in enumerate(self._histograms) if each.exemplars and buckets.exemplars
         )
@@ -119,6 +120,7 @@ class CountedFamilies:
             tuple(cells[each] for each in bounds),
             frozenset(with_exemplars),
             buckets.exemplars,
+            tuple(native[each] for each in bounds),
         )
 
     def collect(

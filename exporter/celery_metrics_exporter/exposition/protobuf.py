@@ -48,6 +48,8 @@ class ProtobufEncoder:
         """The messages of all families."""
         page = BytesIO()
         for metric in registry.collect():
+            if isinstance(metric, HistogramRows) and metric.refine():
+                return self.encode(registry)
             for name, kind, series in self._families(metric):
                 head = [wire.text(1, name), wire.text(2, metric.documentation), wire.integer(3, kind)]
                 unit = wire.text(5, metric.unit) if metric.unit else b""

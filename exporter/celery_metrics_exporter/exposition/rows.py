@@ -11,7 +11,7 @@ A scrape makes few objects this way, which saves work of the garbage collector.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, repeat
 from typing import TypeAlias
@@ -138,6 +138,8 @@ class HistogramRows(Rows):
         self.sums: list[float] = []
         #: Of each series those of its buckets, if it has any; another thread may replace one.
         self.exemplars: list[Sequence[Exemplar | None]] = []
+        #: Counts in native buckets, if it does not yet: whether these rows are those of before.
+        self.refine: Callable[[], bool] = lambda: False
         #: Where messages take all numbers from, at the moment when they are made.
         self.sources: list[Distribution | None] = []
 

@@ -7,7 +7,7 @@ tenth of a child of ``prometheus_client.Counter``, which takes a lock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import add
 from typing import TypeAlias
@@ -38,6 +38,7 @@ class Places:
         cells: of each histogram.
         with_exemplars: the histograms that keep exemplars.
         keeps_exemplars: whether anything does.
+        native_cells: the cells with native buckets, in which it counts once somebody wants these.
     """
 
     totals: int
@@ -45,6 +46,7 @@ class Places:
     cells: tuple[Cells, ...]
     with_exemplars: frozenset[int] = frozenset()
     keeps_exemplars: bool = False
+    native_cells: tuple[Cells, ...] = ()
 
 
 class Counts:
@@ -197,6 +199,14 @@ class LabelSets(dict["Kind", Counts]):
             counts = self[labels] = Counts(self, labels)
             self._expected.pop(labels[0], None)  # after: no scrape between misses it
         return counts
+
+    def refine(self) -> None:
+        """Count in native buckets, too, from now on. What waits for its labels is recounted when it has them."""
+        self.places = places = replace(self.places, cells=self.places.native_cells)
+        for counts in self.values():
+            for cells, distribution in zip(places.cells, counts.histograms, strict=True):
+                if distribution is not None:
+                    distribution.refine(cells)
 
     def make_histogram(self, place: int) -> Distribution:
         """Make the histogram at a place, without a value."""
