@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from celery_metrics_exporter.bucket_counts import Native
 from celery_metrics_exporter.cells import COARSEST, FINEST, ZERO_THRESHOLD, Cells
 from celery_metrics_exporter.distribution import MAX_NATIVE_BUCKETS, BatchDistribution, Distribution
-from tests.test_distribution import BOUNDS
+from tests.test_distribution import BOUNDS, SCHEMAS
 
 #: The bounds of schema 3 between 0.5 and 1 in Go's client (``prometheus/histogram.go``, ``nativeHistogramBounds``).
 GO_BOUNDS = (
@@ -262,7 +262,7 @@ def test_what_was_counted_before_somebody_wants_native_buckets(
         Distribution(Cells(bounds, 0)),
     )
     observe(ours, before)
-    ours.refine(Cells(bounds, 0))
+    ours.recount(Cells(bounds, 0))
     refined = ours.snapshot()
     observe(ours, after)
     observe(alone, after)
@@ -279,13 +279,26 @@ def test_what_was_counted_before_somebody_wants_native_buckets(
     assert refined.native() == at_bounds.snapshot().native()
 
 
+@given(BOUNDS, SCHEMAS, VALUES)
+def test_native_buckets_that_nobody_wants(
+    bounds: list[float], schema: int | None, values: list[float]
+) -> None:
+    """Without them classic buckets are what they were."""
+    ours, classic = Distribution(Cells(bounds, schema)), Distribution(Cells(bounds, None))
+    observe(ours, values)
+    observe(classic, values)
+    ours.recount(Cells(bounds, None))
+    assert ours.counts() == classic.counts()
+    assert ours.snapshot().native() is None
+
+
 @given(BOUNDS, VALUES, VALUES)
 def test_an_attempt_that_waited_meanwhile(bounds: list[float], own: list[float], waited: list[float]) -> None:
     """Its values join those of a series that has native buckets since; nothing is lost, nor made coarser."""
     series, attempt = Distribution(Cells(bounds, None)), Distribution(Cells(bounds, None))
     observe(series, own)
     observe(attempt, waited)
-    series.refine(Cells(bounds, 3))
+    series.recount(Cells(bounds, 3))
     series.merge(attempt)
     both = Distribution(Cells(bounds, None))
     observe(both, [*own, *waited])

@@ -58,22 +58,17 @@ class Distribution:
 
     def _make_room(self) -> None:
         while len(self._counts) > MAX_NATIVE_BUCKETS and self._has_many_buckets():
-            self._halve()
+            self.recount(self._counts.cells.coarser)
 
     def _has_many_buckets(self) -> bool:
         cells = self._counts.cells
         return len(native_counts(cells, self._counts).keys() - {cells.zero}) > MAX_NATIVE_BUCKETS
 
-    def refine(self, cells: Cells) -> None:
-        """Count in these cells, which have native buckets, from now on; what was counted is at its classic bound."""
-        self._recount(cells)
+    def recount(self, cells: Cells) -> None:
+        """Count in other cells with the same classic buckets. A reader sees the numbers of before or those of after.
 
-    def _halve(self) -> None:
-        """Halve the resolution."""
-        self._recount(self._counts.cells.coarser)
-
-    def _recount(self, cells: Cells) -> None:
-        """Count in other cells. A reader sees the numbers of before or those of after."""
+        What was counted is at the end of its cell: without native buckets before, that of its classic bucket.
+        """
         before, counts = self._counts, _Counts()
         counts.cells, counts.pending = cells, []
         for cell, number in before.items():
@@ -86,7 +81,7 @@ class Distribution:
         added = other.snapshot()
         own, others = self._counts.cells.schema, added.cells.schema
         for _ in range(0 if own is None or others is None else own - others):
-            self._halve()
+            self.recount(self._counts.cells.coarser)
         for cell, number in added.numbers.items():
             self._add(added.cells.end(cell), number)
         self.total += added.total
@@ -139,10 +134,10 @@ class BatchDistribution(Distribution):
             self._counts = self._settled()
             self._make_room()
 
-    def refine(self, cells: Cells) -> None:
+    def recount(self, cells: Cells) -> None:
         """As that of every distribution."""
         self._counts = self._settled()
-        super().refine(cells)
+        super().recount(cells)
 
     def snapshot(self) -> BucketCounts:
         """What it is now."""

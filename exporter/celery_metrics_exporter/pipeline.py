@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -42,6 +43,9 @@ from celery_metrics_exporter.workers.roster import Roster
 
 #: Tasks of an answer that are taken under the lock at once: a millisecond or two, in which no event is handled.
 _TASKS_AT_ONCE: Final = 200
+
+#: So long after the start somebody may ask for native histograms for the first time, and all that was counted is exact.
+NATIVE_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +205,11 @@ class Pipeline:
         # Without events nothing is known of tasks and workers: a number of them would be invented.
         listening = (tasks, workers) if config.events else ()
         self._guard = Guard((*listening, queue, exporter, serving), clock, absent=declared.absent)
-        self._guard.refine = self._refine
-        self._is_refined = buckets.schema is None
+        self._guard.want_native = self._want_native
+        self._has_native = self._counts_native = buckets.schema is not None
+        self._native_until = clock.monotonic() + NATIVE_SECONDS
+        self._monotonic = clock.monotonic
+        handlers.on_sweep(self._forget_native)
         self.registry.register(self._guard)
         self.sources = Sources(
             subscription=stream,
@@ -214,15 +221,25 @@ class Pipeline:
             inflight=inflight,
         )
 
-    def _refine(self) -> bool:
-        """Count in native buckets from now on, which cost who does not want them nothing so far. From any thread."""
-        if self._is_refined:
+    def _want_native(self) -> bool:
+        """Count in native buckets from now on, if that has ended: then true. From any thread."""
+        if self._native_until == math.inf:
             return False
         with self.dispatcher.writing():
-            if not self._is_refined:
-                self._tasks.refine()
-                self._exporter.refine()
-                self._is_refined = True
+            self._native_until = math.inf
+            return self._recount(native=self._has_native)
+
+    def _forget_native(self) -> None:
+        """Count in classic buckets alone, which take less memory and time, where nobody wants others."""
+        if self._counts_native and self._monotonic() > self._native_until:
+            self._recount(native=False)
+
+    def _recount(self, *, native: bool) -> bool:
+        if self._counts_native == native:
+            return False
+        self._counts_native = native
+        self._tasks.recount(native=native)
+        self._exporter.recount(native=native)
         return True
 
     def accepts_queue(self, name: str) -> bool:

@@ -35,7 +35,7 @@ class Rig:
         self.time = FakeTime()
         self._now = BatchClock(self.time.clock())
         limit = SeriesLimit(maximum)
-        self.label_sets = LabelSets(Places(1, 0, ()), limit, self._now, expected={})
+        self.label_sets = LabelSets(Places(1, 0, (), ()), limit, self._now, expected={})
         self.naming = Naming(consumers=consumed or Consumed(), routes=routes, limit=limit)
         self.attribution = Attribution(self.label_sets, self._now, self.naming, sent=0, limit=limit)
 

@@ -10,7 +10,13 @@ from celery_metrics_exporter.labels import OTHER, SeriesLimit
 from celery_metrics_exporter.tasks.counts import Counts, LabelSets, Places
 from tests.pipeline import FakeTime
 
-PLACES = Places(totals=3, latest=2, cells=(Cells((1.0, 10.0), 3), Cells((5.0,), 3)))
+BOUNDS = ((1.0, 10.0), (5.0,))
+PLACES = Places(
+    totals=3,
+    latest=2,
+    classic_cells=tuple(Cells(bounds, None) for bounds in BOUNDS),
+    native_cells=tuple(Cells(bounds, 3) for bounds in BOUNDS),
+)
 
 
 def make_label_sets(limit: int = 100, **expected: str | None) -> LabelSets:

@@ -162,8 +162,8 @@ class ExporterCollector:
         self._dropped = dict.fromkeys(DROP_REASONS, 0)
         self.retimed = 0
         self._shows_classic = buckets.classic
-        self._native_cells = Cells(LAG_BUCKETS, buckets.schema)
-        self.lags = BatchDistribution(Cells(LAG_BUCKETS, None))
+        self._classic, self._native = Cells(LAG_BUCKETS, None), Cells(LAG_BUCKETS, buckets.schema)
+        self.lags = BatchDistribution(self._native)
 
     def subscribe(self, table: HandlerTable) -> None:
         """Register the handlers."""
@@ -196,9 +196,9 @@ class ExporterCollector:
         """Number of events handled so far, without probes."""
         return sum(self._handled.values()) + self._unknown
 
-    def refine(self) -> None:
-        """Count lags in native buckets, too, from now on."""
-        self.lags.refine(self._native_cells)
+    def recount(self, *, native: bool) -> None:
+        """Count lags in native buckets, too, or no more."""
+        self.lags.recount(self._native if native else self._classic)
 
     def drops(self) -> dict[str, int]:
         """Number of events dropped so far, by reason."""

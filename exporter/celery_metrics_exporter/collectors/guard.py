@@ -50,8 +50,8 @@ class Guard:
         self._absent = absent
         #: Called first in each scrape; does not raise.
         self.before: Callable[[], None] = lambda: None
-        #: Called when somebody wants native histograms: whether they are counted only from now on.
-        self.refine: Callable[[], bool] = lambda: False
+        #: Called when somebody wants native histograms: whether they were not counted any more.
+        self.want_native: Callable[[], bool] = lambda: False
         self._collectors = collectors
         self._monotonic = clock.monotonic
         self._since = clock.wall()
@@ -86,7 +86,7 @@ class Guard:
                 if isinstance(metric, Rows):
                     metric.since = self._since
                 if isinstance(metric, HistogramRows):
-                    metric.refine = self.refine
+                    metric.want_native = self.want_native
                 yield metric
             duration.add_metric((collector.name,), self._monotonic() - began)
         yield from (success, duration)

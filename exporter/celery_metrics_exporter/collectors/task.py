@@ -360,16 +360,16 @@ class TaskCollector:
         self._running.sweep()
         self.recovery.note_gap()
 
-    def refine(self) -> None:
-        """Count in native buckets, too, from now on."""
-        self._label_sets.refine()
+    def recount(self, *, native: bool) -> None:
+        """Count in native buckets, too, or no more."""
+        self._label_sets.recount(native=native)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         expected = self._label_sets.expected()  # first: a task that is seen in between is in one of the two
         all_counts = self.counts()
         yield from _COUNTED.collect(
-            all_counts, self._label_sets.places, expected, classic=self._buckets.classic
+            all_counts, self._label_sets.cells, expected, classic=self._buckets.classic
         )
         exceptions = _EXCEPTIONS.empty()
         for counts in all_counts:

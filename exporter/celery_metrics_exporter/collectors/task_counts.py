@@ -118,19 +118,19 @@ class CountedFamilies:
             len(self._totals),
             len(self._latest),
             tuple(cells[each] for each in bounds),
+            tuple(native[each] for each in bounds),
             frozenset(with_exemplars),
             buckets.exemplars,
-            tuple(native[each] for each in bounds),
         )
 
     def collect(
-        self, counts: Sequence[Counts], places: Places, expected: Sequence[Labels], *, classic: bool
+        self, counts: Sequence[Counts], cells: Sequence[Cells], expected: Sequence[Labels], *, classic: bool
     ) -> Iterator[Metric]:
         """Yield the families with the rows of all these counts.
 
         Args:
             counts: of each (task, queue).
-            places: what they hold.
+            cells: in which their histograms count.
             expected: labels for which nothing was counted yet. Their counters are at 0; they have no histograms, which
                 would be three quarters of their lines.
             classic: whether classic buckets are shown.
@@ -148,7 +148,7 @@ class CountedFamilies:
             rows.add_metrics(_extend(labels, series.value), map(itemgetter(place), totals), created)
             rows.add_metrics(_extend(expected, series.value), repeat(0, len(expected)))
         yield from counters.values()
-        yield from self._collect_histograms(counts, places, classic=classic)
+        yield from self._collect_histograms(counts, cells, classic=classic)
         for place, latest in enumerate(self._latest):
             rows = latest.family.empty()
             for each in counts:
@@ -157,14 +157,14 @@ class CountedFamilies:
             yield rows
 
     def _collect_histograms(
-        self, counts: Sequence[Counts], places: Places, *, classic: bool
+        self, counts: Sequence[Counts], cells: Sequence[Cells], *, classic: bool
     ) -> Iterator[Metric]:
         histograms: dict[Family, HistogramRows] = {}
-        for place, (series, cells) in enumerate(zip(self._histograms, places.cells, strict=True)):
+        for place, (series, own) in enumerate(zip(self._histograms, cells, strict=True)):
             family = series.family
             if family not in histograms:
-                histograms[family] = family.empty_histogram(cells.classic_bounds, classic=classic)
-            add, nothing = histograms[family].add, Distribution(cells)
+                histograms[family] = family.empty_histogram(own.classic_bounds, classic=classic)
+            add, nothing = histograms[family].add, Distribution(own)
             for each in counts:
                 distribution = each.histograms[place]
                 if distribution is not None:

@@ -48,7 +48,7 @@ class ProtobufEncoder:
         """The messages of all families."""
         page = BytesIO()
         for metric in registry.collect():
-            if isinstance(metric, HistogramRows) and metric.refine():
+            if isinstance(metric, HistogramRows) and metric.want_native():
                 return self.encode(registry)
             for name, kind, series in self._families(metric):
                 head = [wire.text(1, name), wire.text(2, metric.documentation), wire.integer(3, kind)]

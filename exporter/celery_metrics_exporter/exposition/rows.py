@@ -138,8 +138,8 @@ class HistogramRows(Rows):
         self.sums: list[float] = []
         #: Of each series those of its buckets, if it has any; another thread may replace one.
         self.exemplars: list[Sequence[Exemplar | None]] = []
-        #: Counts in native buckets, if it does not yet: whether these rows are those of before.
-        self.refine: Callable[[], bool] = lambda: False
+        #: Counts in native buckets again, if it did no more: whether these rows are those of before.
+        self.want_native: Callable[[], bool] = lambda: False
         #: Where messages take all numbers from, at the moment when they are made.
         self.sources: list[Distribution | None] = []
 

@@ -7,7 +7,7 @@ tenth of a child of ``prometheus_client.Counter``, which takes a lock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from operator import add
 from typing import TypeAlias
@@ -35,18 +35,18 @@ class Places:
     Attributes:
         totals: number of counters.
         latest: number of timestamps.
-        cells: of each histogram.
+        classic_cells: of each histogram those without native buckets ...
+        native_cells: ... and those with them.
         with_exemplars: the histograms that keep exemplars.
         keeps_exemplars: whether anything does.
-        native_cells: the cells with native buckets, in which it counts once somebody wants these.
     """
 
     totals: int
     latest: int
-    cells: tuple[Cells, ...]
+    classic_cells: tuple[Cells, ...]
+    native_cells: tuple[Cells, ...]
     with_exemplars: frozenset[int] = frozenset()
     keeps_exemplars: bool = False
-    native_cells: tuple[Cells, ...] = ()
 
 
 class Counts:
@@ -176,10 +176,12 @@ class LabelSets(dict["Kind", Counts]):
         """
         super().__init__()
         self.places = places
+        #: Of each histogram the cells in which it counts.
+        self.cells = places.native_cells
         self.now = now
         self.no_totals = [0] * places.totals
         self.no_latest = [0.0] * places.latest
-        self.no_histograms: list[Distribution | None] = [None] * len(places.cells)
+        self.no_histograms: list[Distribution | None] = [None] * len(places.native_cells)
         self.no_exceptions: dict[tuple[str, str], int] = {}
         self.no_exemplars: dict[int, Exemplar] = {}
         self._limit = limit
@@ -200,17 +202,17 @@ class LabelSets(dict["Kind", Counts]):
             self._expected.pop(labels[0], None)  # after: no scrape between misses it
         return counts
 
-    def refine(self) -> None:
-        """Count in native buckets, too, from now on. What waits for its labels is recounted when it has them."""
-        self.places = places = replace(self.places, cells=self.places.native_cells)
+    def recount(self, *, native: bool) -> None:
+        """Count in native buckets, too, or no more. What waits for its labels is recounted when it has them."""
+        self.cells = self.places.native_cells if native else self.places.classic_cells
         for counts in self.values():
-            for cells, distribution in zip(places.cells, counts.histograms, strict=True):
+            for cells, distribution in zip(self.cells, counts.histograms, strict=True):
                 if distribution is not None:
-                    distribution.refine(cells)
+                    distribution.recount(cells)
 
     def make_histogram(self, place: int) -> Distribution:
         """Make the histogram at a place, without a value."""
-        cells = self.places.cells[place]
+        cells = self.cells[place]
         return (
             ExemplarDistribution(cells, self.now)
             if place in self.places.with_exemplars
