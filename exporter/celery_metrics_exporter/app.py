@@ -49,8 +49,10 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS: Final = 0.25
 #: Longest time for which a signal may wait for the main thread.
 _SIGNAL_SECONDS: Final = 1.0
-#: Longest wait of a stop for receiver, sampler and remote control together to close their connections.
+#: Longest wait of a stop for receiver, sampler and remote control together to close their connections ...
 LEAVE_SECONDS: Final = 2.5
+#: ... and then for the sweep that may be under way.
+LAST_SWEEP_SECONDS: Final = 0.5
 
 
 class _Activity(Protocol):
@@ -198,7 +200,7 @@ class Exporter:
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         self._stopping.set()
-        self._sweeping.join(SWEEP_SECONDS * 4)
+        self._sweeping.join(LAST_SWEEP_SECONDS)
         if self._web is not None:
             self._web.stop()
         log.info("stopped", extra=fields(events=self._events()))

@@ -155,7 +155,7 @@ def test_the_last_task_can_be_scraped_after_the_worker_was_told_to_end(
 def test_messages_do_not_wait_for_the_linger(
     request: pytest.FixtureRequest, broker: str, pool: str, tmp_path: Path, start_self_reporting: Start
 ) -> None:
-    """What a worker has fetched and not started is in its queue again while it lingers."""
+    """What a worker has fetched and not started is in its queue again while it lingers; threads may start all of it."""
     url = str(request.getfixturevalue(broker).url)
     worker = start(
         start_self_reporting, url, pool=pool, concurrency=1, arguments=(*PLAIN, "--metrics-linger", "10m")
@@ -178,7 +178,10 @@ def test_messages_do_not_wait_for_the_linger(
 
     def waiting() -> int:
         with app.connection_for_read() as connection:
-            return int(connection.default_channel.queue_declare("celery", passive=True).message_count)
+            try:
+                return int(connection.default_channel.queue_declare("celery", passive=True).message_count)
+            except connection.channel_errors:  # Redis has no empty queue
+                return 0
 
     wait_for(
         lambda: worker.value("celery_worker_up", worker=worker.nodename) == 0,
@@ -191,7 +194,7 @@ def test_messages_do_not_wait_for_the_linger(
         timeout=COUNTED_S,
         what=lambda: f"{3 - started:g} messages in the queue, there are {waiting()}",
     )
-    assert started < 3
+    assert started == 0 or pool == "threads"
     assert worker.process.running
     os.kill(worker.pid, signal.SIGQUIT)
 

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import cast
+from typing import Final, cast
 
 from prometheus_client import CollectorRegistry
 
@@ -25,7 +25,10 @@ from celery_metrics_exporter.web.serial_thread import SerialThread
 from celery_metrics_exporter.web.tls import Tls
 from celery_metrics_exporter.web.users import Users
 
-_GRACE_SECONDS = 0.9  # for answers under way when stopping; twice that is the longest stop
+#: For answers under way when stopping.
+_GRACE_SECONDS: Final = 0.9
+#: The longest stop.
+STOP_SECONDS: Final = 2 * _GRACE_SECONDS
 
 
 class WebServer:
@@ -99,13 +102,13 @@ class WebServer:
         thread.start()
 
     def stop(self) -> None:
-        """Stop within 2 s, whatever clients do; answers under way may end."""
+        """Stop within :data:`STOP_SECONDS`, whatever clients do; answers under way may end."""
         if self._serving is None:
             return
         loop, thread = self._serving
         self._serving = None
         loop.call_soon_threadsafe(self._server.stop)
-        thread.join(2 * _GRACE_SECONDS)
+        thread.join(STOP_SECONDS)
         for each in self._threads:
             each.stop()
 
