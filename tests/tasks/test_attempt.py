@@ -53,7 +53,7 @@ def test_a_sibling_knows_what_its_publication_tells() -> None:
     """Another execution has the name, queue, times and labels of the publication, and nothing of a worker."""
     attempt = Attempt(0.0, ("t", "q"), worker="w", sent=1.0, received=2.0, started=3.0, details=PLAIN[0])
     attempt.eta = 1.5
-    sibling = attempt.make_sibling(9.0)
+    sibling = attempt.make_sibling(9.0, "w")
     assert (sibling.seen, sibling.kind, sibling.sent, sibling.due) == (9.0, ("t", "q"), 1.0, 1.5)
     assert (sibling.retries, sibling.worker, sibling.received, sibling.started) == (0, None, 0.0, 0.0)
 

@@ -263,10 +263,13 @@ class Attempt(Struct, eq=False, gc=False):
         older.older, self.older = self.older, older
         return older
 
-    def make_sibling(self, seen: float) -> Attempt:
-        """Make an attempt of the same publication, for another worker or another start."""
-        is_alike = self.counts is not None and self.counts.labels and self.fitting is None
-        labelled = self.counts if is_alike else None  # of several queues each worker may have its own
+    def make_sibling(self, seen: float, worker: str) -> Attempt:
+        """Make an attempt of the same publication, for another worker or another start.
+
+        On another worker it may yet turn out to be of another publication, or to have come from another queue.
+        """
+        is_alike = worker == self.worker and self.counts is not None and self.counts.labels
+        labelled = self.counts if is_alike else None
         details = Details(
             retries=self.retries,
             is_republished=self.is_republished,

@@ -4,7 +4,8 @@ Only task-sent tells the queue (``celery/app/amqp.py``), and only the worker tha
 for certain (see ``naming``). So a task-sent is counted with the first event of a worker, or after
 :data:`WAIT_SECONDS`. The client sends it after the task itself, so that a worker's events can overtake it: while
 task-sent events come, an attempt first seen through a worker's event is counted in counts of its own for as long, then
-under the best that is known. When they are known to be off, nothing waits.
+under the best that is known. So is what a further worker has of a publication: the task may have been published again
+under its id, to another queue. When they are known to be off, nothing waits.
 """
 
 from __future__ import annotations
@@ -113,14 +114,13 @@ class Attribution:
                 attempt.counts = found
                 found.totals[self._sent] += 1
                 return found
-        if attempt.details.has_certain_queue:
-            return self._settle(attempt)
-        if counts is None and not attempt.sent and not self._sent_is_off:
-            attempt.counts = counts = self._label_sets.make_unlabelled()
-            self._wait(attempt)
-            return counts
-        if counts is not None and not counts.labels and not attempt.sent:  # it waits
-            return counts
+        elif not attempt.details.has_certain_queue:
+            if counts is None and not self._sent_is_off:
+                attempt.counts = counts = self._label_sets.make_unlabelled()
+                self._wait(attempt)
+                return counts
+            if counts is not None and not counts.labels and not counts.totals[self._sent]:  # it waits
+                return counts
         return self._settle(attempt)
 
     def told_by_answer(self, attempt: Attempt) -> Counts:

@@ -44,7 +44,8 @@ class AttemptTable:
 
     def open_sibling(self, uuid: str, attempt: Attempt, worker: str) -> Attempt:
         """Open an attempt of the same publication."""
-        return self._put_first(uuid, self.heads[uuid], attempt.make_sibling(self._now.monotonic), worker)
+        sibling = attempt.make_sibling(self._now.monotonic, worker)
+        return self._put_first(uuid, self.heads[uuid], sibling, worker)
 
     def open(
         self, uuid: str, head: Attempt | None, name: str | None = None, worker: str | None = None
