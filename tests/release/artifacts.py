@@ -1,5 +1,6 @@
 """The files of a release, and how they are built from a clean checkout."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -89,14 +90,14 @@ def _write_sbom(artifacts: Artifacts, scratch: Path) -> None:
     # By name, so that no path of this machine is noted as its origin.
     _run(*into, "--no-deps", "--no-index", "--find-links", artifacts.folder, f"{DISTRIBUTION}=={__version__}")
     _run(*into, "--constraint", ROOT / "constraints.txt", f"{DISTRIBUTION}=={__version__}")
+    # The generator does not know where a dynamic version comes from.
+    project = scratch / "pyproject.toml"
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    project.write_text(
+        re.sub(r"^dynamic = .*$", f'version = "{__version__}"', text, count=1, flags=re.MULTILINE)
+    )
     _run(
-        *(
-            _TOOLS / "cyclonedx-py",
-            "environment",
-            "--pyproject",
-            ROOT / "pyproject.toml",
-            "--output-reproducible",
-        ),
+        *(_TOOLS / "cyclonedx-py", "environment", "--pyproject", project, "--output-reproducible"),
         *("--output-format", "JSON", "--output-file", artifacts.sbom, environment / "bin" / "python"),
     )
 

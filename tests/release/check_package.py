@@ -163,7 +163,8 @@ def test_no_path_of_this_machine(artifacts: Artifacts) -> None:
 def test_bill_of_materials(artifacts: Artifacts) -> None:
     """It names us, and of all that pip installs with us the version, the licence and the address by package name."""
     bill = json.loads(artifacts.sbom.read_text(encoding="utf-8"))
-    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", DISTRIBUTION)
+    root = bill["metadata"]["component"]
+    assert (bill["bomFormat"], root["name"], root["version"]) == ("CycloneDX", DISTRIBUTION, __version__)
     components: dict[str, Any] = {canonicalize_name(one["name"]): one for one in bill["components"]}
     components.pop(DISTRIBUTION, None)
     assert components.keys() - ON_OLDER_PYTHON == listed().keys() - ON_OLDER_PYTHON
@@ -172,7 +173,7 @@ def test_bill_of_materials(artifacts: Artifacts) -> None:
         assert one["purl"] == f"pkg:pypi/{name}@{one['version']}"
         assert any(family in json.dumps(one["licenses"]) for family in licence_families(name)), name
     told = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
-    assert len(told[bill["metadata"]["component"]["bom-ref"]]) == len(PROJECT["dependencies"])
+    assert len(told[root["bom-ref"]]) == len(PROJECT["dependencies"])
 
 
 def test_chart(artifacts: Artifacts) -> None:
