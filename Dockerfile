@@ -8,18 +8,27 @@ ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY constraints.txt pyproject.toml README.md LICENSE ./
-COPY scripts/image_root.py scripts/image_root.py
+COPY constraints.txt wheels.sha256 pyproject.toml hatch_build.py README.md LICENSE ./
+COPY scripts/image_root.py scripts/verify_wheels.py scripts/
 COPY exporter exporter
 # Extras of pyproject.toml, such as sqs.
 ARG EXTRAS=
-# Wheels only: nothing is compiled here, so no compiler is needed on any platform.
+# "no" for a package index that builds its own wheels: those of wheels.sha256 are the public index's.
+ARG VERIFY=yes
+# Wheels only: nothing is compiled here, so no compiler is needed on any platform. None is installed before its hash is
+# found in wheels.sha256, and what is installed is what was verified.
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    pip install --constraint constraints.txt --only-binary :all: hatchling \
+    verify() { [ "$VERIFY" = no ] || python scripts/verify_wheels.py wheels.sha256 "$1"; } \
+    && pip download --constraint constraints.txt --only-binary :all: --dest backend hatchling \
+    && verify backend \
+    && pip install --no-index --find-links backend --constraint constraints.txt hatchling \
     && pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
+    && pip download --constraint constraints.txt --only-binary :all: --dest wheels "$(echo dist/*.whl)${EXTRAS:+[$EXTRAS]}" \
+    && rm wheels/celery_metrics_exporter-* \
+    && verify wheels \
     && python -m venv --without-pip /opt/celery-exporter \
     && pip --python /opt/celery-exporter/bin/python install \
-        --no-compile --only-binary :all: --constraint constraints.txt "$(echo dist/*.whl)${EXTRAS:+[$EXTRAS]}" \
+        --no-compile --no-index --find-links wheels "$(echo dist/*.whl)${EXTRAS:+[$EXTRAS]}" \
     && python scripts/image_root.py /opt/celery-exporter /image
 
 FROM scratch

@@ -24,10 +24,10 @@ export PYTHON
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv demo test test-slow test-celery lint format docs screenshots dashboards dashboard-pictures chart bench soak fuzz matrix recordings image image-check package clean
+.PHONY: help .venv demo test test-slow test-celery lint format docs screenshots dashboards dashboard-pictures chart bench soak fuzz matrix recordings image image-check release-check clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/stamp-demo ## Run a broker, workers, a workload and the exporter on http://localhost:9808
 	@$(BIN)/celery-exporter demo $(DEMO_ARGS)
@@ -110,8 +110,8 @@ image-check: .venv/stamp-dev ## Build the image with buildah and run it, into be
 	@scripts/install-backends
 	$(BIN)/python -m tests.image --output benchmarks/results; $(RENDER)
 
-package: .venv/stamp-dev ## Build the Python package into dist/
-	$(BIN)/python -m hatchling build --directory dist
+release-check: .venv/stamp-dev ## Build, install and check what a release publishes, into dist/ (other Pythons: root on Debian; many minutes)
+	$(BIN)/python -m tests.release
 
 clean: ## Remove the virtual environment and all caches
 	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -60,10 +60,19 @@ def test_the_shop_is_complete(services: dict[str, Any]) -> None:
     commands = [service["entrypoint"] for service in services.values() if "entrypoint" in service]
     workers = [["python", "-m", "celery_metrics_exporter.demo.worker", name] for name in WORKERS]
     assert sorted(commands) == sorted([*workers, ["python", "-m", "celery_metrics_exporter.demo.client"]])
-    brokers = {
-        urlsplit(one["environment"]["CELERY_BROKER_URL"]) for one in services.values() if "build" in one
-    }
+    ours = [one for one in services.values() if one["image"] == services["exporter"]["image"]]
+    assert len(ours) == len(commands) + 1
+    brokers = {urlsplit(one["environment"]["CELERY_BROKER_URL"]) for one in ours}
     assert [(url.scheme, url.hostname, url.port) for url in brokers] == [("redis", "valkey", 6379)]
+
+
+def test_one_service_builds_the_image(services: dict[str, Any]) -> None:
+    """Docker builds each `build` at once, and the second export of one name fails; the others start after the one."""
+    assert [name for name, service in services.items() if "build" in service] == ["exporter"]
+    for service in services.values():
+        if service["image"] == services["exporter"]["image"] and "build" not in service:
+            assert service["pull_policy"] == "never"
+            assert service["depends_on"].keys() == {"exporter", "valkey"}
 
 
 @pytest.mark.needs("prometheus")

@@ -1,5 +1,7 @@
 """What a platform team looks at first: privileges, replicas, probes."""
 
+import copy
+
 import pytest
 
 from tests.helm.chart import (
@@ -10,46 +12,11 @@ from tests.helm.chart import (
     pod_templates,
     template,
 )
+from tests.helm.pod_security import SPOILED, violations
 
 pytestmark = pytest.mark.needs("helm")
 
 USER = 10001
-
-
-def restricted(pod: Object) -> list[str]:
-    """What Kubernetes' Pod Security Standard "restricted" has against a pod (its rules of 1.33)."""
-    spec = pod["spec"]
-    wrong = [field for field in ("hostNetwork", "hostPID", "hostIPC") if spec.get(field)]
-    allowed = {
-        "configMap",
-        "csi",
-        "downwardAPI",
-        "emptyDir",
-        "ephemeral",
-        "persistentVolumeClaim",
-        "projected",
-        "secret",
-    }
-    wrong += [
-        volume["name"] for volume in spec.get("volumes", ()) if not (volume.keys() - {"name"}) <= allowed
-    ]
-    of_pod = spec.get("securityContext", {})
-    for item in (*spec.get("initContainers", ()), *spec["containers"]):
-        own = item.get("securityContext", {})
-        effective = {**of_pod, **own}
-        checks = {
-            "privileged": not own.get("privileged"),
-            "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is False,
-            "runAsNonRoot": effective.get("runAsNonRoot") is True,
-            "runAsUser": effective.get("runAsUser", 1) != 0,
-            "capabilities": own.get("capabilities", {}).get("drop") == ["ALL"]
-            and not own["capabilities"].get("add"),
-            "seccompProfile": effective.get("seccompProfile", {}).get("type")
-            in {"RuntimeDefault", "Localhost"},
-            "hostPort": not any(port.get("hostPort") for port in item.get("ports", ())),
-        }
-        wrong += [f"{item['name']}: {name}" for name, good in checks.items() if not good]
-    return wrong
 
 
 @pytest.mark.parametrize("case", ALL_CASES)
@@ -58,22 +25,28 @@ def test_pods_pass_the_restricted_profile(case: str) -> None:
     pods = pod_templates(template(case))
     assert len(pods) >= 2 or case == "workers"  # which has no exporter
     for pod in pods:
-        assert restricted(pod) == []
+        assert violations(pod) == []
+
+
+@pytest.mark.parametrize("spoiled", SPOILED)
+def test_the_restricted_profile_can_fail(spoiled: str) -> None:
+    """The check above finds what a value can spoil."""
+    assert any(violations(pod) for pod in pod_templates(template(SPOILED[spoiled])))
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("field", "value"),
     [
-        {"securityContext": {"privileged": True}},
-        {"securityContext": {"allowPrivilegeEscalation": True}},
-        {"securityContext": {"capabilities": {"add": ["NET_RAW"]}}},
-        {"podSecurityContext": {"runAsUser": 0}},
-        {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]},
+        ("hostPort", {"ports": [{"containerPort": 9808, "hostPort": 9808}]}),
+        ("host of a probe", {"livenessProbe": {"tcpSocket": {"host": "10.0.0.1", "port": 1}}}),
+        ("host of a probe", {"lifecycle": {"preStop": {"httpGet": {"host": "10.0.0.1", "port": 1}}}}),
     ],
 )
-def test_the_restricted_profile_can_fail(values: Object) -> None:
-    """The check above finds what a value can spoil."""
-    assert any(restricted(pod) for pod in pod_templates(template(values)))
+def test_what_no_value_can_spoil_is_looked_at(field: str, value: Object) -> None:
+    """Rules about a container that the chart gives no value for are checked all the same."""
+    pod = copy.deepcopy(pod_templates(template({}))[0])
+    container(pod).update(value)
+    assert violations(pod) == [f"{container(pod)['name']}: {field}"]
 
 
 @pytest.mark.parametrize("case", ALL_CASES)

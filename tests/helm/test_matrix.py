@@ -24,8 +24,8 @@ from tests.helm.validation import Invalid, validate
 
 pytestmark = pytest.mark.needs("helm")
 
-#: The oldest that the chart says it works with, two in wide use, and the newest whose schemas we have.
-KUBERNETES = ("1.26", "1.29", "1.33", "1.37")
+#: The oldest that the chart says it works with, and each from one that is still in use to the newest with schemas.
+KUBERNETES = ("1.26", *(f"1.{minor}" for minor in range(29, 38)))
 #: One object of each kind that the chart can make.
 KINDS = {
     "ConfigMap",

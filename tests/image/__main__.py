@@ -18,6 +18,7 @@ from pathlib import Path
 
 from benchmarks.results import write
 from celery_metrics_exporter import __version__
+from tests.checkout import export
 from tests.image.buildah import Store
 from tests.image.conftest import VARIABLE
 from tests.image.container import Image
@@ -41,7 +42,7 @@ def main() -> int:
         store = Store(folder)
         base_s = _timed("base", lambda: _make_base(store))
         context = folder / "context"
-        _export(context)
+        export(context)
         secret = folder / "pip.conf"
         secret.write_text(pip_settings(), encoding="utf-8")
         build_s = _timed("build", lambda: store.build(context, _NAME, secret, _labels()))
@@ -86,21 +87,6 @@ def _make_base(store: Store) -> None:
     make_root(root)
     store.import_root(root, base_image())
     shutil.rmtree(root)
-
-
-def _export(context: Path) -> None:
-    """A clean checkout with the changes that git knows or would take: what a build may see."""
-    told = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in filter(None, told.split("\0")):
-        if (ROOT / name).is_file():
-            (context / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, context / name)
 
 
 def _labels() -> dict[str, str]:

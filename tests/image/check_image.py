@@ -13,7 +13,7 @@ from celery_metrics_exporter import __version__
 from scripts.image_root import USER, USER_ID
 from tests.image.container import Image
 from tests.image.distributions import ON_OLDER_PYTHON, listed, pinned
-from tests.image.dockerfile import base_image
+from tests.image.dockerfile import ROOT, base_image
 
 ENTRY = "celery-exporter"
 
@@ -68,6 +68,14 @@ def test_distributions(image: Image) -> None:
     absent = ON_OLDER_PYTHON if tuple(python) >= (3, 11, 3) else set()
     assert installed.keys() == listed().keys() - absent
     assert installed == {name: pinned()[name] for name in installed}
+
+
+def test_the_licence_of_the_exporter(image: Image) -> None:
+    """Whoever gets the image gets the licence, where Python's tools look for it."""
+    (licence,) = image.root.glob(
+        f"opt/*/lib/python*/site-packages/celery_metrics_exporter-{__version__}.dist-info/licenses/LICENSE"
+    )
+    assert licence.read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
 def test_programs(image: Image) -> None:

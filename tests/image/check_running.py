@@ -41,7 +41,7 @@ def shop(image: Image, broker_url: str, tmp_path: Path) -> Iterator[dict[str, Se
     running: dict[str, ServerProcess] = {}
     try:
         for name, service in services.items():
-            if "build" in service and "entrypoint" in service:
+            if "entrypoint" in service:
                 folders = tuple(folder.strip("/") for folder in service["tmpfs"])
                 running[name] = ServerProcess(
                     # Compose puts an init before them. A /dev/shm has every container of Docker's.

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import distribution
 
 from packaging.requirements import Requirement
@@ -20,10 +20,14 @@ def direct() -> list[Requirement]:
     return [Requirement(line) for line in project["dependencies"]]
 
 
-def needed() -> dict[str, set[str]]:
-    """All that is needed: canonical name -> the names of those that ask for it; an empty one is the exporter."""
+def needed(asked: Iterable[Requirement] | None = None) -> dict[str, set[str]]:
+    """All that is needed: canonical name -> the names of those that ask for it; an empty one is the exporter.
+
+    Args:
+        asked: what to begin with, instead of what pyproject.toml asks for.
+    """
     askers: dict[str, set[str]] = {}
-    todo = [("", requirement) for requirement in direct()]
+    todo = [("", requirement) for requirement in (direct() if asked is None else asked)]
     seen: set[tuple[str, str]] = set()
     while todo:
         asker, requirement = todo.pop()

@@ -45,13 +45,19 @@ def test_nothing_runs_in_the_final_stage() -> None:
     assert _one("COPY") == "--from=build /image /"
 
 
-def test_what_is_installed_is_pinned() -> None:
-    """Every call of pip that installs takes constraints.txt and wheels only, so that nothing is compiled."""
+def test_what_is_installed_was_verified() -> None:
+    """pip downloads wheels only, in the versions of constraints.txt, and installs only what was verified."""
     (run,) = [one.text for one in stages()[1] if one.name == "RUN"]
-    calls = [part for part in run.split("&&") if re.search(r"\bpip\b.* install\b", part)]
-    assert len(calls) == 2
-    assert not [call for call in calls if "--constraint constraints.txt" not in call]
-    assert not [call for call in calls if "--only-binary :all:" not in call]
+    calls = [call.strip() for call in run.partition("verify()")[2].split("&&")[1:]]
+    downloads = [call for call in calls if call.startswith("pip download")]
+    installs = [call for call in calls if re.match(r"pip\b.* install\b", call)]
+    assert len(downloads) == len(installs) == 2
+    for download, install in zip(downloads, installs, strict=True):
+        assert "--constraint constraints.txt --only-binary :all:" in download
+        (folder,) = re.findall(r"--dest (\w+)", download)
+        assert f"--no-index --find-links {folder} " in install
+        assert calls.index(download) < calls.index(f"verify {folder}") < calls.index(install)
+    assert [one.text for one in stages()[1] if one.name == "ARG"] == ["EXTRAS=", "VERIFY=yes"]
 
 
 def test_user_port_entrypoint_and_health_check() -> None:

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from celery_metrics_exporter import __version__
-from tests.image.dockerfile import ROOT, stages
+from tests.image.dockerfile import ROOT, base_image, stages
+from tests.release.artifacts import Artifacts
 
 GITHUB = ROOT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").iterdir())
@@ -137,6 +138,8 @@ def test_versions_of_python() -> None:
     matrix = _job(TEST, "test").content["strategy"]["matrix"]
     assert matrix["python"] == promised
     assert PROJECT["requires-python"] == f">={promised[0]}"
+    (setup,) = [step for step in _job(TEST, "release").steps if "setup-python" in step.get("uses", "")]
+    assert setup["with"]["python-version"].split() == promised
 
 
 def test_the_image_is_released_for_both_platforms_with_its_origin() -> None:
@@ -145,9 +148,57 @@ def test_the_image_is_released_for_both_platforms_with_its_origin() -> None:
     given = step["with"]
     assert given["platforms"] == "linux/amd64,linux/arm64"
     assert (given["provenance"], given["sbom"]) == ("mode=max", True)
-    arguments = {line.partition("=")[0] for line in given["build-args"].splitlines()}
-    taken = {one.text.partition("=")[0] for one in stages()[-1] if one.name == "ARG"}
-    assert arguments == taken - {"PYTHON_IMAGE"}
+    arguments = dict(line.split("=", 1) for line in given["build-args"].splitlines())
+    assert arguments.keys() == {one.text.partition("=")[0] for one in stages()[-1] if one.name == "ARG"}
+    assert arguments["PYTHON_IMAGE"] == "${{ steps.base.outputs.image }}"
+
+
+def test_the_base_is_asked_for_by_digest() -> None:
+    """The name that the Dockerfile has, as the workflow reads it, gets the digest of what it means at that time."""
+    (command,) = [one["run"] for one in _job(RELEASE, "image").steps if one.get("id") == "base"]
+    (script,) = re.findall(r"sed -n '[^']+' Dockerfile", command)
+    told = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told == f"{base_image()}\n"
+    assert 'echo "image=$name@$digest"' in command
+
+
+def _awaited(job: Job) -> set[str]:
+    """The jobs that have succeeded when this one begins."""
+    needs = job.content.get("needs", [])
+    direct = {needs} if isinstance(needs, str) else set(needs)
+    return direct.union(*(_awaited(_job(job.workflow, name)) for name in direct))
+
+
+def test_nothing_is_published_before_every_check_has_passed() -> None:
+    """Each job that may write waits for the tag's check and for all jobs of test.yaml; none overlooks a failure."""
+    assert _job(RELEASE, "test").content["uses"] == "./.github/workflows/test.yaml"
+    writing = [job for job in JOBS if "write" in job.content.get("permissions", {}).values()]
+    assert {job.name for job in writing} == {"image", "chart", "package", "page"}
+    for job in writing:
+        assert {"version", "test"} <= _awaited(job)
+    assert not [job.name for job in JOBS if "if" in job.content or "continue-on-error" in job.content]
+    triggers = dict[Any, Any](_yaml(RELEASE))[True]  # YAML 1.1 reads "on" as true
+    assert triggers == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+*"]}}
+    # The commit is that of the tag everywhere; nothing is built again, so what is published was checked.
+    for job in writing:
+        commands = " ".join(step.get("run", "") for step in job.steps)
+        assert not re.findall(r"hatchling|helm package|make |pip ", commands)
+
+
+def test_what_is_published_is_what_was_checked() -> None:
+    """The checks hand on all of dist/, and the jobs that publish take their files from there."""
+    (kept,) = [
+        step["with"] for step in _job(TEST, "release").steps if "upload-artifact" in step.get("uses", "")
+    ]
+    assert (kept["name"], kept["path"]) == ("release", "dist/")
+    named = {path.name.replace(__version__, "$VERSION") for path in Artifacts(ROOT).all()}
+    taken = set()
+    for name in ("chart", "package", "page"):
+        steps = _job(RELEASE, name).steps
+        (got,) = [step["with"]["name"] for step in steps if "download-artifact" in step.get("uses", "")]
+        assert got == kept["name"]
+        taken |= set(re.findall(r"[\w-]+-\$VERSION[\w.-]*", " ".join(step.get("run", "") for step in steps)))
+    assert taken == {name for name in named if not name.endswith(".cdx.json")}
 
 
 def test_what_may_write() -> None:
@@ -156,6 +207,7 @@ def test_what_may_write() -> None:
         "image": {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
         "chart": {"contents": "read", "packages": "write"},
         "package": {"id-token": "write"},
+        "page": {"contents": "write"},
     }
     for job in JOBS:
         kept = [
