@@ -201,7 +201,7 @@ def _prometheus(
         ]
         columns = {
             "Prometheus takes": "",
-            "samples a scrape": ",",
+            "samples a scrape": ",.0f",
             "series": ",",
             "CPU ms a scrape": ",.0f",
             "MB": ",.0f",
