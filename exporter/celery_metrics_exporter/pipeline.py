@@ -198,7 +198,7 @@ class Pipeline:
         self.dispatcher = Dispatcher(handlers, exporter, now)
         self._recovery = recovery
         self.questions = _Questions(recovery, self.dispatcher.writing)
-        self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry(auto_describe=True)  # so that `name[]` finds all
         serving = ServingCollector(
             web_config_holds, Counter() if connections_cut is None else connections_cut
         )
@@ -207,7 +207,8 @@ class Pipeline:
         self._guard = Guard((*listening, queue, exporter, serving), clock, absent=declared.absent)
         self._guard.want_native = self._want_native
         self._has_native = self._counts_native = buckets.schema is not None
-        self._native_until = clock.monotonic() + NATIVE_SECONDS
+        # Without classic buckets there are no others.
+        self._native_until = clock.monotonic() + NATIVE_SECONDS if config.classic_histograms else math.inf
         self._monotonic = clock.monotonic
         handlers.on_sweep(self._forget_native)
         self.registry.register(self._guard)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client import CollectorRegistry, GCCollector, Metric, generate_latest
 
 from celery_metrics_exporter.collectors import CATALOGUE, Family, Guard
 from celery_metrics_exporter.facts import QueueFacts
@@ -88,3 +88,20 @@ def test_the_filter_by_name_knows_the_families() -> None:
         text = generate_latest(registry.restricted_registry([name])).decode()
         samples = {line.partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
         assert samples == {name}
+
+
+def test_the_filter_by_name_gives_a_whole_histogram() -> None:
+    """Its own name stands for all of its samples, as in a message."""
+    registry = everything().pipeline.registry
+    text = generate_latest(registry.restricted_registry(["celery_task_runtime_seconds"])).decode()
+    samples = {line.partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
+    assert samples == {f"celery_task_runtime_seconds_{part}" for part in ("bucket", "count", "sum")}
+
+
+def test_the_filter_by_name_knows_other_collectors() -> None:
+    """Those of prometheus_client do not tell their names by themselves."""
+    registry = everything().pipeline.registry
+    GCCollector(registry)
+    assert (
+        "python_gc" in generate_latest(registry.restricted_registry(["python_gc_collections_total"])).decode()
+    )

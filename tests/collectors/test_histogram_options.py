@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from celery_metrics_exporter.exposition.text import Encoder
+from celery_metrics_exporter.pipeline import NATIVE_SECONDS
 from tests.exposition.messages import read
 from tests.exposition_lint import lint_openmetrics, lint_text
 from tests.pipeline import Bench, received, sent, task
@@ -79,3 +80,23 @@ def test_native_buckets_alone() -> None:
     for found in histograms(bench).values():
         assert all(each.HasField("schema") and not each.bucket for each in found)
     assert found[0].sample_count == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "exact"),
+    [
+        ({}, False, False),
+        ({}, True, True),
+        ({"classic_histograms": False}, False, True),
+    ],
+)
+def test_native_buckets_that_nobody_asks_for(*, settings: dict[str, Any], asked: bool, exact: bool) -> None:
+    """After a while values are at the bounds of their classic buckets, unless there are none, or somebody has asked."""
+    bench = bench_of(**settings)
+    if asked:
+        histograms(bench)
+    bench.wait(NATIVE_SECONDS + 1)
+    (runtime,) = histograms(bench)["celery_task_runtime_seconds"]
+    bound = 2 ** ((runtime.positive_span[0].offset - 1) / 2**runtime.schema)  # of the one bucket
+    assert bound == pytest.approx(0.7 if exact else 1.0, rel=0.1)
+    assert runtime.sample_count == 1

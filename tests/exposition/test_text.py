@@ -142,13 +142,14 @@ def test_what_is_remembered_never_shows(scrapes: list[list[Metric]]) -> None:
 
 @given(value_rows() | histogram_rows(), st.data())
 def test_restricted_rows(metric: Metric, data: st.DataObject) -> None:
-    """A scrape for some names gets these, as from a family of prometheus_client."""
+    """A scrape for some names gets these, as from a family of prometheus_client; by its own name all of it."""
     plain = Metric(metric.name, metric.documentation, metric.type)
     plain.samples = list(metric.samples)
     names = data.draw(st.sets(st.sampled_from([metric.name, *(sample.name for sample in plain.samples)])))
+    all_names = names | {sample.name for sample in plain.samples} if metric.name in names else names
     ours, theirs = (
-        [part for part in [family._restricted_metric(names)] if part]  # type: ignore[no-untyped-call]  # theirs
-        for family in (metric, plain)
+        [part for part in [family._restricted_metric(wanted)] if part]  # type: ignore[no-untyped-call]  # theirs
+        for family, wanted in ((metric, names), (plain, all_names))
     )
     assert ours == theirs
     assert_same(Fixed(ours), Encoder(), SCHEMES[:1])

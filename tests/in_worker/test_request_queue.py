@@ -192,7 +192,6 @@ TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     ("value", "is_known"),
     [
         (f"00-{TRACE_ID}-{SPAN_ID}-01", True),
-        (f"00-{TRACE_ID}-{SPAN_ID}-00", True),
         (f"cc-{TRACE_ID}-{SPAN_ID}-01", True),
         (f"cc-{TRACE_ID}-{SPAN_ID}-01-what-the-future-brings", True),
         (f"00-{TRACE_ID}-{SPAN_ID}-01-more", False),
@@ -204,12 +203,15 @@ TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
         (f" 00-{TRACE_ID}-{SPAN_ID}-01", False),
         (f"00-{TRACE_ID}-{SPAN_ID}-01\n", False),
         (f"00-{TRACE_ID}-{SPAN_ID}", False),
+        (f"00-{TRACE_ID}-{SPAN_ID}-03", True),
+        (f"00-{TRACE_ID}-{SPAN_ID}-00", False),
+        (f"00-{TRACE_ID}-{SPAN_ID}-02", False),
         (f"00-{TRACE_ID}{SPAN_ID}-01", False),
         *(("", False), ("x" * 100_000, False), (None, False), (5, False), (b"00", False), ([], False)),
     ],
 )
 def test_the_trace_of_a_message(worker: Consuming, value: Any, is_known: bool) -> None:
-    """Ids of W3C's Trace Context are told, and nothing of any other header."""
+    """Ids of a sampled trace, as W3C's Trace Context has it, are told, and nothing of any other header."""
     found = trace_of(alter(worker.next(), headers={"traceparent": value}))
     assert found == (f"{TRACE_ID}-{SPAN_ID}" if is_known else None)
 

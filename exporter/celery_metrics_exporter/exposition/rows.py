@@ -60,12 +60,14 @@ class Rows(Metric, ABC):
     def _restricted_metric(self, names: set[str]) -> Metric | None:
         """The part of the family with these names, for prometheus_client's ``RestrictedRegistry``; None if empty.
 
+        The family's own name stands for all of it, as in a message.
+
         The registry collects all families and then selects; here families that nobody wants make no samples.
         """
-        wanted = names.intersection(self.sample_names)
+        wanted = names.intersection((self.name, *self.sample_names))
         if not wanted or not self.labels:
             return None
-        if len(wanted) == len(self.sample_names):
+        if self.name in wanted or len(wanted) == len(self.sample_names):
             return self
         part: Metric = super()._restricted_metric(names)  # type: ignore[no-untyped-call]  # the library's
         return part

@@ -28,14 +28,15 @@ _TRACE_HEADER: Final = "traceparent"
 #: https://www.w3.org/TR/trace-context: version (ff is invalid), trace id, parent id and flags; neither id is zero. What
 #: comes after version 00 may have more.
 _TRACEPARENT: Final = re.compile(
-    r"(?!ff|00-.{52}.)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?"
+    r"(?!ff|00-.{52}.)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f][13579bdf](?:-.*)?"
 )
 
 
 def trace_of(request: Any) -> str | None:
     """The trace to which the message of a request belongs, as in ``exemplar.Traced``. Never raises.
 
-    Its publisher may have written the header ``traceparent`` of W3C's Trace Context, as OpenTelemetry does.
+    Its publisher may have written the header ``traceparent`` of W3C's Trace Context, as OpenTelemetry does. Of a trace
+    that is not sampled, as its last flag tells, nothing is kept anywhere.
     """
     headers = request.message.headers
     value = headers.get(_TRACE_HEADER) if type(headers) is dict else None
