@@ -185,7 +185,7 @@ def uses_in_text(place: str, text: str) -> Iterator[Use]:
 
 def pages() -> list[Path]:
     """What people read, and the chart once there is one."""
-    found = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "grafana").glob("**/*.md")]
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "grafana").glob("**/*.md")]
     for suffix in ("yaml", "yml", "tpl", "txt", "md", "json"):
         found += (ROOT / "helm").glob(f"**/*.{suffix}")
     return sorted(path for path in found if path.is_file())
