@@ -12,6 +12,7 @@ import click
 import pytest
 import yaml
 from celery.bin.celery import celery
+from celery.worker.control import Panel
 
 from celery_metrics_exporter.cli.main import commands
 from celery_metrics_exporter.in_worker.settings import worker_options
@@ -171,6 +172,14 @@ def test_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE))
     named = set(re.findall(r"(?:`|^)make ([a-z][\w-]*)", page.read_text(encoding="utf-8"), re.MULTILINE))
     assert {name for name in named if not name.startswith("matrix-")} - targets == set()
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_of_celery_exist(page: Path) -> None:
+    """Each `celery -A proj COMMAND`, and each remote control command that a worker is sent by it."""
+    text = without_others(page.read_text(encoding="utf-8"))
+    assert set(re.findall(r"celery -A proj (\w+)", text)) <= {*celery.commands, "exporter"}
+    assert set(re.findall(r"celery -A proj (?:control|inspect) (\w+)", text)) <= set(Panel.data)
 
 
 @pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
