@@ -29,9 +29,7 @@ PAGES: Final = (
 #: The README's table of costs: the title of a column by the result whose first table it is taken from.
 COSTS: Final = {
     "redis-3": "Redis, lists of 3",
-    "redis-24": "Redis, lists of 24",
     "rabbitmq-3": "RabbitMQ, lists of 3",
-    "rabbitmq-24": "RabbitMQ, lists of 24",
 }
 #: The README's other figures: a result and one of its facts.
 FIGURES: Final = (
@@ -108,7 +106,7 @@ def cost(results: Results) -> str:
     costs: dict[Value, dict[str, Value]] = {}
     for name in COSTS:
         for consumer, spread, *_ in results[name].tables[0].rows:
-            costs.setdefault(consumer, {})[name] = spread.median if isinstance(spread, Spread) else spread
+            costs.setdefault(consumer, {})[name] = spread
     compared = [[consumer, *(found.get(name, "") for name in COSTS)] for consumer, found in costs.items()]
     others = [[title, results[name].facts[fact]] for title, name, fact in FIGURES]
     tables = [
