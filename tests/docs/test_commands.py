@@ -32,6 +32,7 @@ OTHERS = frozenset(
             "--build-arg",
             "--cap-drop",
             "--env",
+            "--network",
             "--publish",
             "--pull",
             "--read-only",
