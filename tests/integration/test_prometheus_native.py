@@ -235,13 +235,16 @@ def test_what_came_before_the_first_scrape(
         prometheus = start_prometheus(exporter.url, options=(options,), scrape_settings=settings)
         succeeded = "sum(increase(celery_task_succeeded_total[5m]))"
         wait_for(lambda: prometheus.value(succeeded), timeout=PATIENCE_S, what="an increase")
-    # What is added to the true numbers lies between the last scrape and now.
+    # Without the 0 nothing would have grown; from few scrapes Prometheus adds to the true number, up to as much again.
     found = {
         "all": prometheus.value(succeeded),
         "native": prometheus.value(f"sum(histogram_count(increase({HISTOGRAMS[0]}[5m])))"),
         "classic": prometheus.value(f"sum(increase({HISTOGRAMS[0]}_count[5m]))"),
     }
     for name, value in found.items():
-        expected = pytest.approx(len(runtimes), rel=0.5) if name in {"all", kind} else None
-        assert value == expected, name
+        if name in {"all", kind}:
+            assert value is not None, name
+            assert 0.999 * len(runtimes) <= value <= 2.1 * len(runtimes), name
+        else:
+            assert value is None, name
     assert prometheus.value("min_over_time(celery_task_succeeded_total[5m])") == 0
