@@ -29,9 +29,7 @@ PAGES: Final = (
 #: The README's table of costs: the title of a column by the result whose first table it is taken from.
 COSTS: Final = {
     "redis-3": "Redis, lists of 3",
-    "redis-24": "Redis, lists of 24",
     "rabbitmq-3": "RabbitMQ, lists of 3",
-    "rabbitmq-24": "RabbitMQ, lists of 24",
 }
 #: The README's other figures: a result and one of its facts.
 FIGURES: Final = (
@@ -108,7 +106,7 @@ def cost(results: Results) -> str:
     costs: dict[Value, dict[str, Value]] = {}
     for name in COSTS:
         for consumer, spread, *_ in results[name].tables[0].rows:
-            costs.setdefault(consumer, {})[name] = spread.median if isinstance(spread, Spread) else spread
+            costs.setdefault(consumer, {})[name] = spread
     compared = [[consumer, *(found.get(name, "") for name in COSTS)] for consumer, found in costs.items()]
     others = [[title, results[name].facts[fact]] for title, name, fact in FIGURES]
     tables = [
@@ -175,7 +173,31 @@ def _parts(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
-SUMMARIES: Final = {"targets": targets, "cost": cost, "compatibility": compatibility, "tested": tested}
+def native(results: Results) -> str:
+    """What the README says of native histograms: series in Prometheus, and how wrong a quantile is."""
+    if "histograms" not in results:
+        return "Not measured yet."
+    result = results["histograms"]
+    _, servers, errors = result.tables
+    series = {row[0]: row[list(servers.columns).index("series")] for row in servers.rows}
+    quantiles = {row[0]: dict(zip(errors.columns, row, strict=True)) for row in errors.rows}
+    wrong = quantiles["log-normal, p95"]
+    off = {kind: f"{shown(wrong[f'{kind}, worst, %'], ',.0f')} %" for kind in ("native", "classic")}
+    version = " ".join(result.versions["Prometheus"].values())
+    return (
+        f"With 1,000 (task, queue), Prometheus {version} holds {shown(series['native'])} series if it takes native "
+        f"histograms, and {shown(series['classic'])} with classic ones. The worst p95 of log-normal run times is "
+        f"{off['native']} off, instead of {off['classic']} ([measured](benchmarks/HISTOGRAMS.md))."
+    )
+
+
+SUMMARIES: Final = {
+    "targets": targets,
+    "cost": cost,
+    "compatibility": compatibility,
+    "tested": tested,
+    "native": native,
+}
 
 
 def fill(page: str, results: Results) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.events.rounds import IDLE_SECONDS
-from benchmarks.render import FOLDER, PAGES, environment, fill, section, shown, table
+from benchmarks.render import FOLDER, PAGES, SUMMARIES, environment, fill, native, section, shown, table
 from benchmarks.results import Result, Spread, Table, read, write
 from benchmarks.stream import FAILING, KINDS, QUEUES, WORKERS
 from tests.docs.pages import ROOT, tables
@@ -46,13 +46,7 @@ def test_every_result_is_shown() -> None:
     columns = {name for name in RESULTS if name.startswith("matrix-")}
     assert columns <= {f"matrix-{name}" for name in COLUMNS}
     assert set(RESULTS) - columns == {*BENCHMARKS, "soak", "image", "fuzz"}
-    assert set(RESULTS) - columns == shown_names - {
-        "targets",
-        "environment",
-        "cost",
-        "compatibility",
-        "tested",
-    }
+    assert set(RESULTS) - columns == shown_names - {"environment", *SUMMARIES}
 
 
 def test_only_marked_blocks_are_written() -> None:
@@ -118,6 +112,20 @@ def test_results_survive_their_files(tmp_path: Path) -> None:
     assert found == ("a", RESULT)
     lines = (tmp_path / "new" / "a.json").read_text(encoding="utf-8").splitlines()
     assert '    [ "ours", { "median": 11.12, "min": 8.0, "max": 1200.0 } ],' in lines
+
+
+def test_the_readme_quotes_native_histograms() -> None:
+    """The series of either kind, and the worst error of a p95; without a result it says so."""
+    assert native({}) == "Not measured yet."
+    servers = Table({"Prometheus takes": "", "series": ","}, [["classic", 73_456], ["native", 5_012]])
+    kinds = [f"{kind}, {which}, %" for kind in ("classic", "native") for which in ("median", "worst")]
+    errors = Table({"": "", **dict.fromkeys(kinds, ",.1f")}, [["log-normal, p95", 20.0, 55.4, 2.0, 4.4]])
+    result = Result(
+        facts={}, tables=[servers, servers, errors], versions={"Prometheus": {"Prometheus": "3.5.3"}}
+    )
+    text = native({"histograms": result})
+    assert "Prometheus 3.5.3 holds 5,012 series if it takes native histograms, and 73,456 with" in text
+    assert "is 4 % off, instead of 55 %" in text
 
 
 def test_every_row_of_a_page_fits_its_table() -> None:

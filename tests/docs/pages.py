@@ -39,6 +39,15 @@ def blocks(text: str, language: str) -> list[str]:
     return [body for kind, body in _FENCE.findall(text) if kind == language]
 
 
+def commands_of(text: str) -> Iterator[str]:
+    """Each command of a page's blocks: continued lines joined, without comments and the place of installation."""
+    for language in ("sh", "bash", ""):
+        for block in blocks(text, language):
+            for line in re.sub(r"\\\n\s*", "", block).splitlines():
+                if command := re.sub(r"\s+# .*", "", line).strip():
+                    yield command.replace("/opt/celery-exporter/bin/", "")
+
+
 def anchors(text: str) -> set[str]:
     """The names that headings can be linked by, made as GitHub makes them."""
     seen: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""docs/architecture.md: its paths and names exist, it describes every room, and its layers are the checked ones."""
+"""docs/architecture.md, and what CONTRIBUTING.md says of code: names exist; rooms and layers are as they say."""
 
 import importlib
 import re
@@ -12,7 +12,9 @@ from tests.docs.pages import ROOT, blocks
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PACKAGE = Path(celery_metrics_exporter.__file__).parent
-CODE = sorted(set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL))))
+_CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+BOTH = PAGE + _CONTRIBUTING.partition("\n## Layout\n")[2].partition("\n## Tests\n")[0]
+CODE = sorted(set(re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", BOTH, flags=re.DOTALL))))
 PATHS = [code for code in CODE if re.fullmatch(r"[\w./]+/|[\w./]+\.(py|md|toml)", code)]
 NAMES = [code for code in CODE if code not in PATHS and re.fullmatch(r"\w+(\.\w+)+", code)]
 

@@ -1,4 +1,6 @@
-"""The README's commands, run word for word: a newcomer's environment, the ports that the page names, real brokers.
+"""The commands of the README and of docs/getting-started.md, run word for word: a newcomer's environment, real brokers.
+
+The ports are those that the pages name. The lines of metrics that the README shows are looked for in the demo.
 
 A command that needs what no test machine has (a container engine, a cluster) stands in `ELSEWHERE` with the tests
 that hold its parts.
@@ -17,7 +19,7 @@ import pytest
 
 from celery_metrics_exporter import __version__
 from tests.docs.network import PrivateNetwork, may_have_network
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT, blocks, commands_of
 from tests.integration.servers import RabbitMQ, Valkey, require
 from tests.integration.servers.exporter import clean_environment
 from tests.integration.servers.process import ServerProcess
@@ -25,12 +27,9 @@ from tests.integration.servers.process import ServerProcess
 pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    command
-    for block in blocks(PAGE, "sh")
-    for line in block.splitlines()
-    if (command := re.sub(r"\s+# .*", "", line).strip())
-]
+STARTED = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+COMMANDS = {*commands_of(PAGE), *commands_of(STARTED)}
+(LINES,) = blocks(PAGE, "text")
 METRICS = "http://localhost:9808/metrics"
 
 # Commands that serve metrics until they are stopped, and what is seen there when they work.
@@ -39,9 +38,15 @@ SERVING: Mapping[str, str] = {
     "celery-exporter --broker-url redis://localhost:6379/0": "celery_exporter_receiver_connected 1.0",
     "celery-exporter --broker-url amqp://user:password@localhost:5672/vhost": "celery_exporter_receiver_connected 1.0",
     "celery -A proj exporter": 'celery_task_succeeded_total{queue="celery",task="proj.celery.add"} 0.0',
+    "celery-exporter --app proj.celery:app": 'celery_task_succeeded_total{queue="celery",task="proj.celery.add"} 0.0',
 }
 ELSEWHERE: Mapping[str, str] = {
     "make test": "this run; .ci/run calls it",
+    "python3 -m venv /opt/celery-exporter": "the newcomer below has such an environment, elsewhere",
+    "source <(celery-exporter completion --shell bash)": "tests/docs/test_commands.py",
+    "docker build --tag celery-exporter .": "tests/image, and `make image-check`",
+    "docker run --rm --publish 9808:9808 --env CELERY_EXPORTER_BROKER_URL celery-exporter": "`make image-check`",
+    "kubectl create secret generic celery-exporter-broker --from-file=broker-url": "tests/helm mounts such a secret",
     "docker compose up --build": "tests/alerts/test_compose.py, and `make image-check` builds the image",
     "helm install celery-exporter helm/celery-exporter --set broker.existingSecret.name=celery-exporter-broker": (
         "tests/helm renders and validates the chart"
@@ -123,9 +128,20 @@ def within(folder: Path) -> dict[str, str]:
     return {**clean_environment(), "PATH": path}
 
 
+def series(text: str) -> set[str]:
+    """The series of an exposition: names and labels without values; every worker is on one host."""
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    return {re.sub(r"@[^\"]+", "@host", line.rpartition(" ")[0]) for line in lines}
+
+
+def test_the_readme_shows_ten_lines() -> None:
+    """The demo below has each of them."""
+    assert len(LINES.splitlines()) == len(series(LINES)) == 10
+
+
 def test_every_command_is_known() -> None:
-    """No command of the page is left out here, and none here is gone from the page."""
-    assert sorted(COMMANDS) == sorted({*SERVING, *ELSEWHERE, DOCTOR, INSTALL})
+    """No command of the pages is left out here, and none here is gone from them."""
+    assert {*SERVING, *ELSEWHERE, DOCTOR, INSTALL} == COMMANDS
 
 
 def test_installing_gives_the_command(newcomer: Path) -> None:
@@ -158,6 +174,14 @@ def test_command_serves(command: str, newcomer: Path, network: PrivateNetwork, t
             lambda: SERVING[command] in network.get(METRICS), timeout=_SERVE_S, what=f"{SERVING[command]!r}"
         )
         assert "<html" in network.get("http://localhost:9808/")
+        if command == "make demo":
+            seen: set[str] = set()
+
+            def has_all_lines() -> bool:
+                seen.update(series(network.get(METRICS)))
+                return series(LINES) <= seen
+
+            running.wait_until(has_all_lines, timeout=_SERVE_S, what="each line of the README in the demo")
         os.killpg(running.pid, signal.SIGINT)
         ended = running.stop(timeout=20.0, number=signal.SIGINT)
     finally:

@@ -83,7 +83,7 @@ def test_redis_lines_by_version() -> None:
 def test_rabbitmq_line() -> None:
     """It is the documentation's, by version; other names stand in it, quoted for a shell and for a pattern."""
     documented = re.findall(
-        r"rabbitmqctl set_permissions.*?```", (DOCS / "operations.md").read_text(), re.DOTALL
+        r"rabbitmqctl set_permissions.*?```", (DOCS / "permissions.md").read_text(), re.DOTALL
     )
     older, newer = (line.removesuffix("```").split() for line in documented)
     context = context_of("amqp://celery-exporter:p@host/VHOST")

@@ -155,6 +155,15 @@ def uses_of_rules(place: str, rules: list[dict[str, object]]) -> Iterator[Use]:
             yield Use(where, metrics, match[1] or match[2])
 
 
+def queries_in(text: str) -> Iterator[str]:
+    """Each expression in the blocks of PromQL of a page, without its comment."""
+    for block in _PROMQL_BLOCK.findall(text):
+        for expr in re.split(r"\n(?=#)|\n\n|\n(?=\S)(?!\)|\s)", block):
+            lines = "\n".join(line for line in expr.splitlines() if not line.startswith("#"))
+            if lines.strip():
+                yield lines
+
+
 _OTHERS = re.compile(r"^\| before\b.*\n(?:\|.*\n?)+", re.MULTILINE)
 
 
@@ -165,11 +174,8 @@ def uses_in_text(place: str, text: str) -> Iterator[Use]:
     whose heading begins with "before": those names are other exporters'.
     """
     text = _OTHERS.sub(lambda table: re.sub(r"(?m)^\|[^|]*", "|", table[0]), text)
-    for block in _PROMQL_BLOCK.findall(text):
-        for expr in re.split(r"\n(?=#)|\n\n|\n(?=\S)(?!\)|\s)", block):
-            lines = "\n".join(line for line in expr.splitlines() if not line.startswith("#"))
-            if lines.strip():
-                yield from uses_in_promql(place, lines)
+    for expr in queries_in(text):
+        yield from uses_in_promql(place, expr)
     for match in _SELECTED.finditer(text):
         for label in re.findall(r"(\w+)\s*(?:=~|!~|!=|=|,|$)", re.sub(r'"[^"]*"', "", match[2])):
             yield Use(place, (match[1],), label)
@@ -180,7 +186,7 @@ def uses_in_text(place: str, text: str) -> Iterator[Use]:
 
 def pages() -> list[Path]:
     """What people read, and the chart once there is one."""
-    found = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "grafana").glob("**/*.md")]
+    found = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "grafana").glob("**/*.md")]
     for suffix in ("yaml", "yml", "tpl", "txt", "md", "json"):
         found += (ROOT / "helm").glob(f"**/*.{suffix}")
     return sorted(path for path in found if path.is_file())

@@ -1,10 +1,11 @@
-"""Every query of every dashboard, asked of a real Prometheus while real workers are busy on two brokers.
+"""Every query of every dashboard, and of the pages of docs/, asked of a real Prometheus while real workers are busy.
 
 The demo's shop is at work on Valkey, with a backlog of newsletters that shrinks; a second exporter, with tight limits,
 watches RabbitMQ. Variables are filled in as Grafana does it, once with "All", once with every value chosen by itself.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.grafana.board import Board, Target, boards, label_values
+from tests.grafana.contract import ROOT, queries_in
 from tests.grafana.interpolation import NO_FUNCTIONS, chosen, fill, intervals
 from tests.integration import known_tasks
 from tests.integration.demo_shop import fill_mail_queue, open_shop
@@ -29,6 +31,13 @@ from tests.integration.servers import (
 from tests.waiting import wait_for
 
 BOARDS = boards()
+#: Pages that show queries.
+PAGES = [
+    page for page in sorted((ROOT / "docs").glob("*.md")) if any(queries_in(page.read_text(encoding="utf-8")))
+]
+#: How a query reads histograms of either kind.
+CLASSIC, NATIVE = "_seconds_bucket[", "_seconds["
+COMPARES = re.compile(r" (?:>|<|==) \d")
 PATIENCE_S = 90.0
 RANGE_S = 60
 JOBS = ["exporter-0", "exporter-1"]
@@ -257,6 +266,18 @@ def test_every_annotation_has_data(scene: Scene, board: Board) -> None:
     for name, expr in board.annotations().items():
         target = Target("annotation", name, expr, instant=False)
         wait_for(partial(_drawn, scene, board, target), timeout=PATIENCE_S, what=f"annotations of {name}")
+
+
+@pytest.mark.needs("valkey", "rabbitmq", "prometheus")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_queries_of_a_page_are_answered(scene: Scene, page: Path) -> None:
+    """Prometheus refuses none; those to begin with have data, but for comparisons and the other kind of histograms."""
+    for expr in queries_in(page.read_text(encoding="utf-8")):
+        is_of_this_kind = (CLASSIC if scene.native else NATIVE) not in expr
+        if page.name == "getting-started.md" and is_of_this_kind and not COMPARES.search(expr):
+            wait_for(partial(scene.prometheus.query, expr), timeout=PATIENCE_S, what=f"data of {expr}")
+        else:
+            scene.prometheus.query(expr)
 
 
 def _drawn(scene: Scene, board: Board, target: Target) -> list[float]:

@@ -72,7 +72,7 @@ def test_every_right_of_redis(valkey: Valkey) -> None:
 
 
 def test_all_printed_lines_are_the_documented_rights(valkey: Valkey) -> None:
-    """Who has no right at all is given by the three lines just what docs/operations.md lists."""
+    """Who has no right at all is given by the three lines just what docs/permissions.md lists."""
     with valkey.client() as client:
         client.execute_command("ACL", "SETUSER", USER, "on", f">{PASSWORD}", "+ping")
     found = examine(f"redis://{USER}:{PASSWORD}@{HOST}:{valkey.port}/0", wait=WAIT_S)

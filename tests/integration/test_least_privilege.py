@@ -1,4 +1,4 @@
-"""The exporter works with users who may do no more than docs/operations.md lists."""
+"""The exporter works with users who may do no more than docs/permissions.md lists."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -20,14 +20,14 @@ from tests.waiting import wait_for
 StartExporter = Callable[..., ExporterProcess]
 StartWorker = Callable[..., CeleryWorker]
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+PERMISSIONS = Path(__file__).parents[2] / "docs" / "permissions.md"
 LIVELY = ("--without-gossip", "--without-mingle", "--heartbeat-interval", "1")
 PASSWORD = "known-to-nobody"
 
 
 def redis_rights(server: Valkey) -> list[str]:
     """The words of the ACL SETUSER command in the documentation, after the name of the user, for this server."""
-    command = re.search(r"ACL SETUSER celery-exporter (.*?)```", OPERATIONS.read_text(), re.DOTALL)
+    command = re.search(r"ACL SETUSER celery-exporter (.*?)```", PERMISSIONS.read_text(), re.DOTALL)
     assert command is not None
     words = [word.replace("PASSWORD", PASSWORD) for word in command[1].split()]
     return rights_known_to(server, words)
@@ -41,7 +41,7 @@ def rights_known_to(server: Valkey, rights: Iterable[str]) -> list[str]:
 def rabbitmq_rights(*, newer: bool = False) -> dict[str, str]:
     """The three patterns of the documentation's set_permissions command, for versions up to 4.2.5 or newer ones."""
     commands = re.findall(
-        r"set_permissions -p VHOST celery-exporter(.*?)```", OPERATIONS.read_text(), re.DOTALL
+        r"set_permissions -p VHOST celery-exporter(.*?)```", PERMISSIONS.read_text(), re.DOTALL
     )
     assert len(commands) == 2
     configure, write, read = re.findall(r"'([^']+)'", commands[newer])

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.integration.event_sender import EventSender
-from tests.integration.servers import HOST, ExporterProcess, Prometheus, Valkey, free_port, require
+from tests.integration.servers import HOST, ExporterProcess, Prometheus, Valkey, free_port, promtool, require
 from tests.waiting import wait_for
 
 PATIENCE_S = 60.0
@@ -24,6 +24,8 @@ QUEUE_WAIT, PREFETCH_WAIT = 6.0, 1.5
 ERROR = 0.09
 #: As 2.40 to 3.8 are told to take them.
 NATIVE_HISTOGRAMS = "--enable-feature=native-histograms,exemplar-storage"
+#: Makes Prometheus begin each series with 0 at its created timestamp, and ask for messages.
+ZERO_INGESTION = "--enable-feature=created-timestamp-zero-ingestion"
 HISTOGRAMS = (
     "celery_task_runtime_seconds",
     "celery_task_queue_wait_seconds",
@@ -209,3 +211,40 @@ def test_a_restart_is_a_reset(
     # Both parts are extrapolated alike to the edges of the range; what came with the first scrape is no increase.
     mean = f"histogram_sum({increase}) / histogram_count({increase})"
     assert native.value(mean) == pytest.approx((sum(first) + sum(second)) / (len(first) + len(second)))
+
+
+@pytest.mark.parametrize("kind", ["native", "classic", "none"])
+def test_what_came_before_the_first_scrape(
+    valkey: Valkey, start_prometheus: Callable[..., Prometheus], tmp_path: Path, kind: str
+) -> None:
+    """Prometheus counts it if it takes created timestamps; of histograms it has those that it was told to take."""
+    require("prometheus")
+    if "version 2." in promtool("--version").stdout:
+        pytest.skip("Prometheus 2 does not do so with native histograms, or at all")
+    runtimes = (1.0,) * 30
+    options = ZERO_INGESTION + (",native-histograms" if kind == "native" else "")
+    settings = {"always_scrape_classic_histograms": True} if kind == "classic" else {}
+    with ExporterProcess(tmp_path / "exporter", ("--broker-url", valkey.url)) as exporter:
+        _wait_for_events(exporter)
+        tell(valkey.url, runtimes)
+        wait_for(
+            lambda: exporter.total("celery_task_succeeded_total") == len(runtimes),
+            timeout=PATIENCE_S,
+            what="all tasks in the exporter",
+        )
+        prometheus = start_prometheus(exporter.url, options=(options,), scrape_settings=settings)
+        succeeded = "sum(increase(celery_task_succeeded_total[5m]))"
+        wait_for(lambda: prometheus.value(succeeded), timeout=PATIENCE_S, what="an increase")
+    # Without the 0 nothing would have grown; from few scrapes Prometheus adds to the true number, up to as much again.
+    found = {
+        "all": prometheus.value(succeeded),
+        "native": prometheus.value(f"sum(histogram_count(increase({HISTOGRAMS[0]}[5m])))"),
+        "classic": prometheus.value(f"sum(increase({HISTOGRAMS[0]}_count[5m]))"),
+    }
+    for name, value in found.items():
+        if name in {"all", kind}:
+            assert value is not None, name
+            assert 0.999 * len(runtimes) <= value <= 2.1 * len(runtimes), name
+        else:
+            assert value is None, name
+    assert prometheus.value("min_over_time(celery_task_succeeded_total[5m])") == 0

@@ -70,7 +70,7 @@ def test_known_numbers(queues: AmqpQueues, reader: AmqpReader) -> None:
 
 
 def test_a_stream(queues: AmqpQueues, reader: AmqpReader) -> None:
-    """A stream looks like a queue with all the messages that it keeps, as docs/operations.md says."""
+    """A stream looks like a queue with all the messages that it keeps, as docs/semantics.md says."""
     queues.declare("log", arguments=STREAM)
     queues.publish("log", 5)
     wait_for(

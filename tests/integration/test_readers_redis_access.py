@@ -14,7 +14,7 @@ from tests.waiting import wait_for
 
 pytestmark = pytest.mark.needs("valkey")
 
-#: What a user of Redis needs so that the reader sees everything in database 0; docs/operations.md has the same line.
+#: What a user of Redis needs so that the reader sees everything in database 0; docs/permissions.md has the same line.
 RIGHTS = ("%R~*", "+ping", "+scan", "+smembers", "+llen", "+lindex", "+hlen", "+zrange")
 #: What redis-py sends when it connects; a server that refuses CLIENT SETINFO is served all the same.
 CONNECTING = {"HELLO", "CLIENT", "SELECT", "AUTH"}

@@ -96,7 +96,7 @@ NEWLY_ACCEPTED = [
 #: ... and refuses the latter, which older Go accepted.
 NEWLY_REFUSED = [TLS + f"  cipher_suites: [{suite}]\n" for suite in sorted(WITHOUT_FORWARD_SECRECY)]
 
-#: docs/operations.md tells them: what Go would ignore, or could never let anybody in with, and what OpenSSL cannot.
+#: docs/endpoint.md tells them: what Go would ignore, or could never let anybody in with, and what OpenSSL cannot.
 OURS_IS_STRICTER = [
     "tls_server_config: {min_version: TLS13}\n",
     "---\n---\nnonsense: 1\n",

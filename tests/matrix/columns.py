@@ -53,7 +53,10 @@ SERVERS: Final[Subjects] = MappingProxyType(
         "doctor": _integration(
             "doctor_command", "doctor_reach", "doctor_rights", "doctor_workers", "forbidden_queues"
         ),
-        "alerts": ["tests/alerts", *_integration("dashboards", "prometheus", "web_config_promtool")],
+        "alerts": [
+            "tests/alerts",
+            *_integration("dashboards", "prometheus", "prometheus_native", "web_config_promtool"),
+        ],
     }
 )
 

@@ -148,8 +148,8 @@ def test_durations_are_gos(files: WebFiles, interval: str, seconds: float) -> No
 
 
 def test_the_example_of_the_documentation(files: WebFiles) -> None:
-    """What docs/operations.md shows as a file is one, and its password is the one that it names."""
-    page = Path(__file__).parents[2] / "docs" / "operations.md"
+    """What docs/endpoint.md shows as a file is one, and its password is the one that it names."""
+    page = Path(__file__).parents[2] / "docs" / "endpoint.md"
     section = page.read_text(encoding="utf-8").partition("## Securing the endpoint")[2]
     example = section.partition("```yaml\n")[2].partition("```")[0]
     (files.folder / "key.pem").rename(files.folder / "server-key.pem")

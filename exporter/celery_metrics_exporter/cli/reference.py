@@ -30,7 +30,7 @@ _FLAGS_INTRODUCTION: Final = (
 )
 _INTRODUCTION: Final = (
     "`celery-exporter metrics` prints the same list. A histogram has the series `_bucket`, `_sum` and `_count`; a "
-    "[native](operations.md#native-histograms) one is a single series with the name of the family. "
+    "[native](histograms.md#native-histograms) one is a single series with the name of the family. "
     "Names ending in `_seconds` are in seconds, those ending in `_timestamp_seconds` are seconds since the epoch. "
     "The usual `process_*` and `python_*` metrics describe the exporter's own process."
 )

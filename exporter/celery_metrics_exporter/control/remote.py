@@ -45,7 +45,7 @@ LEAVING_SECONDS: Final = 0.3
 #: First and longest pause between two attempts to connect, before jitter.
 BACKOFF_SECONDS: Final = (0.5, 30.0)
 
-_SEE: Final = "see 'Least privilege' in docs/operations.md"
+_SEE: Final = "see 'Least privilege' in docs/permissions.md"
 _NO_COMMANDS: Final = f"cannot ask workers: the broker refuses our command; {_SEE}"
 _NO_REPLIES: Final = f"workers cannot answer: the broker refuses our reply queue; {_SEE}"
 

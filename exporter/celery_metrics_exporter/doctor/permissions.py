@@ -1,4 +1,4 @@
-"""The lines by which a broker's administrator gives us what we need; docs/operations.md explains them.
+"""The lines by which a broker's administrator gives us what we need; docs/permissions.md explains them.
 
 Source of the facts: ``receivers/redis.py``, ``queues/readers/redis.py`` and ``control/redis_transport.py`` (which
 commands we send to Redis), RabbitMQ's access control (configure, write and read are regular expressions on names).

@@ -5,7 +5,7 @@ keeps the queue's messages while no exporter is there, and gives them to one con
 (``x-single-active-consumer``): others are standbys, which get nothing until that one is gone.
 
 A classic queue, whatever the virtual host's default: a quorum queue would keep its messages when the broker restarts
-while no exporter is there, and costs the broker several times as much for each event, see ``docs/operations.md``.
+while no exporter is there, and costs the broker several times as much for each event, see ``docs/availability.md``.
 
 Source of the facts: RabbitMQ's documentation of consumer acknowledgements and single active consumers, and tries with
 3.10.8, 4.0.5 and 4.3.6. Over AMQP 0-9-1 no consumer is told that it is active: it gets messages, or it is the only one.

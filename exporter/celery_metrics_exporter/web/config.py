@@ -3,7 +3,7 @@
 Owns the format: keys, types, defaults, and what contradicts itself.
 
 Facts: prometheus/exporter-toolkit, docs/web-configuration.md, web/tls_config.go (getConfig),
-web/handler.go (validateUsers, validateHeaderConfig). Where this is stricter, docs/operations.md says so.
+web/handler.go (validateUsers, validateHeaderConfig). Where this is stricter, docs/endpoint.md says so.
 """
 
 import re
