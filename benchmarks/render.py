@@ -182,12 +182,15 @@ def native(results: Results) -> str:
     series = {row[0]: row[list(servers.columns).index("series")] for row in servers.rows}
     quantiles = {row[0]: dict(zip(errors.columns, row, strict=True)) for row in errors.rows}
     wrong = quantiles["log-normal, p95"]
-    off = {kind: f"{shown(wrong[f'{kind}, worst, %'], ',.0f')} %" for kind in ("native", "classic")}
-    version = " ".join(result.versions["Prometheus"].values())
+    off = {
+        kind: f"{shown(wrong[f'{kind}, median, %'], ',.1f')} % (at worst {shown(wrong[f'{kind}, worst, %'], ',.0f')} %)"
+        for kind in ("native", "classic")
+    }
+    version = " ".join(each.partition("+")[0] for each in result.versions["Prometheus"].values())
     return (
         f"With 1,000 (task, queue), Prometheus {version} holds {shown(series['native'])} series if it takes native "
-        f"histograms, and {shown(series['classic'])} with classic ones. The worst p95 of log-normal run times is "
-        f"{off['native']} off, instead of {off['classic']} ([measured](benchmarks/HISTOGRAMS.md))."
+        f"histograms, and {shown(series['classic'])} with classic ones. Its p95 of log-normal run times is off by "
+        f"{off['native']}, instead of {off['classic']}: [measured](benchmarks/HISTOGRAMS.md)."
     )
 
 

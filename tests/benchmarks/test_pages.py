@@ -115,17 +115,17 @@ def test_results_survive_their_files(tmp_path: Path) -> None:
 
 
 def test_the_readme_quotes_native_histograms() -> None:
-    """The series of either kind, and the worst error of a p95; without a result it says so."""
+    """The series of either kind, and the median and worst error of a p95; without a result it says so."""
     assert native({}) == "Not measured yet."
     servers = Table({"Prometheus takes": "", "series": ","}, [["classic", 73_456], ["native", 5_012]])
     kinds = [f"{kind}, {which}, %" for kind in ("classic", "native") for which in ("median", "worst")]
     errors = Table({"": "", **dict.fromkeys(kinds, ",.1f")}, [["log-normal, p95", 20.0, 55.4, 2.0, 4.4]])
     result = Result(
-        facts={}, tables=[servers, servers, errors], versions={"Prometheus": {"Prometheus": "3.5.3"}}
+        facts={}, tables=[servers, servers, errors], versions={"Prometheus": {"Prometheus": "3.5.3+ds1"}}
     )
     text = native({"histograms": result})
     assert "Prometheus 3.5.3 holds 5,012 series if it takes native histograms, and 73,456 with" in text
-    assert "is 4 % off, instead of 55 %" in text
+    assert "is off by 2.0 % (at worst 4 %), instead of 20.0 % (at worst 55 %)" in text
 
 
 def test_every_row_of_a_page_fits_its_table() -> None:
