@@ -12,7 +12,8 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 def files() -> list[str]:
     """The files of the repository with the changes that are not committed; what git ignores is left out.
 
-    In a source distribution, which is no repository, these are all files that .gitignore does not name.
+    In a source distribution, which is no repository, these are all files that .gitignore does not name, without the
+    metadata that its build has added.
     """
     asked = ("ls-files", "--cached", "--others", "--exclude-standard", "-z")
     if is_repository():
@@ -20,7 +21,7 @@ def files() -> list[str]:
     else:
         with tempfile.TemporaryDirectory() as empty:
             git("init", "--quiet", "--bare", empty)
-            told = git(f"--git-dir={empty}", f"--work-tree={ROOT}", *asked)
+            told = git(f"--git-dir={empty}", f"--work-tree={ROOT}", *asked, "--exclude=/PKG-INFO")
     return sorted(name for name in told.split("\0") if name and (ROOT / name).exists())
 
 

@@ -13,7 +13,7 @@ def test_without_a_repository(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     copy = tmp_path / "a copy"
     export(copy)
-    for ignored in (".venv/bin/python", "build/x", "dist/x", "tests/__pycache__/x.pyc"):
+    for ignored in (".venv/bin/python", "build/x", "dist/x", "tests/__pycache__/x.pyc", "PKG-INFO"):
         (copy / ignored).parent.mkdir(parents=True, exist_ok=True)
         (copy / ignored).touch()
     (copy / "tests" / "new.py").touch()
