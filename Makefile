@@ -104,7 +104,8 @@ recordings: .venv/stamp-dev ## Record events of real workers of five Celery vers
 image: ## Build the image IMAGE with Docker, labelled from git; BUILD_ARGS adds to the build's arguments
 	docker build --tag $(IMAGE) \
 		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"$$/\1/p' exporter/celery_metrics_exporter/__init__.py) \
-		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) $(BUILD_ARGS) .
+		--build-arg REVISION=$$(git describe --always --dirty --abbrev=40 --exclude='*' || echo unknown) \
+		--build-arg CREATED=$$(git log -1 --format=%cI || echo 1970-01-01T00:00:00Z) $(BUILD_ARGS) .
 
 image-check: .venv/stamp-dev ## Build the image with buildah and run it, into benchmarks/IMAGE.md (root on Debian; minutes)
 	@scripts/install-backends

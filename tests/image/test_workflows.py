@@ -5,48 +5,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
-from celery_metrics_exporter import __version__
-from tests.image.dockerfile import ROOT, base_image, stages
-from tests.release.artifacts import Artifacts
+from tests.checkout import ROOT
+from tests.image.workflows import GITHUB, JOBS, TEST, WORKFLOWS, Job, job_of, read
 
-GITHUB = ROOT / ".github"
-WORKFLOWS = sorted((GITHUB / "workflows").iterdir())
-RELEASE = GITHUB / "workflows" / "release.yaml"
-TEST = GITHUB / "workflows" / "test.yaml"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-
-class Job(NamedTuple):
-    """One job of a workflow."""
-
-    workflow: Path
-    name: str
-    content: dict[str, Any]
-
-    @property
-    def steps(self) -> list[dict[str, Any]]:
-        """Its steps; a job that is another workflow has none."""
-        found: list[dict[str, Any]] = self.content.get("steps", [])
-        return found
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content
-
-
-JOBS = [Job(path, name, job) for path in WORKFLOWS for name, job in _yaml(path)["jobs"].items()]
 each_job = pytest.mark.parametrize("job", JOBS, ids=lambda job: f"{job.workflow.stem}-{job.name}")
-
-
-def _job(workflow: Path, name: str) -> Job:
-    (found,) = [job for job in JOBS if (job.workflow, job.name) == (workflow, name)]
-    return found
 
 
 @pytest.mark.parametrize(
@@ -70,7 +37,7 @@ def test_schema(schema: str, files: list[Path]) -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_may_read_only(path: Path) -> None:
     """What a token may do beyond reading is granted job by job; runs of one kind do not overtake each other."""
-    content = _yaml(path)
+    content = read(path)
     assert content["permissions"] == {"contents": "read"}
     assert content["concurrency"]["group"]
 
@@ -90,11 +57,11 @@ def test_jobs_and_steps_that_are_named_exist(job: Job) -> None:
     """An expression that names a job it does not wait for, or a step that is not there, is silently empty."""
     needs = job.content.get("needs", [])
     awaited = {needs} if isinstance(needs, str) else set(needs)
-    assert awaited <= _yaml(job.workflow)["jobs"].keys()
+    assert awaited <= read(job.workflow)["jobs"].keys()
     text = yaml.safe_dump(job.content)
     for other, output in re.findall(r"needs\.(\w+)\.outputs\.(\w+)", text):
         assert other in awaited
-        assert output in _job(job.workflow, other).content["outputs"]
+        assert output in job_of(job.workflow, other).outputs
     assert set(re.findall(r"steps\.(\w+)\.", text)) <= {step.get("id") for step in job.steps}
     named = set(re.findall(r"(?<![.\w])env\.(\w+)", text))
     assert named <= job.content.get("env", {}).keys()
@@ -135,96 +102,8 @@ def test_no_host_is_named(path: Path) -> None:
 def test_versions_of_python() -> None:
     """Each version that pyproject.toml promises is tested."""
     promised = re.findall(r"Python :: (3\.\d+)", " ".join(PROJECT["classifiers"]))
-    matrix = _job(TEST, "test").content["strategy"]["matrix"]
+    matrix = job_of(TEST, "test").content["strategy"]["matrix"]
     assert matrix["python"] == promised
     assert PROJECT["requires-python"] == f">={promised[0]}"
-    (setup,) = [step for step in _job(TEST, "release").steps if "setup-python" in step.get("uses", "")]
+    (setup,) = [step for step in job_of(TEST, "release").steps if "setup-python" in step.get("uses", "")]
     assert setup["with"]["python-version"].split() == promised
-
-
-def test_the_image_is_released_for_both_platforms_with_its_origin() -> None:
-    """BuildKit attaches provenance and a bill of materials, and gets only arguments that the Dockerfile takes."""
-    (step,) = [one for one in _job(RELEASE, "image").steps if one.get("id") == "build"]
-    given = step["with"]
-    assert given["platforms"] == "linux/amd64,linux/arm64"
-    assert (given["provenance"], given["sbom"]) == ("mode=max", True)
-    arguments = dict(line.split("=", 1) for line in given["build-args"].splitlines())
-    assert arguments.keys() == {one.text.partition("=")[0] for one in stages()[-1] if one.name == "ARG"}
-    assert arguments["PYTHON_IMAGE"] == "${{ steps.base.outputs.image }}"
-
-
-def test_the_base_is_asked_for_by_digest() -> None:
-    """The name that the Dockerfile has, as the workflow reads it, gets the digest of what it means at that time."""
-    (command,) = [one["run"] for one in _job(RELEASE, "image").steps if one.get("id") == "base"]
-    (script,) = re.findall(r"sed -n '[^']+' Dockerfile", command)
-    told = subprocess.run(["sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert told == f"{base_image()}\n"
-    assert 'echo "image=$name@$digest"' in command
-
-
-def _awaited(job: Job) -> set[str]:
-    """The jobs that have succeeded when this one begins."""
-    needs = job.content.get("needs", [])
-    direct = {needs} if isinstance(needs, str) else set(needs)
-    return direct.union(*(_awaited(_job(job.workflow, name)) for name in direct))
-
-
-def test_nothing_is_published_before_every_check_has_passed() -> None:
-    """Each job that may write waits for the tag's check and for all jobs of test.yaml; none overlooks a failure."""
-    assert _job(RELEASE, "test").content["uses"] == "./.github/workflows/test.yaml"
-    writing = [job for job in JOBS if "write" in job.content.get("permissions", {}).values()]
-    assert {job.name for job in writing} == {"image", "chart", "package", "page"}
-    for job in writing:
-        assert {"version", "test"} <= _awaited(job)
-    assert not [job.name for job in JOBS if "if" in job.content or "continue-on-error" in job.content]
-    triggers = dict[Any, Any](_yaml(RELEASE))[True]  # YAML 1.1 reads "on" as true
-    assert triggers == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+*"]}}
-    # The commit is that of the tag everywhere; nothing is built again, so what is published was checked.
-    for job in writing:
-        commands = " ".join(step.get("run", "") for step in job.steps)
-        assert not re.findall(r"hatchling|helm package|make |pip ", commands)
-
-
-def test_what_is_published_is_what_was_checked() -> None:
-    """The checks hand on all of dist/, and the jobs that publish take their files from there."""
-    (kept,) = [
-        step["with"] for step in _job(TEST, "release").steps if "upload-artifact" in step.get("uses", "")
-    ]
-    assert (kept["name"], kept["path"]) == ("release", "dist/")
-    named = {path.name.replace(__version__, "$VERSION") for path in Artifacts(ROOT).all()}
-    taken = set()
-    for name in ("chart", "package", "page"):
-        steps = _job(RELEASE, name).steps
-        (got,) = [step["with"]["name"] for step in steps if "download-artifact" in step.get("uses", "")]
-        assert got == kept["name"]
-        taken |= set(re.findall(r"[\w-]+-\$VERSION[\w.-]*", " ".join(step.get("run", "") for step in steps)))
-    assert taken == {name for name in named if not name.endswith(".cdx.json")}
-
-
-def test_what_may_write() -> None:
-    """Only the jobs that publish may do more than read, each what it needs."""
-    assert {job.name: job.content["permissions"] for job in JOBS if "permissions" in job.content} == {
-        "image": {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"},
-        "chart": {"contents": "read", "packages": "write"},
-        "package": {"id-token": "write"},
-        "page": {"contents": "write"},
-    }
-    for job in JOBS:
-        kept = [
-            step
-            for step in job.steps
-            if step.get("uses", "").startswith("actions/checkout@")
-            and step["with"]["persist-credentials"] is not False
-        ]
-        assert not kept
-
-
-@pytest.mark.parametrize(("tag", "code"), [(f"v{__version__}", 0), ("v99.0.0", 1), ("v", 1)])
-def test_a_release_has_one_version(tag: str, code: int) -> None:
-    """The tag must name what the package and the chart say; else nothing is released."""
-    done = subprocess.run(
-        [ROOT / "scripts" / "release-version", tag], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code
-    assert done.stdout == ("" if code else f"version={__version__}\n")
-    assert (done.stderr != "") == bool(code)

@@ -103,9 +103,8 @@ def _write_sbom(artifacts: Artifacts, scratch: Path) -> None:
 
 
 def publish(artifacts: Artifacts, folder: Path) -> None:
-    """Put the files, and no others, into a folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Put the files, and no others, into a folder that is not there yet."""
+    folder.mkdir()
     for path in artifacts.all():
         shutil.copy2(path, folder)
 

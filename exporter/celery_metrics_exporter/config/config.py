@@ -194,7 +194,8 @@ class Config:
             if self.app is None:
                 raise ConfigError(
                     "no broker given: write --broker-url URL (or set CELERY_BROKER_URL), "
-                    "or try `celery-exporter demo`, which needs none"
+                    "or try `celery-exporter demo`, which brings one "
+                    "(pip install 'celery-metrics-exporter[demo]')"
                 )
             return
         check_broker_url(self.broker_url, events=self.events)

@@ -45,7 +45,7 @@ class Valkey:
         self._tls = tls
         self._verify_client = verify_client
         self._front: TlsFront | None = None
-        settings = {"port": str(self.plain_port), "bind": HOST, "dir": str(folder)}
+        settings = {"port": str(self.plain_port), "bind": HOST, "dir": f'"{folder}"'}
         if "--sentinel" not in arguments:
             settings["save"] = '""'
         if password:

@@ -7,7 +7,6 @@ Source of the facts: ``kombu/transport/sqlalchemy`` (``Channel._open``: the tran
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
@@ -113,7 +112,8 @@ def _engine(sql: Any, url: str, options: Mapping[str, Any]) -> Any:
     path = parsed.database
     if parsed.get_backend_name() == "sqlite" and path and not path.startswith((":memory:", "file:")):
         address = f"{Path(path).absolute().as_uri()}?mode=ro"
-        arguments["creator"] = lambda: sqlite3.connect(
+        connect = import_module("sqlite3").connect  # not every Python has it; that of our image does not
+        arguments["creator"] = lambda: connect(
             address, uri=True, timeout=_CONNECT_SECONDS, check_same_thread=False
         )
     elif parsed.get_driver_name() in _WITH_TIMEOUT:
