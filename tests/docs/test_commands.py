@@ -41,7 +41,7 @@ OTHERS = frozenset(
         *("--secret", "--security-opt", "--tag", "--target", "--format"),  # docker
         *("--from-file", "--from-literal", "--image", "--previous", "--set"),  # kubectl, helm
         *("--enable-feature", "--header", "--latency", "--owner", "--pid"),  # prometheus and others
-        *("--check", "--ignore-missing", "--strict"),  # sha256sum, twine
+        *("--constraint", "--strict"),  # pip, twine
         *("--rounds", "--table"),  # our benchmarks
         "--persistent",  # flower
     }

@@ -32,7 +32,8 @@ def test_other_arguments(rest: str, difference: str) -> None:
     assert isinstance(error, OtherArgumentsError)
     assert error.trouble == QUEUE + difference
     assert error.command == "rabbitmqctl delete_queue -p 'a b' celeryev.celery-exporter.single"
-    assert str(error).startswith(f"{error.trouble}: delete it ({error.command}) when no exporter")
+    assert str(error).startswith(f"{error.trouble}: give the settings that it has, or delete it")
+    assert str(error).endswith(f"({error.command})")
 
 
 def test_other_refusals_stay() -> None:

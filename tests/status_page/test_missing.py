@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Snapshot, str, str, str]] = {
         with_subscription(fault="no event for 40 s"),
         "failed",
         "nothing arrives",
-        "`--event-exchange`",
+        "`celery-exporter doctor`",
     ),
     "standby": (
         with_subscription(standby=True, delivering=None),

@@ -54,8 +54,7 @@ class OtherArgumentsError(ConnectionError):
         self.trouble = f"the event queue {queue} has {difference}"
         self.command = f"rabbitmqctl delete_queue -p {quote(vhost)} {quote(queue)}"
         super().__init__(
-            f"{self.trouble}: delete it ({self.command}) when no exporter with these settings runs, or give the "
-            "settings that it was declared with (406)"
+            f"{self.trouble}: give the settings that it has, or delete it while no exporter uses it ({self.command})"
         )
 
 

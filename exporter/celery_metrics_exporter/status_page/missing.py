@@ -92,9 +92,8 @@ def _subscription(seen: Snapshot, *, final: bool) -> Iterator[Finding]:
         yield failed(
             "deaf",
             "Connected, but nothing arrives: nothing is counted",
-            "The exporter subscribes anew by itself. If that does not help: does `--broker-url` name the database or "
-            "virtual host of the workers, and `--event-exchange` their `event_exchange`? "
-            "`celery -A proj events --dump` shows what is published.",
+            "Not even the exporter's own events come back. It subscribes anew by itself. If that does not help: may "
+            "its user receive events? `celery-exporter doctor` tries it, and names the permission that is missing.",
             quote=state.fault,
         )
     elif state.standby:
