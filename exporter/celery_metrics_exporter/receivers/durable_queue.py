@@ -54,7 +54,7 @@ class OtherArgumentsError(ConnectionError):
         self.trouble = f"the event queue {queue} has {difference}"
         self.command = f"rabbitmqctl delete_queue -p {quote(vhost)} {quote(queue)}"
         super().__init__(
-            f"{self.trouble}: give the settings that it has, or delete it while no exporter uses it ({self.command})"
+            f"{self.trouble}: delete it ({self.command}) while no exporter uses it, or take its settings"
         )
 
 
