@@ -16,6 +16,8 @@ StartExporter = Callable[..., ExporterProcess]
 
 URL = f"redis://{HOST}:1/0"
 APP = f"from celery import Celery\napp = Celery('habits', broker={URL!r})\n"
+#: What a project asks of the interpreter's end, and what would never end.
+AT_EXIT = "import atexit, threading\natexit.register(threading.Event().wait)\n"
 THREAD = "import threading\nthreading.Thread(target=threading.Event().wait, name='mine').start()\n"
 
 
@@ -25,12 +27,13 @@ def path(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
 
 
+@pytest.mark.parametrize("hindrance", [THREAD, AT_EXIT], ids=["thread", "atexit"])
 def test_what_could_keep_it_from_its_end(
-    valkey: Valkey, tmp_path: Path, path: dict[str, str], start_exporter: StartExporter
+    valkey: Valkey, tmp_path: Path, path: dict[str, str], start_exporter: StartExporter, hindrance: str
 ) -> None:
     """A thread of the project that nobody stops, SIGTERM ignored: the exporter ends by SIGTERM with exit code 0."""
     ignore = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    (tmp_path / "habits.py").write_text(APP.replace(URL, valkey.url) + THREAD + ignore)
+    (tmp_path / "habits.py").write_text(APP.replace(URL, valkey.url) + hindrance + ignore)
     exporter = start_exporter("--app", "habits", env=path)
     wait_until_receiving(exporter)
     exporter.stop()
