@@ -134,8 +134,7 @@ FAULTS: Final[Mapping[str, Fault]] = MappingProxyType(
         "address": Fault(network.moved, says=("refused",), seconds=2, broker_down=True),
         "closed": Fault(closed, says=("CONNECTION_FORCED", "Closed via management plugin")),
         "password": Fault(password, says=("ACCESS_REFUSED",), seconds=2, broker_down=True),
-        # It is being deleted, it is gone, it is there and the user has no permission yet.
-        "vhost-deleted": Fault(vhost_deleted, says=("vhost",), seconds=2, broker_down=True, stages=3),
+        "vhost-deleted": Fault(vhost_deleted, says=("vhost",), seconds=2, broker_down=True),
         "queue-deleted": Fault(queue_deleted, says=("Basic.cancel",), broker_down=False),
         "queue-taken": Fault(queue_taken, says=("RESOURCE_LOCKED",), seconds=2, broker_down=False),
         "universal:half-open": Fault(network.half_open, says=_MISSED, broker_down=True, mute=True),

@@ -72,7 +72,6 @@ class Fault:
         mute: the exporter hears nothing from the beginning of the fault on.
         broker_down: ``celery_broker_up`` has to be 0 in between; None: it may.
         lossless: every event of the fault's time is counted in the end.
-        stages: how many reasons the broker can have to refuse us while it comes back.
     """
 
     inject: Callable[[Scene], AbstractContextManager[None]]
@@ -82,7 +81,6 @@ class Fault:
     mute: bool = False
     broker_down: bool | None = None
     lossless: bool = False
-    stages: int = 2
 
     @property
     def cuts(self) -> bool:
@@ -188,9 +186,7 @@ class _Trial:
             if "cannot receive events, trying again" in line
         ]
         assert bool(told) == fault.cuts, log
-        assert len(told) <= 1 + fault.stages, (
-            told
-        )  # the loss, and what the broker is like while it comes back
+        assert len(told) <= 3, told  # the loss, and what the broker is like while it comes back
         assert all(one != other for one, other in pairwise(told)), told
         assert log.count('msg="receiving events"') == 1 + fault.cuts, log
         assert "Traceback" not in log, log
